@@ -1,0 +1,428 @@
+//! The kernel's IPVS table as values (linux/ip_vs.h).
+//!
+//! Here: services, destinations, the table and operations on it. Not here: octets (`wire`), the
+//! socket (`client`), the difference of two tables (`plan`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::{NonZeroU16, NonZeroU32};
+
+use serde::{Deserialize, Serialize};
+
+/// Address family of a service (`AF_INET` 2, `AF_INET6` 10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Family {
+    /// IPv4
+    Inet,
+    /// IPv6
+    Inet6,
+}
+
+impl Family {
+    /// The family of an address.
+    pub fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Family::Inet } else { Family::Inet6 }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Family::Inet => "inet",
+            Family::Inet6 => "inet6",
+        })
+    }
+}
+
+/// Transport protocol of a service by address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Protocol {
+    /// 6
+    Tcp,
+    /// 17
+    Udp,
+    /// 132
+    Sctp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Protocol::Tcp => "TCP",
+            Protocol::Udp => "UDP",
+            Protocol::Sctp => "SCTP",
+        })
+    }
+}
+
+/// What identifies a virtual service to IPVS: an address or a firewall mark, never both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ServiceId {
+    /// By address; port 0 stands for every port (needs persistence).
+    Addr {
+        /// Transport protocol.
+        protocol: Protocol,
+        /// Virtual address and port.
+        vip: SocketAddr,
+    },
+    /// By firewall mark.
+    FwMark {
+        /// The mark, never 0.
+        mark: NonZeroU32,
+        /// Family of the packets.
+        family: Family,
+    },
+}
+
+impl ServiceId {
+    /// Family of the service's packets.
+    pub fn family(&self) -> Family {
+        match self {
+            ServiceId::Addr { vip, .. } => Family::of(vip.ip()),
+            ServiceId::FwMark { family, .. } => *family,
+        }
+    }
+}
+
+/// `TCP 10.0.0.1:80` or `FWM 7 inet`, as `lbctl status` prints it.
+impl fmt::Display for ServiceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServiceId::Addr { protocol, vip } => write!(f, "{protocol} {vip}"),
+            ServiceId::FwMark { mark, family } => write!(f, "FWM {mark} {family}"),
+        }
+    }
+}
+
+/// Scheduler (module `ip_vs_NAME`), 1 to 15 octets (`IP_VS_SCHEDNAME_MAXLEN`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Scheduler(String);
+
+impl Scheduler {
+    /// Schedulers of the mainline kernel.
+    pub const KNOWN: [&'static str; 14] =
+        ["rr", "wrr", "lc", "wlc", "lblc", "sh", "mh", "dh", "fo", "ovf", "lblcr", "sed", "nq", "twos"];
+
+    /// A scheduler by name; `None` when the name is empty, too long, or holds a NUL.
+    pub fn new(name: &str) -> Option<Self> {
+        ((1..=15).contains(&name.len()) && !name.contains('\0')).then(|| Scheduler(name.to_owned()))
+    }
+
+    /// Its name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Flags of a service (`IP_VS_SVC_F_*`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ServiceFlags(pub u32);
+
+impl ServiceFlags {
+    /// Persistent service (`IP_VS_SVC_F_PERSISTENT`).
+    pub const PERSISTENT: Self = Self(0x1);
+    /// Set by the kernel on every service it holds (`IP_VS_SVC_F_HASHED`); never part of a wish.
+    pub const HASHED: Self = Self(0x2);
+    /// One-packet scheduling (`IP_VS_SVC_F_ONEPACKET`).
+    pub const ONE_PACKET: Self = Self(0x4);
+    /// Scheduler flag 1 (`sh`/`mh`: fallback).
+    pub const SCHED_1: Self = Self(0x8);
+    /// Scheduler flag 2 (`sh`/`mh`: port).
+    pub const SCHED_2: Self = Self(0x10);
+    /// Scheduler flag 3.
+    pub const SCHED_3: Self = Self(0x20);
+
+    /// Whether all bits of `other` are set.
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// With the bits of `other` set.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// With the bits of `other` cleared.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+}
+
+/// Persistence granularity: which client addresses count as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Netmask {
+    /// IPv4 mask; default 255.255.255.255.
+    V4(Ipv4Addr),
+    /// IPv6 prefix length 1..=128; default 128.
+    V6(u8),
+}
+
+impl Netmask {
+    /// The whole address.
+    pub fn full(family: Family) -> Self {
+        match family {
+            Family::Inet => Netmask::V4(Ipv4Addr::BROADCAST),
+            Family::Inet6 => Netmask::V6(128),
+        }
+    }
+}
+
+/// What a virtual service is, apart from its key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Service {
+    /// Scheduler.
+    pub scheduler: Scheduler,
+    /// Flags without [`ServiceFlags::HASHED`].
+    pub flags: ServiceFlags,
+    /// Persistence timeout in seconds, 0 without [`ServiceFlags::PERSISTENT`].
+    pub persistence_timeout: u32,
+    /// Persistence granularity.
+    pub netmask: Netmask,
+    /// Persistence engine (`sip`).
+    pub persistence_engine: Option<String>,
+}
+
+/// Encapsulation of [`Forwarding::Tunnel`] (`IP_VS_CONN_F_TUNNEL_TYPE_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Tunnel {
+    /// IP in IP (the default).
+    Ipip,
+    /// Generic UDP encapsulation to this port.
+    Gue {
+        /// Destination UDP port.
+        port: NonZeroU16,
+        /// Checksum of the outer header.
+        checksum: TunnelChecksum,
+    },
+    /// Generic routing encapsulation.
+    Gre {
+        /// Checksum of the outer header; `Remote` does not exist for GRE.
+        checksum: TunnelChecksum,
+    },
+    /// A type this version does not know, as the kernel reported it.
+    Other {
+        /// `IPVS_DEST_ATTR_TUN_TYPE`
+        kind: u8,
+        /// `IPVS_DEST_ATTR_TUN_PORT`
+        port: u16,
+        /// `IPVS_DEST_ATTR_TUN_FLAGS`
+        flags: u16,
+    },
+}
+
+/// Checksum of a tunnel's outer header (`IP_VS_TUNNEL_ENCAP_FLAG_*`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum TunnelChecksum {
+    /// None.
+    #[default]
+    None,
+    /// Checksum (1).
+    Checksum,
+    /// Remote checksum offload (2).
+    Remote,
+}
+
+/// How packets reach a real server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Forwarding {
+    /// Masquerading (0).
+    Nat,
+    /// Local delivery (1): the kernel sets it for the director's own addresses when it forwards.
+    Local,
+    /// Tunnelling (2).
+    Tunnel(Tunnel),
+    /// Direct routing (3).
+    Direct,
+    /// A method this version does not know.
+    Other(u32),
+}
+
+impl fmt::Display for Forwarding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Forwarding::Nat => f.write_str("NAT"),
+            Forwarding::Local => f.write_str("LOCAL"),
+            Forwarding::Tunnel(_) => f.write_str("TUN"),
+            Forwarding::Direct => f.write_str("DR"),
+            Forwarding::Other(code) => write!(f, "method {code}"),
+        }
+    }
+}
+
+/// A destination (real server) of a service, apart from its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Destination {
+    /// Forwarding method.
+    pub forwarding: Forwarding,
+    /// Weight 0..=2^31-1; 0 takes no new connections (quiescent).
+    pub weight: u32,
+    /// Upper connection threshold, 0 for none.
+    pub upper_threshold: u32,
+    /// Lower connection threshold, at most the upper one; 0 for none.
+    pub lower_threshold: u32,
+}
+
+/// A service and its destinations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The service.
+    pub service: Service,
+    /// Its destinations by address and port.
+    pub destinations: BTreeMap<SocketAddr, Destination>,
+}
+
+/// An IPVS table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    /// Services by key.
+    pub services: BTreeMap<ServiceId, Entry>,
+}
+
+/// One change to a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Adds a service (`IPVS_CMD_NEW_SERVICE`).
+    NewService(ServiceId, Service),
+    /// Changes a service in place (`IPVS_CMD_SET_SERVICE`).
+    SetService(ServiceId, Service),
+    /// Removes a service and its destinations (`IPVS_CMD_DEL_SERVICE`).
+    DelService(ServiceId),
+    /// Adds a destination (`IPVS_CMD_NEW_DEST`).
+    NewDest(ServiceId, SocketAddr, Destination),
+    /// Changes a destination in place (`IPVS_CMD_SET_DEST`).
+    SetDest(ServiceId, SocketAddr, Destination),
+    /// Removes a destination (`IPVS_CMD_DEL_DEST`).
+    DelDest(ServiceId, SocketAddr),
+}
+
+/// Counters of a service or destination (64 bit, `IPVS_SVC_ATTR_STATS64`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Connections scheduled.
+    pub connections: u64,
+    /// Packets in.
+    pub in_packets: u64,
+    /// Packets out.
+    pub out_packets: u64,
+    /// Octets in.
+    pub in_bytes: u64,
+    /// Octets out.
+    pub out_bytes: u64,
+    /// Connections per second (the kernel's estimate over 2 s).
+    pub connection_rate: u64,
+    /// Packets in per second.
+    pub in_packet_rate: u64,
+    /// Packets out per second.
+    pub out_packet_rate: u64,
+    /// Octets in per second.
+    pub in_byte_rate: u64,
+    /// Octets out per second.
+    pub out_byte_rate: u64,
+}
+
+/// What the kernel counts for a destination.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DestinationStats {
+    /// Connections in ESTABLISHED.
+    pub active_connections: u32,
+    /// Other connections.
+    pub inactive_connections: u32,
+    /// Persistence templates.
+    pub persistent_connections: u32,
+    /// Traffic.
+    pub stats: Stats,
+}
+
+/// What the kernel counts, by service and destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableStats {
+    /// Per service: its own and its destinations' counters.
+    pub services: BTreeMap<ServiceId, (Stats, BTreeMap<SocketAddr, DestinationStats>)>,
+}
+
+/// Connection timeouts in seconds (`IPVS_CMD_GET_CONFIG`); 0 in a request leaves a value alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeouts {
+    /// Established TCP.
+    pub tcp: u32,
+    /// TCP after FIN.
+    pub tcp_fin: u32,
+    /// UDP.
+    pub udp: u32,
+}
+
+/// `IPVS_CMD_GET_INFO`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// Version as the kernel encodes it: 0x010201 is 1.2.1.
+    pub version: u32,
+    /// Size of the connection table.
+    pub connection_table_size: u32,
+}
+
+/// Role of a connection synchronisation daemon (`IP_VS_STATE_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SyncState {
+    /// Sends (1).
+    Master,
+    /// Receives (2).
+    Backup,
+}
+
+/// A connection synchronisation daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncDaemon {
+    /// Role.
+    pub state: SyncState,
+    /// Interface, 1 to 15 octets.
+    pub interface: String,
+    /// 0..=255.
+    pub sync_id: u8,
+    /// Longest message in octets; kernel default 1472 (from the interface's MTU).
+    pub max_length: Option<u16>,
+    /// Multicast group; kernel default 224.0.0.81.
+    pub group: Option<IpAddr>,
+    /// UDP port; kernel default 8848.
+    pub port: Option<NonZeroU16>,
+    /// TTL; kernel default 1.
+    pub ttl: Option<u8>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn service_ids_print_as_status_shows_them() {
+        for (want, id) in [
+            (
+                "TCP 10.0.0.1:80",
+                ServiceId::Addr { protocol: Protocol::Tcp, vip: "10.0.0.1:80".parse().expect("address") },
+            ),
+            (
+                "UDP [2001:db8::1]:53",
+                ServiceId::Addr {
+                    protocol: Protocol::Udp,
+                    vip: "[2001:db8::1]:53".parse().expect("address"),
+                },
+            ),
+            (
+                "FWM 7 inet",
+                ServiceId::FwMark { mark: NonZeroU32::new(7).expect("not zero"), family: Family::Inet },
+            ),
+        ] {
+            assert_eq!(id.to_string(), want);
+        }
+    }
+
+    #[test]
+    fn a_scheduler_name_has_1_to_15_octets() {
+        for (name, ok) in [("rr", true), ("", false), ("abcdefghijklmno", true), ("abcdefghijklmnop", false)]
+        {
+            assert_eq!(Scheduler::new(name).is_some(), ok, "{name}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The control API over a Unix socket.
+
+pub mod status;

@@ -1,0 +1,221 @@
+//! The JSON of `lbctl status --json`: a contract, additive changes only.
+//!
+//! Here: the shape. Not here: where the values come from (`snapshot`), HTTP (`server`), the table
+//! for people (`crate::lbctl`).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything `lbctl status` shows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of lbd.
+    pub version: String,
+    /// Seconds since the process started.
+    pub uptime_s: f64,
+    /// The configuration.
+    pub config: ConfigStatus,
+    /// Work on the kernel's table.
+    pub ipvs: IpvsStatus,
+    /// Virtual servers in file order.
+    pub virtual_servers: Vec<VirtualServerStatus>,
+    /// VRRP.
+    pub vrrp: VrrpStatus,
+}
+
+/// The configuration that runs, and the last attempt to load one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConfigStatus {
+    /// File.
+    pub path: String,
+    /// 1 at start, one more with each successful reload.
+    pub generation: u64,
+    /// When the running one was loaded, RFC 3339.
+    pub loaded_at: String,
+    /// Why the last reload was refused; `None` after a successful one.
+    pub last_error: Option<String>,
+}
+
+/// Counters of the table owner.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IpvsStatus {
+    /// Operations that changed the kernel's table.
+    pub writes: u64,
+    /// Whole-table reads.
+    pub dumps: u64,
+    /// Operations refused by the kernel, and failed reads.
+    pub errors: u64,
+    /// Differences found by audits and repaired.
+    pub drift_repaired: u64,
+    /// What is refused now: `converging, n refused: why`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+}
+
+/// State of a virtual server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VirtualServerState {
+    /// Quorum is there.
+    Up,
+    /// The sorry server answers.
+    Sorry,
+    /// No quorum and no sorry server.
+    #[default]
+    Down,
+}
+
+/// One virtual server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct VirtualServerStatus {
+    /// `TCP 10.0.0.1:80`, `FWM 7 inet`, `GROUP name`.
+    pub id: String,
+    /// Scheduler.
+    pub scheduler: String,
+    /// `NAT`, `DR` or `TUN`.
+    pub forwarding: String,
+    /// State.
+    pub state: VirtualServerState,
+    /// Live weight needed.
+    pub quorum: u32,
+    /// Sum of the live servers' weights.
+    pub alive_weight: u64,
+    /// Seconds, 0 for none.
+    pub persistence_timeout_s: u32,
+    /// The sorry server.
+    pub sorry_server: Option<SorryServerStatus>,
+    /// Real servers in file order.
+    pub real_servers: Vec<RealServerStatus>,
+}
+
+/// The sorry server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SorryServerStatus {
+    /// Address and port.
+    pub address: String,
+    /// Whether it answers now.
+    pub active: bool,
+}
+
+/// State of a real server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RealServerState {
+    /// Takes connections.
+    Up,
+    /// Out of the table.
+    Down,
+    /// Failed and in the table with weight 0.
+    Inhibited,
+    /// Up with weight 0.
+    Drained,
+    /// Not checked yet.
+    #[default]
+    Unknown,
+}
+
+/// One real server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RealServerStatus {
+    /// Address and port.
+    pub address: String,
+    /// Configured weight.
+    pub weight: u32,
+    /// Weight with its checkers' contributions.
+    pub effective_weight: u32,
+    /// State.
+    pub state: RealServerState,
+    /// When it entered the state, RFC 3339.
+    pub since: String,
+    /// The kernel's count.
+    pub active_connections: u32,
+    /// The kernel's count.
+    pub inactive_connections: u32,
+    /// Its checkers in file order.
+    pub checks: Vec<CheckStatus>,
+}
+
+/// State of a checker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckState {
+    /// Good.
+    Up,
+    /// Bad.
+    Down,
+    /// Not run yet.
+    #[default]
+    Unknown,
+}
+
+/// One checker.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CheckStatus {
+    /// `TCP_CHECK` …
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// State.
+    pub state: CheckState,
+    /// Outcome of the last run in words.
+    pub last_result: Option<String>,
+    /// End of the last run, RFC 3339.
+    pub last_at: Option<String>,
+    /// Duration of the last run in milliseconds.
+    pub latency_ms: Option<f64>,
+}
+
+/// VRRP.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct VrrpStatus {
+    /// Instances in file order.
+    pub instances: Vec<InstanceStatus>,
+    /// Sync groups in file order.
+    pub sync_groups: Vec<SyncGroupStatus>,
+}
+
+/// One instance.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct InstanceStatus {
+    /// Name.
+    pub name: String,
+    /// Interface.
+    pub interface: String,
+    /// VRID.
+    pub vrid: u8,
+    /// 2 or 3.
+    pub version: u8,
+    /// `ipv4` or `ipv6`.
+    pub family: String,
+    /// `INIT`, `BACKUP`, `MASTER` or `FAULT`.
+    pub state: String,
+    /// When it entered the state, RFC 3339.
+    pub since: String,
+    /// Configured.
+    pub priority: u8,
+    /// With the trackers' contributions.
+    pub effective_priority: u8,
+    /// The master's address, if known.
+    pub master: Option<String>,
+    /// Advertised addresses with prefix.
+    pub addresses: Vec<String>,
+    /// Why it is in FAULT.
+    pub fault_reasons: Vec<String>,
+    /// Adverts sent.
+    pub adverts_sent: u64,
+    /// Adverts accepted.
+    pub adverts_received: u64,
+    /// Adverts refused, by cause; causes never seen are left out.
+    pub adverts_dropped: BTreeMap<String, u64>,
+}
+
+/// One sync group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncGroupStatus {
+    /// Name.
+    pub name: String,
+    /// State.
+    pub state: String,
+    /// Members.
+    pub members: Vec<String>,
+}

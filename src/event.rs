@@ -1,0 +1,141 @@
+//! What happened, once: every transition becomes one event, from which the log line, notify scripts
+//! and counters are made. Nobody else logs a transition.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use lbd_ipvs::ServiceId;
+use lbd_vrrp::State;
+
+/// A transition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A virtual router changed its state.
+    Vrrp {
+        /// vrrp_instance
+        instance: Arc<str>,
+        /// State before.
+        from: State,
+        /// State now.
+        to: State,
+        /// Effective priority.
+        priority: u8,
+        /// Cause in words.
+        reason: String,
+    },
+    /// A virtual router stopped with the daemon, or was removed by a reload (`deleted`).
+    VrrpStopped {
+        /// vrrp_instance
+        instance: Arc<str>,
+        /// Effective priority.
+        priority: u8,
+        /// Removed by a reload.
+        deleted: bool,
+    },
+    /// A master heard a router with a lower priority.
+    VrrpLowerPriority {
+        /// vrrp_instance
+        instance: Arc<str>,
+        /// Own effective priority.
+        priority: u8,
+    },
+    /// The effective priority changed.
+    VrrpPriority {
+        /// vrrp_instance
+        instance: Arc<str>,
+        /// Before.
+        from: u8,
+        /// Now.
+        to: u8,
+        /// Cause in words.
+        reason: String,
+    },
+    /// A vrrp_script's verdict changed.
+    Script {
+        /// vrrp_script
+        name: Arc<str>,
+        /// Good now.
+        good: bool,
+        /// Outcome in words.
+        reason: String,
+    },
+    /// A real server went up or down.
+    RealServer {
+        /// Its virtual server.
+        service: ServiceId,
+        /// Address and port.
+        address: SocketAddr,
+        /// Up now.
+        up: bool,
+        /// It stays in the table with weight 0 while down.
+        inhibited: bool,
+        /// Cause in words.
+        reason: String,
+    },
+    /// A real server's weight changed by its checkers.
+    Weight {
+        /// Its virtual server.
+        service: ServiceId,
+        /// Address and port.
+        address: SocketAddr,
+        /// Before.
+        from: u32,
+        /// Now.
+        to: u32,
+    },
+    /// A virtual server gained or lost its quorum.
+    Quorum {
+        /// The virtual server.
+        service: ServiceId,
+        /// Gained.
+        up: bool,
+        /// Live weight.
+        weight: u64,
+        /// Weight needed (with hysteresis).
+        needed: u64,
+        /// The sorry server that takes over or leaves.
+        sorry_server: Option<SocketAddr>,
+    },
+    /// A check failed without a change of state (log_all_failures), or was retried.
+    CheckFailed {
+        /// Its virtual server.
+        service: ServiceId,
+        /// Address and port.
+        address: SocketAddr,
+        /// Checker keyword.
+        check: &'static str,
+        /// Cause in words.
+        reason: String,
+    },
+}
+
+/// Where events go: a bounded queue that never blocks its sender. When it is full, the event is
+/// dropped and counted; states are published besides, so status never lags for good.
+#[derive(Clone, Debug)]
+pub struct EventSender {
+    queue: tokio::sync::mpsc::Sender<Event>,
+    dropped: Arc<std::sync::atomic::AtomicU64>,
+}
+
+/// Capacity of the queue: one transition of each of 1,000 virtual servers with ten servers fits.
+pub const EVENT_QUEUE: usize = 16_384;
+
+impl EventSender {
+    /// A queue of [`EVENT_QUEUE`] events.
+    pub fn channel() -> (Self, tokio::sync::mpsc::Receiver<Event>) {
+        let (queue, receiver) = tokio::sync::mpsc::channel(EVENT_QUEUE);
+        (EventSender { queue, dropped: Arc::default() }, receiver)
+    }
+
+    /// Sends without waiting.
+    pub fn send(&self, event: Event) {
+        if self.queue.try_send(event).is_err() {
+            self.dropped.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    /// Events dropped so far.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}

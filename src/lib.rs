@@ -1,0 +1,5 @@
+//! The daemon and the CLI: joins the leaf crates to clocks, sockets and the operator.
+
+pub mod control;
+pub mod event;
+pub mod state_file;
