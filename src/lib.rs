@@ -3,4 +3,5 @@
 pub mod control;
 pub mod director;
 pub mod event;
+pub mod options;
 pub mod state_file;
