@@ -3,6 +3,12 @@
 //! Here: what a check is, how one is run, when a server counts as up. Not here: IPVS, quorum, the
 //! configuration language, and programs (a MISC_CHECK knows an id and a result).
 
+pub mod check;
+pub mod connect;
+pub mod runner;
+pub mod state;
 pub mod types;
 
+pub use runner::{CheckerHandle, Programs, Report, Start, spawn};
+pub use state::{CheckerView, Contribution, Outcome, ServerChange, ServerState, Verdict};
 pub use types::*;

@@ -1,0 +1,191 @@
+//! HTTP_GET: one url is asked, its status and digest compared.
+//!
+//! Here: the request's octets, reading the answer within bounds, the verdict. Not here: what the octets
+//! of an answer mean (`answer`), which url is next (`state`).
+//!
+//! No HTTP library on purpose: the path goes out as it is configured (a library refuses blanks
+//! and quotes in it), the answer is read to its end whatever its framing says, and the digest is over raw
+//! octets; broken chunking or headers that a library refuses are no failure for keepalived's users.
+
+use std::fmt::Write as _;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::answer::{Answer, MAX_HEADER, first_line};
+use crate::connect::{connect, seconds, words};
+use crate::state::Outcome;
+use crate::types::{HttpCheck, HttpProtocol, StatusSet, Url};
+
+/// Largest answer, in octets. Nothing of it is kept; the bound is on work.
+pub const MAX_ANSWER: u64 = 64 * 1024 * 1024;
+
+/// The whole answer may take this many times connect_timeout. keepalived gives each read
+/// connect_timeout anew and so waits for a trickling server for ever.
+pub const ANSWER_TIMEOUTS: u32 = 10;
+
+/// Asks one url; an index that does not exist asks the first.
+pub async fn run(http: &HttpCheck, url: usize) -> Outcome {
+    let Some(url) = http.urls.get(url).or(http.urls.first()) else {
+        return Outcome::unknown("no url configured");
+    };
+    let mut outcome = match connect(&http.connection).await {
+        Ok(stream) => converse(http, url, stream).await,
+        Err(error) => error.into(),
+    };
+    if http.urls.len() > 1 {
+        outcome.reason = Arc::from(format!("{}: {}", shown(url.path.as_bytes()), outcome.reason));
+    }
+    outcome
+}
+
+/// The octets of the request, in keepalived's order and case.
+pub fn request(http: &HttpCheck, url: &Url) -> Vec<u8> {
+    let (version, close) = match http.protocol {
+        HttpProtocol::V1_0 => ("1.0", ""),
+        HttpProtocol::V1_0Close => ("1.0", "Connection: close\r\n"),
+        HttpProtocol::V1_1 => ("1.1", "Connection: close\r\n"),
+    };
+    // SocketAddr writes IPv6 in brackets and the port always.
+    let host = url.host.clone().unwrap_or_else(|| http.connection.target.to_string());
+    format!("GET {} HTTP/{version}\r\nUser-Agent: KeepAliveClient\r\n{close}Host: {host}\r\n\r\n", url.path)
+        .into_bytes()
+}
+
+/// Request and answer on a connection.
+async fn converse(http: &HttpCheck, url: &Url, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Outcome {
+    let limit = http.connection.timeout;
+    match timeout(limit, stream.write_all(&request(http, url))).await {
+        Ok(Ok(())) => {}
+        // A server that answers and closes before it has read: its answer is still to be read.
+        Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        Ok(Err(error)) => return Outcome::bad(words(&error)),
+        Err(_) => return Outcome::bad(format!("request not taken after {}", seconds(limit))),
+    }
+    match read(&mut stream, limit, url.digest.is_some()).await {
+        Ok(answer) => judge(url, answer),
+        Err(reason) => Outcome::bad(reason),
+    }
+}
+
+/// Reads to the end; the error is the reason.
+async fn read(
+    stream: &mut (impl AsyncRead + Unpin),
+    limit: Duration,
+    digest: bool,
+) -> Result<Answer, String> {
+    let whole = limit.saturating_mul(ANSWER_TIMEOUTS);
+    let end = Instant::now() + whole;
+    let mut answer = Answer::new(digest);
+    let mut buffer = vec![0; READ_BUFFER];
+    loop {
+        let read = match timeout_at(end.min(Instant::now() + limit), stream.read(&mut buffer)).await {
+            Ok(Ok(0)) => return Ok(answer),
+            Ok(Ok(read)) => read,
+            // As for keepalived a reset ends the answer; many servers reset after a complete one.
+            Ok(Err(_)) if answer.has_header() => return Ok(answer),
+            Ok(Err(error)) => return Err(words(&error)),
+            Err(_) if Instant::now() >= end => {
+                return Err(format!("answer not complete after {}", seconds(whole)));
+            }
+            Err(_) if answer.length() == 0 => return Err(format!("no answer after {}", seconds(limit))),
+            Err(_) => {
+                return Err(format!(
+                    "answer stopped after {} octets: connection still open, nothing for {}",
+                    answer.length(),
+                    seconds(limit)
+                ));
+            }
+        };
+        if answer.feed(buffer.get(..read).unwrap_or_default()).is_err() {
+            return Err(format!("header larger than {} KiB", MAX_HEADER / 1024));
+        }
+        if answer.length() > MAX_ANSWER {
+            return Err(format!("answer larger than {} MiB", MAX_ANSWER / 1024 / 1024));
+        }
+    }
+}
+
+/// Status first, then digest.
+fn judge(url: &Url, answer: Answer) -> Outcome {
+    if answer.length() == 0 {
+        return Outcome::bad("no data received");
+    }
+    if !answer.has_header() {
+        return Outcome::bad(format!(
+            "connection closed within the header, after {} octets",
+            answer.length()
+        ));
+    }
+    let Some(status) = answer.status() else {
+        return Outcome::bad(format!(
+            "no status code in the first line \"{}\"",
+            shown(first_line(answer.header()))
+        ));
+    };
+    let wanted = match &url.status {
+        Some(set) => set.0.contains(&status),
+        None => (200..=299).contains(&status),
+    };
+    if !wanted {
+        return Outcome::bad(format!("status {status}, wanted {}", status_text(url.status.as_ref())));
+    }
+    let mut reason = format!("status {status}");
+    match answer.content_length() {
+        // Told, not judged, as keepalived does.
+        Some(length) if length != answer.body_length() => {
+            let _infallible =
+                write!(reason, " (body of {} octets, Content-Length {length})", answer.body_length());
+        }
+        _ => {}
+    }
+    if let (Some(want), Some(got)) = (url.digest, answer.digest()) {
+        if want != got {
+            return Outcome::bad(format!("digest {} differs from {}", hex(&got), hex(&want)));
+        }
+        reason.push_str(", digest as wanted");
+    }
+    Outcome::good(reason)
+}
+
+const READ_BUFFER: usize = 16 * 1024;
+
+/// What a peer sent, fit for a log line: short, no control characters.
+fn shown(octets: &[u8]) -> String {
+    let start = octets.get(..SHOWN).unwrap_or(octets);
+    let more = if octets.len() > SHOWN { "…" } else { "" };
+    format!("{}{more}", start.escape_ascii())
+}
+
+const SHOWN: usize = 60;
+
+fn hex(octets: &[u8]) -> String {
+    octets.iter().fold(String::new(), |mut text, octet| {
+        let _infallible = write!(text, "{octet:02x}");
+        text
+    })
+}
+
+/// `200-299`, `200, 301-303`.
+fn status_text(set: Option<&StatusSet>) -> String {
+    let Some(set) = set else { return "200-299".into() };
+    let mut ranges: Vec<(u16, u16)> = Vec::new();
+    for &code in &set.0 {
+        match ranges.last_mut() {
+            Some((_, end)) if end.checked_add(1) == Some(code) => *end = code,
+            _ => ranges.push((code, code)),
+        }
+    }
+    let parts: Vec<String> = ranges
+        .iter()
+        .map(|&(start, end)| if start == end { start.to_string() } else { format!("{start}-{end}") })
+        .collect();
+    parts.join(", ")
+}
+
+#[cfg(test)]
+#[path = "http/tests.rs"]
+mod tests;

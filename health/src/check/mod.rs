@@ -1,0 +1,33 @@
+//! One run of each kind of check.
+//!
+//! Here: from a configured check to an outcome with its reason. Not here: when it runs (`runner`),
+//! what outcomes add up to (`state`).
+
+pub mod answer;
+pub mod http;
+pub mod misc;
+pub mod tcp;
+
+use crate::connect::ConnectError;
+use crate::runner::Programs;
+use crate::state::Outcome;
+use crate::types::{Check, CheckKind};
+
+/// Runs `check` once. `url` chooses the url of an HTTP_GET. Ends in bounded time whatever the server does.
+pub async fn run(check: &Check, url: usize, programs: &dyn Programs) -> Outcome {
+    match &check.kind {
+        CheckKind::Tcp(connection) => tcp::run(connection).await,
+        // Boxed so that the many tasks of TCP checks stay small.
+        CheckKind::Http(http) => Box::pin(http::run(http, url)).await,
+        CheckKind::Misc(misc) => Box::pin(misc::run(misc, programs)).await,
+    }
+}
+
+impl From<ConnectError> for Outcome {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Ours(reason) => Outcome::unknown(reason),
+            ConnectError::Theirs(reason) => Outcome::bad(reason),
+        }
+    }
+}

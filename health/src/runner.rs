@@ -1,0 +1,204 @@
+//! One task a checker, and the only timers of this crate.
+//!
+//! Here: when a check runs, and that its report is sent. Not here: what it does (`check`), what its
+//! outcome means (`state`). Checks share nothing, so a slow one delays no other.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until};
+
+use crate::check;
+use crate::state::{CheckerState, CheckerView, Contribution, Next, Outcome, Verdict};
+use crate::types::{Check, ScriptId, ScriptOutcome};
+
+/// Runs programs for MISC_CHECK; `src` has the one implementation, tests have fakes.
+pub trait Programs: Send + Sync + 'static {
+    /// Runs `script`; after `limit` it is ended and the outcome is [`ScriptOutcome::TimedOut`].
+    /// Dropping the future ends the program with its whole process group.
+    fn run(&self, script: &ScriptId, limit: Duration) -> Pin<Box<dyn Future<Output = ScriptOutcome> + Send>>;
+}
+
+/// What is known of a checker when its task starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// Its assumed state.
+    pub up: bool,
+    /// It reached a verdict earlier (reload, restart).
+    pub has_run: bool,
+    /// Delay of the first check; `None` is 1 s plus a random part of warmup, as keepalived does.
+    pub first: Option<Duration>,
+}
+
+impl Start {
+    /// Of a checker that never ran: up unless alpha.
+    pub fn new(check: &Check) -> Self {
+        Start { up: !check.schedule.alpha, has_run: false, first: None }
+    }
+
+    /// What the real server is to assume until the first report.
+    pub fn view(&self) -> CheckerView {
+        CheckerView { up: self.up, has_run: self.has_run, contribution: Contribution::None }
+    }
+}
+
+/// What one run of a checker found. Sent after each run, also when nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// State of the checker now.
+    pub up: bool,
+    /// It reached a verdict, now or earlier.
+    pub has_run: bool,
+    /// The state is another than before.
+    pub changed: bool,
+    /// What it adds to the server's weight.
+    pub contribution: Contribution,
+    /// First verdict of this checker.
+    pub first: bool,
+    /// It failed without a change of state (a retry follows, or it was down already).
+    pub failed_try: bool,
+    /// Outcome in words.
+    pub reason: Arc<str>,
+    /// End of the run.
+    pub at: SystemTime,
+    /// Duration of the run.
+    pub latency: Duration,
+}
+
+impl Report {
+    /// For [`ServerState::set`](crate::state::ServerState::set).
+    pub fn view(&self) -> CheckerView {
+        CheckerView { up: self.up, has_run: self.has_run, contribution: self.contribution }
+    }
+}
+
+/// A running checker. Dropping it ends the task and with it a check or program under way.
+#[derive(Debug)]
+pub struct CheckerHandle(AbortHandle);
+
+impl Drop for CheckerHandle {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Starts a checker on the current tokio runtime.
+///
+/// `key` comes back with each report. While `suspended` is true (ha_suspend) no check is made and the
+/// state stays. A full `reports` makes this checker wait and delays its own next run only; the task
+/// ends when the receiver is gone.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn spawn<K: Clone + Send + 'static>(
+    key: K,
+    check: Arc<Check>,
+    start: Start,
+    programs: Arc<dyn Programs>,
+    suspended: watch::Receiver<bool>,
+    reports: mpsc::Sender<(K, Report)>,
+) -> CheckerHandle {
+    let due = Instant::now() + start.first.unwrap_or_else(|| first_delay(&check));
+    CheckerHandle(tokio::spawn(drive(key, check, start, due, programs, suspended, reports)).abort_handle())
+}
+
+/// 1 s plus a random part of warmup, so that thousands of checks don't start together.
+fn first_delay(check: &Check) -> Duration {
+    FIRST_CHECK + check.schedule.warmup.mul_f64(fastrand::f64())
+}
+
+const FIRST_CHECK: Duration = Duration::from_secs(1);
+
+async fn drive<K: Clone>(
+    key: K,
+    check: Arc<Check>,
+    start: Start,
+    mut due: Instant,
+    programs: Arc<dyn Programs>,
+    mut suspended: watch::Receiver<bool>,
+    reports: mpsc::Sender<(K, Report)>,
+) {
+    let mut state = CheckerState::resume(&check, start.up, start.has_run);
+    let mut complained = false;
+    loop {
+        sleep_until(due).await;
+        if *suspended.borrow() {
+            if suspended.wait_for(|suspended| !suspended).await.is_err() {
+                return;
+            }
+            // Back into the old rhythm, not all checkers at once.
+            due = rejoin(due, Instant::now(), check.schedule.delay_loop);
+            continue;
+        }
+        let began = Instant::now();
+        let outcome = unwound(check::run(&check, state.url(), &*programs)).await;
+        let ended = Instant::now();
+        if *suspended.borrow() {
+            due = ended;
+            continue;
+        }
+        let ours = outcome.verdict == Verdict::Unknown;
+        if ours && !complained {
+            tracing::warn!(check = check.kind.keyword(), target = %target(&check), reason = %outcome.reason,
+                "check could not be made; the server's state stays as it is");
+        }
+        complained = ours;
+        let step = state.on_outcome(&check, &outcome);
+        let report = Report {
+            up: step.up,
+            has_run: state.has_run(),
+            changed: step.changed,
+            contribution: step.contribution,
+            first: step.first,
+            failed_try: step.failed_try,
+            reason: outcome.reason,
+            at: SystemTime::now(),
+            latency: ended - began,
+        };
+        if reports.send((key.clone(), report)).await.is_err() {
+            return;
+        }
+        due = match step.next {
+            Next::AfterEnd(delay) => ended + delay,
+            Next::AfterStart(delay) => began + delay,
+        };
+    }
+}
+
+/// The first of `due`, `due + period`, … that is not before `now`.
+fn rejoin(due: Instant, now: Instant, period: Duration) -> Instant {
+    let late = now.saturating_duration_since(due).as_nanos();
+    let period = period.as_nanos().max(1);
+    let missing = (period - late % period) % period;
+    now + Duration::from_nanos(u64::try_from(missing).unwrap_or_default())
+}
+
+/// A panic in a check ends this run, not the checker: it is tried again after delay_loop.
+async fn unwound(run: impl Future<Output = Outcome>) -> Outcome {
+    let mut run = std::pin::pin!(run);
+    poll_fn(|context| {
+        catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(context))).unwrap_or_else(|_| {
+            tracing::error!("a check panicked; this is a bug in lbd");
+            Poll::Ready(Outcome::unknown("internal error: the check panicked"))
+        })
+    })
+    .await
+}
+
+fn target(check: &Check) -> String {
+    match &check.kind {
+        crate::types::CheckKind::Tcp(connection) => connection.target.to_string(),
+        crate::types::CheckKind::Http(http) => http.connection.target.to_string(),
+        crate::types::CheckKind::Misc(misc) => misc.script.0.replace('\0', " "),
+    }
+}
+
+#[cfg(test)]
+#[path = "runner/tests.rs"]
+mod tests;
