@@ -1,7 +1,7 @@
 //! One virtual server's pool: quorum, sorry server, weights → the wanted IPVS entry.
 //!
-//! Pure. Here: what follows for the virtual server from its servers' verdicts (keepalived's rules for
-//! quorum, hysteresis, sorry server and inhibit_on_failure). Not here: how a verdict is reached
+//! Pure. Here: what follows for the virtual server from its servers' standings (keepalived's rules for
+//! quorum, hysteresis, sorry server and inhibit_on_failure). Not here: how one is reached
 //! (`lbd_health`), the kernel's table (`owner`).
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use lbd_ipvs::{Destination, Entry};
 
 /// What the checkers say of one real server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Standing {
     /// No checker fails.
     pub alive: bool,
     /// Configured weight with the checkers' contributions, 0..=2^31-1.
@@ -33,23 +33,23 @@ pub struct QuorumChange {
     pub sorry_server: Option<SocketAddr>,
 }
 
-/// A virtual server and its servers' verdicts.
+/// A virtual server and its servers' standings.
 #[derive(Clone, Debug)]
 pub struct Pool {
     config: Arc<VirtualServer>,
-    verdicts: Vec<Verdict>,
+    standings: Vec<Standing>,
     quorum: bool,
 }
 
 impl Pool {
-    /// A pool as it starts: without quorum until its servers show otherwise. `verdicts` are in the
+    /// A pool as it starts: without quorum until its servers show otherwise. `standings` are in the
     /// order of the configuration's real servers; missing ones count as dead.
     ///
     /// The change is reported when the quorum is there, and when it is not and a sorry server takes
     /// over; a start without either is silent.
-    pub fn new(config: Arc<VirtualServer>, verdicts: Vec<Verdict>) -> (Self, Option<QuorumChange>) {
-        let mut pool = Pool { config, verdicts, quorum: false };
-        pool.verdicts.resize(pool.config.real_servers.len(), Verdict { alive: false, weight: 0 });
+    pub fn new(config: Arc<VirtualServer>, standings: Vec<Standing>) -> (Self, Option<QuorumChange>) {
+        let mut pool = Pool { config, standings, quorum: false };
+        pool.standings.resize(pool.config.real_servers.len(), Standing { alive: false, weight: 0 });
         let change = pool.evaluate().or_else(|| {
             pool.sorry_active().then(|| QuorumChange {
                 up: false,
@@ -65,23 +65,23 @@ impl Pool {
     pub fn reconfigure(
         &mut self,
         config: Arc<VirtualServer>,
-        verdicts: Vec<Verdict>,
+        standings: Vec<Standing>,
     ) -> Option<QuorumChange> {
         self.config = config;
-        self.verdicts = verdicts;
-        self.verdicts.resize(self.config.real_servers.len(), Verdict { alive: false, weight: 0 });
+        self.standings = standings;
+        self.standings.resize(self.config.real_servers.len(), Standing { alive: false, weight: 0 });
         self.evaluate()
     }
 
-    /// Takes over the verdict on the real server at `index`; an index out of range changes nothing.
-    pub fn update(&mut self, index: usize, verdict: Verdict) -> Option<QuorumChange> {
-        *self.verdicts.get_mut(index)? = verdict;
+    /// Takes over the standing on the real server at `index`; an index out of range changes nothing.
+    pub fn update(&mut self, index: usize, standing: Standing) -> Option<QuorumChange> {
+        *self.standings.get_mut(index)? = standing;
         self.evaluate()
     }
 
-    /// The verdict on the real server at `index`.
-    pub fn verdict(&self, index: usize) -> Option<Verdict> {
-        self.verdicts.get(index).copied()
+    /// The standing on the real server at `index`.
+    pub fn standing(&self, index: usize) -> Option<Standing> {
+        self.standings.get(index).copied()
     }
 
     /// Its configuration.
@@ -91,7 +91,11 @@ impl Pool {
 
     /// Sum of the live servers' weights.
     pub fn alive_weight(&self) -> u64 {
-        self.verdicts.iter().filter(|verdict| verdict.alive).map(|verdict| u64::from(verdict.weight)).sum()
+        self.standings
+            .iter()
+            .filter(|standing| standing.alive)
+            .map(|standing| u64::from(standing.weight))
+            .sum()
     }
 
     /// Whether the quorum is there.
@@ -111,10 +115,10 @@ impl Pool {
     pub fn wanted(&self) -> Entry {
         let mut destinations: BTreeMap<SocketAddr, Destination> = BTreeMap::new();
         let sorry_active = self.sorry_active();
-        for (server, verdict) in self.config.real_servers.iter().zip(&self.verdicts) {
-            if verdict.alive && !sorry_active {
+        for (server, standing) in self.config.real_servers.iter().zip(&self.standings) {
+            if standing.alive && !sorry_active {
                 destinations
-                    .insert(server.address, Destination { weight: verdict.weight, ..server.destination });
+                    .insert(server.address, Destination { weight: standing.weight, ..server.destination });
             } else if server.inhibit_on_failure {
                 destinations.insert(server.address, Destination { weight: 0, ..server.destination });
             }
@@ -161,8 +165,8 @@ mod tests {
     use lbd_ipvs::{Family, Forwarding, Netmask, Protocol, Scheduler, Service, ServiceFlags, ServiceId};
     use proptest::prelude::*;
 
-    const UP: Verdict = Verdict { alive: true, weight: 1 };
-    const DOWN: Verdict = Verdict { alive: false, weight: 1 };
+    const UP: Standing = Standing { alive: true, weight: 1 };
+    const DOWN: Standing = Standing { alive: false, weight: 1 };
 
     fn address(last: usize) -> SocketAddr {
         format!("10.0.0.{last}:80").parse().expect("address")
@@ -234,7 +238,7 @@ mod tests {
             Some(QuorumChange { up: false, weight: 3, needed: 2, sorry_server: Some(address(9)) })
         );
         assert!(pool.sorry_active());
-        for (name, index, verdict, change, quorum) in [
+        for (name, index, standing, change, quorum) in [
             ("four of four", 3, UP, Some(true), true),
             ("three", 3, DOWN, None, true),
             ("two", 2, DOWN, None, true),
@@ -243,7 +247,7 @@ mod tests {
             ("three again is not enough", 2, UP, None, false),
             ("four again", 3, UP, Some(true), true),
         ] {
-            assert_eq!(pool.update(index, verdict).map(|change| change.up), change, "{name}");
+            assert_eq!(pool.update(index, standing).map(|change| change.up), change, "{name}");
             assert_eq!(pool.has_quorum(), quorum, "{name}");
         }
     }
@@ -289,7 +293,7 @@ mod tests {
     #[test]
     fn a_weight_of_zero_is_alive_but_no_quorum() {
         let (mut pool, _) = Pool::new(virtual_server(1, 1, 0, None).into(), vec![UP]);
-        assert!(pool.update(0, Verdict { alive: true, weight: 0 }).is_some_and(|change| !change.up));
+        assert!(pool.update(0, Standing { alive: true, weight: 0 }).is_some_and(|change| !change.up));
         assert_eq!(weights(&pool), [(address(1), 0)]);
     }
 
@@ -303,7 +307,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn wanted_follows_the_verdicts(
+        fn wanted_follows_the_standings(
             quorum in 1u32..6, hysteresis in 0u32..3, sorry in any::<bool>(),
             steps in proptest::collection::vec((0usize..5, any::<bool>(), 0u32..4), 0..40),
         ) {
@@ -311,13 +315,13 @@ mod tests {
             let (mut pool, _) = Pool::new(config.into(), vec![UP; 5]);
             for (index, alive, weight) in steps {
                 let before = pool.has_quorum();
-                let change = pool.update(index, Verdict { alive, weight });
+                let change = pool.update(index, Standing { alive, weight });
                 prop_assert_eq!(change.is_some(), before != pool.has_quorum());
                 let wanted = pool.wanted().destinations;
                 prop_assert_eq!(wanted.contains_key(&address(9)), pool.sorry_active());
                 for server in 0..5 {
-                    let verdict = pool.verdict(server).expect("in range");
-                    let want = (verdict.alive && !pool.sorry_active()).then_some(verdict.weight);
+                    let standing = pool.standing(server).expect("in range");
+                    let want = (standing.alive && !pool.sorry_active()).then_some(standing.weight);
                     prop_assert_eq!(wanted.get(&address(server + 1)).map(|dest| dest.weight), want);
                 }
             }
