@@ -3,5 +3,7 @@
 pub mod control;
 pub mod director;
 pub mod event;
+pub mod lock;
 pub mod options;
+pub mod pid_file;
 pub mod state_file;
