@@ -29,3 +29,6 @@ pub struct Problem {
     /// What is wrong and what to do.
     pub error: String,
 }
+
+#[cfg(test)]
+mod tests;
