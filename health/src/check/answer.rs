@@ -154,6 +154,23 @@ fn find(octets: &[u8], wanted: &[u8]) -> Option<usize> {
     octets.windows(wanted.len()).position(|window| window == wanted)
 }
 
+/// Whether an answer reads the same in one piece and cut in two: the property that the fuzz target and
+/// a property test share.
+pub fn agrees_when_cut(octets: &[u8], cut: usize) -> bool {
+    let (start, rest) = octets.split_at(cut.min(octets.len()));
+    let (mut whole, mut pieces) = (Answer::new(true), Answer::new(true));
+    let fits = whole.feed(octets).is_ok();
+    if (pieces.feed(start).is_ok() && pieces.feed(rest).is_ok()) != fits {
+        return false;
+    }
+    !fits
+        || (pieces.header == whole.header
+            && pieces.status() == whole.status()
+            && pieces.content_length == whole.content_length
+            && pieces.length() == whole.length()
+            && pieces.digest() == whole.digest())
+}
+
 #[cfg(test)]
 #[path = "answer/tests.rs"]
 mod tests;
