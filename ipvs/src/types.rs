@@ -298,6 +298,34 @@ pub enum Op {
     DelDest(ServiceId, SocketAddr),
 }
 
+impl Op {
+    /// The service it concerns.
+    pub fn service(&self) -> ServiceId {
+        match self {
+            Op::NewService(id, _)
+            | Op::SetService(id, _)
+            | Op::DelService(id)
+            | Op::NewDest(id, ..)
+            | Op::SetDest(id, ..)
+            | Op::DelDest(id, _) => *id,
+        }
+    }
+}
+
+/// What is done, in words that go after "cannot": `add real server 10.0.0.2:80 to TCP 10.0.0.1:80`.
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Op::NewService(id, _) => write!(f, "add virtual service {id}"),
+            Op::SetService(id, _) => write!(f, "change virtual service {id}"),
+            Op::DelService(id) => write!(f, "remove virtual service {id}"),
+            Op::NewDest(id, address, _) => write!(f, "add real server {address} to {id}"),
+            Op::SetDest(id, address, _) => write!(f, "change real server {address} of {id}"),
+            Op::DelDest(id, address) => write!(f, "remove real server {address} from {id}"),
+        }
+    }
+}
+
 /// Counters of a service or destination (64 bit, `IPVS_SVC_ATTR_STATS64`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
