@@ -1,1 +1,38 @@
-//! skeleton
+//! Test bed of lbd: network namespaces with real traffic, a kernel that has IPVS, daemons that are started, killed and watched.
+//!
+//! Here: everything that drives **built binaries** from outside. Not here: tests of a room's own logic (they live in that room).
+//!
+//! A *scenario* ([`scenarios::ALL`]) is a function that builds a lab, runs daemons in it and says what it saw. It runs in a
+//! process of its own, on the host's kernel or inside user-mode-linux ([`kernel::Kernel::pick`]), started by a test of
+//! `tests/` or by hand:
+//!
+//! ```text
+//! cargo run -p lbd-integration --bin bed -- list              names, and what each needs
+//! cargo run -p lbd-integration --bin bed -- run dr            one scenario, on whichever kernel can run it
+//! cargo run -p lbd-integration --bin bed -- run dr --daemon keepalived    the same with Debian's keepalived
+//! cargo run -p lbd-integration --bin bed -- run dr --kernel uml           in user-mode-linux whatever the host has
+//! cargo test -p lbd-integration --test ipvs dr                as a test
+//! ```
+//!
+//! Environment: `LBD_UML` and `LBD_UML_MODULES` (where user-mode-linux is), `LBD_SKIP_LOG` (a file to which skips are
+//! appended), `LBD_BED_DAEMON` (`lbd` or `keepalived`). The full output of each run is in `target/bed/NAME.log`.
+
+pub mod adverts;
+pub mod build;
+pub mod cell;
+pub mod client;
+pub mod director;
+pub mod kernel;
+pub mod netns;
+pub mod packages;
+pub mod process;
+pub mod run;
+pub mod scenarios;
+pub mod seeds;
+pub mod servers;
+pub mod skip;
+pub mod table;
+pub mod topology;
+pub mod uml;
+pub mod vip;
+pub mod wait;

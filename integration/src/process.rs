@@ -1,0 +1,61 @@
+//! Processes of the bed: their descendants, signals to all of them, ends within a limit.
+
+use std::fs;
+use std::process::{Child, ExitStatus};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::wait;
+
+/// A process id as the kernel's interfaces carry it.
+pub fn pid_of(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX))
+}
+
+/// Children of `pid`, by /proc.
+pub fn children(pid: Pid) -> Vec<Pid> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    tasks
+        .flatten()
+        .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())
+        .flat_map(|list| list.split_whitespace().filter_map(|word| word.parse().ok()).collect::<Vec<i32>>())
+        .map(Pid::from_raw)
+        .collect()
+}
+
+/// `pid` and all that descends from it.
+pub fn tree(pid: Pid) -> Vec<Pid> {
+    let mut all = vec![pid];
+    let mut next = 0;
+    while let Some(parent) = all.get(next).copied() {
+        all.extend(children(parent));
+        next += 1;
+    }
+    all
+}
+
+/// Ends a process and its descendants as a crash of the machine would: all are stopped first, so that none sees another die.
+pub fn crash(pid: Pid) {
+    let all = tree(pid);
+    for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
+        for pid in &all {
+            let _ = kill(*pid, signal);
+        }
+    }
+}
+
+/// Waits for the end of `child`.
+///
+/// # Errors
+/// When it still runs after `limit`.
+pub fn ended(child: &mut Child, what: &str, limit: Duration) -> Result<ExitStatus> {
+    wait::until_ok(&format!("end of {what}"), limit, || match child.try_wait() {
+        Ok(Some(status)) => Ok(status),
+        Ok(None) => Err("still running".to_owned()),
+        Err(error) => Err(error.to_string()),
+    })
+    .with_context(|| format!("pid {}", child.id()))
+}

@@ -1,0 +1,144 @@
+//! The scenarios: what a director must do, seen from outside, with either daemon.
+//!
+//! Each is a function that builds its lab, and fails with what it saw. Limits here are generous in user-mode-linux
+//! ([`Ctx::slack`]); where a time is itself the demand, the scenario runs natively and says so.
+
+mod balance;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::director::{Daemon, Director};
+use crate::kernel::Need;
+use crate::netns::Netns;
+use crate::run::GUEST;
+
+/// A scenario's entry in the list.
+#[derive(Debug)]
+pub struct Scenario {
+    /// Name, as tests and `bed run` take it.
+    pub name: &'static str,
+    /// What it shows.
+    pub about: &'static str,
+    /// What it needs of its kernel.
+    pub need: Need,
+    /// Time after which it is killed.
+    pub limit: Duration,
+    /// Whether nothing else of the bed may run beside it (its times are tight).
+    pub alone: bool,
+    /// Whether it looks at what keepalived does not have.
+    pub lbd_only: bool,
+    /// The function.
+    pub run: fn(&Ctx) -> Result<()>,
+}
+
+/// What a scenario is run with.
+#[derive(Clone, Copy, Debug)]
+pub struct Ctx {
+    /// The daemon of all directors.
+    pub daemon: Daemon,
+    /// Whether this is a guest of user-mode-linux.
+    pub guest: bool,
+}
+
+impl Ctx {
+    /// Time to add to what something takes on an idle, native machine.
+    pub fn slack(&self) -> Duration {
+        Duration::from_millis(if self.guest { 2000 } else { 1000 })
+    }
+
+    /// Interval of polls from threads.
+    pub fn poll(&self) -> Duration {
+        Duration::from_millis(if self.guest { 5 } else { 1 })
+    }
+
+    /// A director with this scenario's daemon.
+    ///
+    /// # Errors
+    /// When the binaries cannot be built.
+    pub fn director<'lab>(&self, name: &str, ns: &'lab Netns, config: &str) -> Result<Director<'lab>> {
+        Director::new(self.daemon, name, ns, config)
+    }
+}
+
+const fn scenario(
+    name: &'static str,
+    about: &'static str,
+    need: Need,
+    seconds: u64,
+    run: fn(&Ctx) -> Result<()>,
+) -> Scenario {
+    Scenario { name, about, need, limit: Duration::from_secs(seconds), alone: false, lbd_only: false, run }
+}
+
+impl Scenario {
+    const fn alone(mut self) -> Self {
+        self.alone = true;
+        self
+    }
+
+    const fn lbd_only(mut self) -> Self {
+        self.lbd_only = true;
+        self
+    }
+}
+
+/// All of them.
+pub const ALL: &[Scenario] = &[
+    scenario(
+        "dr",
+        "direct routing: 10/10/10, a dead server leaves and returns, sorry server",
+        Need::Ipvs,
+        60,
+        balance::dr,
+    ),
+    scenario("nat", "the same with address translation", Need::Ipvs, 60, balance::nat),
+    scenario("tun", "the same with IP in IP", Need::Ipvs, 60, balance::tun),
+];
+
+/// The scenario of that name.
+pub fn find(name: &str) -> Option<&'static Scenario> {
+    ALL.iter().find(|scenario| scenario.name == name)
+}
+
+/// Runs a scenario in this process and prints its verdict.
+pub fn exec(name: &str, daemon: Daemon) -> ExitCode {
+    let Some(scenario) = find(name) else {
+        eprintln!("no scenario {name}");
+        return ExitCode::from(2);
+    };
+    let ctx = Ctx { daemon, guest: std::env::var_os(GUEST).is_some() };
+    match (scenario.run)(&ctx) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => match error.downcast_ref::<Skip>() {
+            Some(Skip(reason)) => {
+                eprintln!("SCENARIO SKIPPED: {reason}");
+                ExitCode::SUCCESS
+            }
+            None => {
+                eprintln!("SCENARIO FAILED: {}", format!("{error:#}").replace('\n', "\n  "));
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+/// An error that means "cannot run here".
+#[derive(Debug)]
+pub struct Skip(pub String);
+
+impl std::fmt::Display for Skip {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Skip {}
+
+/// Prints a step and its figures into the scenario's log.
+#[macro_export]
+macro_rules! step {
+    ($($arg:tt)*) => { eprintln!("--- {}", format_args!($($arg)*)) };
+}
