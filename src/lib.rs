@@ -4,6 +4,7 @@ pub mod control;
 pub mod director;
 pub mod event;
 pub mod lock;
+pub mod logging;
 pub mod options;
 pub mod pid_file;
 pub mod state_file;
