@@ -3,6 +3,15 @@
 //! Here: who is master and what is sent. Not here: putting addresses on interfaces, running
 //! scripts, the configuration language, the clock (the caller's).
 
+pub mod auth;
+pub mod engine;
+pub mod receive;
+pub mod router;
+#[cfg(test)]
+mod sim;
+pub mod timers;
 pub mod types;
+pub mod wire;
 
+pub use engine::{Action, DeviceAddress, Engine, Event, Interface, RouterId};
 pub use types::*;

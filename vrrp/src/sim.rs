@@ -1,0 +1,258 @@
+//! Several engines on one virtual clock, joined by a link that may drop, delay or part (tests).
+//!
+//! Time jumps to the next thing that happens. Octets go through the whole receive path.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::{NonZeroU8, NonZeroU32};
+use std::time::{Duration, Instant};
+
+use crate::engine::{Action, DeviceAddress, Engine, Event, Interface, RouterId};
+use crate::types::*;
+
+pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
+pub const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+
+pub fn config(name: &str, vrid: u8, priority: u8) -> InstanceConfig {
+    InstanceConfig {
+        name: name.into(),
+        interface: "eth0".into(),
+        vrid: NonZeroU8::new(vrid).expect("VRID"),
+        priority: Priority(priority),
+        advert_interval: NonZeroU8::MIN,
+        down_timer_adverts: 3,
+        delivery: Delivery::Multicast { group: GROUP },
+        source: None,
+        track_source: false,
+        authentication: Authentication::Pass(*b"secret\0\0"),
+        preempt: true,
+        preempt_delay: Duration::ZERO,
+        addresses: vec![vip(VIP)],
+        excluded_addresses: vec![],
+        garp: GratuitousArp {
+            delay: Duration::from_secs(5),
+            repeat: 5,
+            refresh: Duration::ZERO,
+            refresh_repeat: 1,
+            lower_priority_delay: Duration::from_secs(5),
+            lower_priority_repeat: 5,
+            interval: Duration::ZERO,
+        },
+        lower_priority_no_advert: false,
+        higher_priority_send_advert: false,
+        skip_address_check: false,
+        owner_ignore_adverts: false,
+        trackers: vec![],
+        track_interfaces: vec![],
+        track_primary: true,
+    }
+}
+
+pub fn vip(address: Ipv4Addr) -> VirtualAddress {
+    VirtualAddress {
+        address: IpAddr::V4(address),
+        prefix: 32,
+        device: None,
+        scope: 0,
+        broadcast: None,
+        label: None,
+    }
+}
+
+pub fn index() -> IfIndex {
+    NonZeroU32::new(2).expect("index")
+}
+
+/// eth0 of the host with this last octet.
+pub fn interface(host: u8) -> Interface {
+    Interface {
+        name: "eth0".into(),
+        index: index(),
+        up: true,
+        mac: Some([2, 0, 0, 0, 0, host]),
+        addresses: vec![Ipv4Addr::new(10, 0, 0, host)],
+    }
+}
+
+pub struct Node {
+    pub engine: Engine,
+    pub host: u8,
+    pub alive: bool,
+    /// Everything it did, with the time.
+    pub log: Vec<(Duration, Action)>,
+    pub held: BTreeSet<Ipv4Addr>,
+}
+
+impl Node {
+    pub fn state(&self) -> State {
+        self.engine.routers().first().map_or(State::Initialize, |router| router.state())
+    }
+
+    pub fn priority(&self) -> u8 {
+        self.engine.routers().first().map_or(0, |router| router.effective_priority().0)
+    }
+
+    pub fn transitions(&self) -> Vec<(State, State)> {
+        let transition = |(_, action): &(Duration, Action)| match action {
+            Action::Transition { from, to, .. } => Some((*from, *to)),
+            _ => None,
+        };
+        self.log.iter().filter_map(transition).collect()
+    }
+}
+
+pub struct Sim {
+    pub start: Instant,
+    pub now: Instant,
+    pub nodes: Vec<Node>,
+    /// Each node's side of the link; different sides do not hear each other.
+    pub side: Vec<u8>,
+    pub delay: Duration,
+    /// Of 100 datagrams, for each receiver.
+    pub loss: u32,
+    pub random: fastrand::Rng,
+    wire: VecDeque<(Instant, usize, Vec<u8>)>,
+    /// Longest time during which two nodes of one side were master.
+    pub worst_double: Duration,
+    double_since: Option<Instant>,
+}
+
+impl Sim {
+    pub fn new(configs: Vec<InstanceConfig>) -> Self {
+        let start = Instant::now();
+        let side = vec![0; configs.len()];
+        let node = |(host, config): (u8, InstanceConfig)| Node {
+            engine: Engine::new(vec![config]),
+            host,
+            alive: true,
+            log: vec![],
+            held: BTreeSet::new(),
+        };
+        let mut sim = Sim {
+            start,
+            now: start,
+            nodes: (1..).zip(configs).map(node).collect(),
+            side,
+            delay: Duration::from_micros(100),
+            loss: 0,
+            random: fastrand::Rng::with_seed(7),
+            wire: VecDeque::new(),
+            worst_double: Duration::ZERO,
+            double_since: None,
+        };
+        for node in 0..sim.nodes.len() {
+            let interface = interface(sim.nodes[node].host);
+            sim.event(node, Event::Interface(interface));
+        }
+        sim
+    }
+
+    pub fn begin(&mut self) {
+        for node in 0..self.nodes.len() {
+            self.event(node, Event::Begin { resume: vec![] });
+        }
+    }
+
+    /// Feeds an event to a node and carries its actions out.
+    pub fn event(&mut self, at: usize, event: Event) {
+        let mut actions = Vec::new();
+        self.nodes[at].engine.on_event(self.now, event, &mut actions);
+        let since = self.now - self.start;
+        let mut set = Vec::new();
+        for action in actions {
+            match &action {
+                Action::SendAdvert { packet, destination, .. } => {
+                    let due = self.now + self.delay;
+                    for other in 0..self.nodes.len() {
+                        let heard = other != at
+                            && self.side[other] == self.side[at]
+                            && (destination.is_multicast()
+                                || destination.octets()[3] == self.nodes[other].host)
+                            && self.random.u32(0..100) >= self.loss;
+                        if heard {
+                            self.wire.push_back((due, other, packet.clone()));
+                        }
+                    }
+                }
+                Action::SetAddresses { router, hold, purge } => {
+                    let v4 = |one: &DeviceAddress| match one.address.address {
+                        IpAddr::V4(address) => address,
+                        IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
+                    };
+                    let node = &mut self.nodes[at];
+                    purge.iter().for_each(|one| {
+                        node.held.remove(&v4(one));
+                    });
+                    node.held.extend(hold.iter().map(v4));
+                    set.push(*router);
+                }
+                _ => {}
+            }
+            self.nodes[at].log.push((since, action));
+        }
+        for router in set {
+            self.event(at, Event::AddressesSet(router));
+        }
+        self.note_doubles();
+    }
+
+    fn note_doubles(&mut self) {
+        let sides: BTreeSet<u8> = self.side.iter().copied().collect();
+        let double = sides.into_iter().any(|side| self.masters_on(side).len() > 1);
+        match (double, self.double_since) {
+            (true, None) => self.double_since = Some(self.now),
+            (false, Some(since)) => {
+                self.worst_double = self.worst_double.max(self.now - since);
+                self.double_since = None;
+            }
+            _ => {}
+        }
+    }
+
+    pub fn masters_on(&self, side: u8) -> Vec<usize> {
+        let master = |(node, at): (&Node, &u8)| node.alive && *at == side && node.state() == State::Master;
+        (0..).zip(self.nodes.iter().zip(&self.side)).filter(|(_, one)| master(*one)).map(|(i, _)| i).collect()
+    }
+
+    pub fn masters(&self) -> Vec<usize> {
+        self.masters_on(0)
+    }
+
+    /// Lets virtual time pass.
+    pub fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            let timers = (0..).zip(&self.nodes).filter(|(_, node)| node.alive);
+            let timer = timers.filter_map(|(i, node)| Some((node.engine.deadline()?, i))).min();
+            let packet = self.wire.front().map(|(at, ..)| *at);
+            match (timer, packet) {
+                (timer, Some(at)) if at <= end && timer.is_none_or(|(timer, _)| at <= timer) => {
+                    let (at, to, octets) = self.wire.pop_front().expect("just seen");
+                    self.now = self.now.max(at);
+                    if self.nodes[to].alive {
+                        self.event(to, Event::Datagram { interface: index(), octets: &octets });
+                    }
+                }
+                (Some((at, node)), _) if at <= end => {
+                    self.now = self.now.max(at);
+                    self.event(node, Event::Deadline);
+                }
+                _ => break,
+            }
+        }
+        self.now = end;
+        self.note_doubles();
+        if let Some(since) = self.double_since {
+            self.worst_double = self.worst_double.max(self.now - since);
+        }
+    }
+
+    pub fn router(&self, node: usize) -> RouterId {
+        self.nodes[node].engine.routers()[0].id()
+    }
+}
+
+mod election;
+mod properties;
+mod reload;
+mod tracking;

@@ -1,0 +1,136 @@
+//! Faults and priorities.
+
+use super::*;
+
+fn faults(sim: &Sim) -> Vec<String> {
+    sim.nodes[0].engine.routers()[0].faults().iter().map(ToString::to_string).collect()
+}
+
+fn script(value: i16) -> Vec<(TrackerId, Weight)> {
+    vec![(TrackerId("check".into()), Weight { value, reverse: false })]
+}
+
+#[test]
+fn fault_reasons() {
+    let plain = config("A", 51, 100);
+    let mut missing = plain.clone();
+    missing.interface = "eth9".into();
+    let mut source = plain.clone();
+    source.source = Some(Ipv4Addr::new(10, 0, 0, 77));
+    source.track_source = true;
+    let mut tracked = plain.clone();
+    tracked.track_interfaces = vec![("eth5".into(), Weight { value: 0, reverse: false })];
+    let mut scripted = plain.clone();
+    scripted.trackers = script(0);
+    let mut elsewhere = plain.clone();
+    elsewhere.addresses[0].device = Some("eth7".into());
+    let down = Interface { up: false, ..interface(1) };
+    let bare = Interface { addresses: vec![], ..interface(1) };
+    let only_vip = Interface { addresses: vec![VIP], ..interface(1) };
+    for (name, config, eth0, verdict, want) in [
+        ("none", &plain, interface(1), None, ""),
+        ("missing", &missing, interface(1), None, "interface eth9 does not exist"),
+        ("down", &plain, down, None, "interface eth0 is down"),
+        ("no address", &plain, bare, None, "interface eth0 has no IPv4 address"),
+        ("only the virtual one", &plain, only_vip, None, "interface eth0 has no IPv4 address"),
+        ("source", &source, interface(1), None, "source address 10.0.0.77 is not on eth0"),
+        ("tracked", &tracked, interface(1), None, "tracked interface eth5 does not exist"),
+        ("script", &scripted, interface(1), Some(false), "script check failed"),
+        ("address elsewhere", &elsewhere, interface(1), None, "interface eth7 does not exist"),
+    ] {
+        let mut sim = Sim::new(vec![config.clone()]);
+        sim.event(0, Event::Interface(eth0));
+        if let Some(good) = verdict {
+            sim.event(0, Event::Tracker(TrackerId("check".into()), good));
+        }
+        sim.begin();
+        assert_eq!(faults(&sim).join("; "), want, "{name}");
+        let state = if want.is_empty() { State::Backup } else { State::Fault };
+        assert_eq!(sim.nodes[0].transitions(), [(State::Initialize, state)], "{name}");
+    }
+}
+
+#[test]
+fn a_master_leaves_with_priority_zero_and_returns_through_backup() {
+    let mut sim = Sim::new(vec![config("A", 51, 100)]);
+    sim.begin();
+    sim.run(Duration::from_secs(4));
+    sim.event(0, Event::Interface(Interface { up: false, ..interface(1) }));
+    let counters = sim.nodes[0].engine.routers()[0].counters().clone();
+    assert_eq!((counters.priority_zero_sent, counters.released_master), (1, 1));
+    assert!(sim.nodes[0].held.is_empty());
+    assert_eq!(sim.nodes[0].engine.deadline(), None);
+    sim.event(0, Event::InterfaceGone("eth0".into()));
+    assert_eq!(faults(&sim), ["interface eth0 does not exist"]);
+    sim.event(0, Event::Interface(interface(1)));
+    sim.run(Duration::from_secs(4));
+    use State::{Backup, Fault, Initialize, Master};
+    let want = [(Initialize, Backup), (Backup, Master), (Master, Fault), (Fault, Backup), (Backup, Master)];
+    assert_eq!(sim.nodes[0].transitions(), want);
+}
+
+#[test]
+fn a_script_without_result_is_waited_for_in_silence() {
+    let mut config = config("A", 51, 100);
+    config.trackers = script(0);
+    let mut sim = Sim::new(vec![config]);
+    sim.begin();
+    sim.run(Duration::from_secs(10));
+    assert_eq!(sim.nodes[0].transitions(), []);
+    assert_eq!(faults(&sim), ["waiting for the first result of script check"]);
+    sim.event(0, Event::Tracker(TrackerId("check".into()), true));
+    assert_eq!(sim.nodes[0].transitions(), [(State::Initialize, State::Backup)]);
+}
+
+#[test]
+fn weights_move_the_address() {
+    let mut high = config("A", 51, 100);
+    high.trackers = script(-5);
+    let mut sim = Sim::new(vec![high, config("B", 51, 98)]);
+    sim.begin();
+    let check = || TrackerId("check".into());
+    sim.event(0, Event::Tracker(check(), true));
+    sim.run(Duration::from_secs(5));
+    assert_eq!(sim.masters(), [0]);
+    sim.event(0, Event::Tracker(check(), false));
+    assert_eq!(sim.nodes[0].priority(), 95);
+    sim.run(Duration::from_secs(6));
+    assert_eq!(sim.masters(), [1]);
+    sim.event(0, Event::Tracker(check(), true));
+    sim.run(Duration::from_secs(6));
+    assert_eq!(sim.masters(), [0]);
+    let changes: Vec<_> = sim.nodes[0]
+        .log
+        .iter()
+        .filter_map(|(_, action)| match action {
+            Action::PriorityChanged { from, to, reason, .. } => Some((from.0, to.0, reason.as_str())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(changes, [(100, 95, "script check failed"), (95, 100, "script check succeeded")]);
+}
+
+#[test]
+fn the_timer_of_a_backup_is_shifted_by_the_difference_of_skew() {
+    let mut config = config("A", 51, 100);
+    config.trackers = script(100);
+    let mut sim = Sim::new(vec![config]);
+    sim.begin();
+    sim.run(Duration::from_secs(1));
+    sim.event(0, Event::Tracker(TrackerId("check".into()), true));
+    // 3 s + 56/256 s from the start, not from now.
+    let want = sim.start + Duration::from_micros(3_218_750);
+    assert_eq!(sim.nodes[0].engine.deadline(), Some(want));
+}
+
+#[test]
+fn the_source_follows_the_interface() {
+    let mut sim = Sim::new(vec![config("A", 51, 100)]);
+    sim.begin();
+    sim.run(Duration::from_secs(4));
+    let moved = Interface { addresses: vec![VIP, Ipv4Addr::new(10, 0, 0, 9)], ..interface(1) };
+    sim.event(0, Event::Interface(moved));
+    let Some((_, Action::SendAdvert { packet, .. })) = sim.nodes[0].log.last() else { panic!("no advert") };
+    assert_eq!(packet[12..16], [10, 0, 0, 9]);
+    assert_eq!(sim.masters(), [0]);
+}
