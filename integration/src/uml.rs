@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,21 +16,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, killpg};
 
+use crate::packages::{self, Package};
 use crate::process::pid_of;
 
 const MODULES: &str = "ip_vs ip_vs_rr ip_vs_wrr ip_vs_lc ip_vs_wlc ip_vs_sh ip_vs_dh ip_vs_mh ip_vs_sed ip_vs_nq ip_vs_fo \
     ip_vs_ovf ip_vs_lblc ip_vs_lblcr veth bridge dummy macvlan ipv6 ipip nf_conntrack iptable_mangle iptable_nat \
     iptable_filter xt_mark xt_multiport";
 
-/// Programs a guest needs and the Debian packages that have them.
-const PROGRAMS: [(&str, &str); 6] = [
-    ("linux.uml", "user-mode-linux"),
-    ("ip", "iproute2"),
-    ("modprobe", "kmod"),
-    ("iptables-legacy", "iptables"),
-    ("killall", "psmisc"),
-    ("taskset", "util-linux"),
-];
+/// Debian packages a guest needs.
+const PACKAGES: [&str; 4] = ["user-mode-linux", "iproute2", "kmod", "psmisc"];
 
 /// An installed user-mode-linux.
 #[derive(Clone, Debug)]
@@ -66,9 +60,12 @@ impl Uml {
             std::env::var_os(name).map_or_else(|| PathBuf::from(default), PathBuf::from)
         };
         let given = std::env::var_os("LBD_UML").is_some();
-        let needed: Vec<_> =
-            PROGRAMS.iter().filter(|(program, _)| !(given && *program == "linux.uml")).copied().collect();
-        install(&needed)?;
+        let needed: Vec<Package> = packages::ALL
+            .iter()
+            .filter(|package| PACKAGES.contains(&package.name) && !(given && package.name == "user-mode-linux"))
+            .copied()
+            .collect();
+        packages::ensure(&needed).map_err(|error| format!("{error:#}"))?;
         let program = path("LBD_UML", "/usr/bin/linux.uml");
         if !program.exists() {
             return Err(format!(
@@ -194,48 +191,4 @@ impl Uml {
 
 fn quote(word: &OsStr) -> String {
     format!("'{}'", word.to_string_lossy().replace('\'', "'\\''"))
-}
-
-/// Sees that programs are there, installing Debian's packages when they are not and this is root.
-///
-/// # Errors
-/// Which are missing, and how to get them.
-pub fn install(programs: &[(&str, &str)]) -> Result<(), String> {
-    let missing = || -> Vec<&str> {
-        let absent = programs.iter().filter(|(program, _)| !on_path(program));
-        let mut packages: Vec<&str> = absent.map(|(_, package)| *package).collect();
-        packages.dedup();
-        packages
-    };
-    let packages = missing();
-    if packages.is_empty() {
-        return Ok(());
-    }
-    let advice = format!("apt-get install {}", packages.join(" "));
-    if !nix::unistd::geteuid().is_root() || !on_path("apt-get") {
-        return Err(format!("missing programs: {advice}"));
-    }
-    let _ = writeln!(std::io::stderr(), "bed: {advice}");
-    let apt = |args: &[&str]| {
-        Command::new("apt-get")
-            .args(["-q", "-y", "-o", "DPkg::Lock::Timeout=300"])
-            .args(args)
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
-    };
-    let install: Vec<&str> = ["install", "--no-install-recommends"].into_iter().chain(packages).collect();
-    if !apt(&install) {
-        apt(&["update"]);
-        apt(&install);
-    }
-    if missing().is_empty() { Ok(()) } else { Err(format!("missing programs, and this failed: {advice}")) }
-}
-
-fn on_path(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let standard = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
-    std::env::split_paths(&path).chain(standard).any(|dir| dir.join(program).is_file())
 }

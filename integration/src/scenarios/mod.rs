@@ -4,6 +4,7 @@
 //! ([`Ctx::slack`]); where a time is itself the demand, the scenario runs natively and says so.
 
 mod balance;
+mod vrrp;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -87,6 +88,10 @@ impl Scenario {
 
 /// All of them.
 pub const ALL: &[Scenario] = &[
+    scenario("vrrp_crash", "kill -9 of the master and its cable pulled: the peer is on time", Need::Netns, 40, vrrp::crash)
+        .alone(),
+    scenario("vrrp_stop", "orderly stop of the master: the peer after its skew time", Need::Netns, 40, vrrp::stop).alone(),
+    scenario("vrrp_one_master", "never two masters on a whole link", Need::Netns, 60, vrrp::one_master).alone(),
     scenario(
         "dr",
         "direct routing: 10/10/10, a dead server leaves and returns, sorry server",

@@ -1,0 +1,20 @@
+//! Two directors, VRRP alone, to the millisecond (see `scenarios::vrrp`).
+
+fn run(name: &str) {
+    lbd_integration::run::test(env!("CARGO_BIN_EXE_bed"), name);
+}
+
+#[test]
+fn crash_of_the_master() {
+    run("vrrp_crash");
+}
+
+#[test]
+fn orderly_stop_of_the_master() {
+    run("vrrp_stop");
+}
+
+#[test]
+fn never_two_masters() {
+    run("vrrp_one_master");
+}
