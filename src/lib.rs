@@ -3,6 +3,7 @@
 pub mod control;
 pub mod director;
 pub mod event;
+pub mod lbctl;
 pub mod lock;
 pub mod logging;
 pub mod options;

@@ -321,23 +321,30 @@ mod tests {
 
     /// An output that can be made to block, as a pipe with a slow reader does.
     #[derive(Clone, Default)]
-    struct Pipe(Arc<(Mutex<(bool, Vec<u8>)>, Condvar)>);
+    struct Pipe(Arc<(Mutex<Inner>, Condvar)>);
+
+    #[derive(Default)]
+    struct Inner {
+        blocked: bool,
+        text: Vec<u8>,
+    }
 
     impl Pipe {
         fn block(&self, on: bool) {
-            self.0.0.lock().expect("lock").0 = on;
+            self.0.0.lock().expect("lock").blocked = on;
             self.0.1.notify_all();
         }
 
         fn text(&self) -> String {
-            String::from_utf8(self.0.0.lock().expect("lock").1.clone()).expect("text")
+            String::from_utf8(self.0.0.lock().expect("lock").text.clone()).expect("text")
         }
     }
 
     impl Write for Pipe {
         fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-            let mut inner = self.0.1.wait_while(self.0.0.lock().expect("lock"), |(on, _)| *on).expect("lock");
-            inner.1.extend_from_slice(data);
+            let mut inner =
+                self.0.1.wait_while(self.0.0.lock().expect("lock"), |inner| inner.blocked).expect("lock");
+            inner.text.extend_from_slice(data);
             Ok(data.len())
         }
 
@@ -445,7 +452,7 @@ mod tests {
         let begin = std::time::Instant::now();
         drop(guard);
         assert!(begin.elapsed() < FLUSH_TIME * 10, "{:?}", begin.elapsed());
-        assert_eq!(pipe.0.0.lock().expect("lock").1, b"");
+        assert_eq!(pipe.0.0.lock().expect("lock").text, b"");
         pipe.block(false);
     }
 

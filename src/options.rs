@@ -459,8 +459,34 @@ fn value_of(arg: &clap::Arg) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+
+    /// Long flags of `command` and its subcommands are those that the page speaks of.
+    pub(crate) fn in_the_man_page(command: &clap::Command, page: &str) {
+        let commands = || std::iter::once(command).chain(command.get_subcommands());
+        let defined: BTreeSet<String> = commands()
+            .flat_map(|command| command.get_arguments())
+            .filter_map(clap::Arg::get_long)
+            .map(Into::into)
+            .collect();
+        let page = page.replace('\\', "");
+        let ends = |character: char| !(character.is_ascii_alphanumeric() || "-_".contains(character));
+        let told: BTreeSet<String> = page
+            .split("--")
+            .skip(1)
+            .filter_map(|rest| rest.split(ends).next())
+            .filter(|name| !name.is_empty() && !["help", "version"].contains(name))
+            .map(Into::into)
+            .collect();
+        let defined: BTreeSet<String> =
+            defined.into_iter().filter(|name| !["help", "version"].contains(&name.as_str())).collect();
+        assert_eq!(told, defined, "told in the man page, and defined");
+        for name in ["--help", "--version"].iter().chain(&["EXIT STATUS", "FILES", "SEE ALSO"]) {
+            assert!(page.contains(name), "{name}");
+        }
+    }
 
     fn options(line: &str) -> Options {
         match parse(["lbd"].into_iter().chain(line.split_whitespace())) {
@@ -490,8 +516,9 @@ mod tests {
     }
 
     #[test]
-    fn the_definition_is_consistent() {
+    fn the_definition_is_consistent_and_in_the_man_page() {
         command().debug_assert();
+        in_the_man_page(&command(), include_str!("../man/lbd.8"));
     }
 
     #[test]

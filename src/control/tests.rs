@@ -116,13 +116,15 @@ async fn status_and_reload_come_through_and_the_socket_goes_with_the_server() {
 #[tokio::test]
 async fn anything_else_is_answered_with_a_problem() {
     let server = Server::start(Fake::default());
-    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").into_bytes();
+    let get =
+        |path: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").into_bytes();
     for (name, request, status, words) in [
         ("unknown path", get("/v2/status"), "404", "POST /v1/reload"),
         ("wrong method", get("/v1/reload"), "405", "wrong method"),
         (
             "long body",
-            b"POST /v1/reload HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 70000\r\n\r\n".to_vec(),
+            b"POST /v1/reload HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 70000\r\n\r\n"
+                .to_vec(),
             "413",
             "65536",
         ),
@@ -190,7 +192,10 @@ fn a_second_daemon_is_told_from_a_stale_socket() {
     let path = dir.path().join("control.sock");
     let first = ControlSocket::bind(&path).expect("first");
     let error = ControlSocket::bind(&path).expect_err("second");
-    assert!(matches!(error, BindError::InUse { pid: Some(pid), .. } if pid == std::process::id()), "{error:?}");
+    assert!(
+        matches!(error, BindError::InUse { pid: Some(pid), .. } if pid == std::process::id()),
+        "{error:?}"
+    );
     let text = error.to_string();
     assert!(text.contains("running already (pid ") && text.contains("--control-socket"), "{text}");
     drop(first);

@@ -1,0 +1,357 @@
+//! `lbctl status` for people.
+//!
+//! Here: a [`Status`] as text, the same for the same `now`. Not here: where it comes from.
+
+use std::time::Duration;
+
+use super::Look;
+use crate::control::status::{
+    CheckState, CheckStatus, InstanceStatus, RealServerState, RealServerStatus, Status, SyncGroupStatus,
+    VirtualServerState, VirtualServerStatus,
+};
+
+/// The whole answer.
+pub fn render(status: &Status, look: Look) -> String {
+    let mut page = Page { text: String::new(), look };
+    page.head(status);
+    page.virtual_servers(&status.virtual_servers);
+    page.instances(&status.vrrp.instances);
+    page.sync_groups(&status.vrrp.sync_groups);
+    page.text
+}
+
+/// `text` without control characters but line ends and tabs: results of checks come from outside and
+/// must not steer the terminal.
+pub fn clean(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' | '\t' => clean.push(character),
+            control if control.is_control() => clean.extend(control.escape_default()),
+            other => clean.push(other),
+        }
+    }
+    clean
+}
+
+/// `12s`, `3m12s`, `2h05m`, `4d02h`.
+pub fn short(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{minutes}m{:02}s", seconds % 60),
+        3600..86400 => format!("{hours}h{:02}m", minutes % 60),
+        _ => format!("{days}d{:02}h", hours % 24),
+    }
+}
+
+/// How something stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tone {
+    Plain,
+    Good,
+    Warn,
+    Bad,
+    Dim,
+}
+
+impl Tone {
+    fn code(self) -> Option<&'static str> {
+        match self {
+            Tone::Plain => None,
+            Tone::Good => Some("32"),
+            Tone::Warn => Some("33"),
+            Tone::Bad => Some("31"),
+            Tone::Dim => Some("2"),
+        }
+    }
+}
+
+/// A word or some with its tone.
+struct Cell {
+    text: String,
+    tone: Tone,
+}
+
+fn cell(text: impl Into<String>) -> Cell {
+    toned(text, Tone::Plain)
+}
+
+fn toned(text: impl Into<String>, tone: Tone) -> Cell {
+    Cell { text: text.into(), tone }
+}
+
+/// A line of a table: columns, or a remark between the rows.
+enum Row {
+    Columns(Vec<Cell>),
+    Remark(Cell),
+}
+
+struct Page {
+    text: String,
+    look: Look,
+}
+
+impl Page {
+    fn head(&mut self, status: &Status) {
+        let config = &status.config;
+        let uptime = Duration::try_from_secs_f64(status.uptime_s).unwrap_or_default();
+        self.line(&cell(format!(
+            "lbd {}, up {}, configuration generation {} of {}, loaded {}",
+            status.version,
+            short(uptime),
+            config.generation,
+            config.path,
+            match self.since(&config.loaded_at) {
+                age if age == config.loaded_at || age == NEVER => age,
+                age => format!("{age} ago"),
+            }
+        )));
+        if let Some(error) = &config.last_error {
+            self.line(&toned("The last reload was refused; the configuration before it goes on:", Tone::Bad));
+            self.text.push_str(&indented(&clean(error.trim_end())));
+        }
+        let ipvs = &status.ipvs;
+        self.line(&cell(format!(
+            "IPVS: {} writes, {} dumps, {} errors, {} repaired",
+            ipvs.writes, ipvs.dumps, ipvs.errors, ipvs.drift_repaired
+        )));
+        if let Some(error) = &ipvs.last_error {
+            self.line(&toned(format!("IPVS: {error}"), Tone::Bad));
+        }
+    }
+
+    fn virtual_servers(&mut self, servers: &[VirtualServerStatus]) {
+        if servers.is_empty() {
+            return;
+        }
+        let mut rows =
+            vec![heads(&["VIRTUAL SERVER", "STATE", "WEIGHT", "ACTIVE", "INACTIVE", "SINCE", "CHECKS"])];
+        for server in servers {
+            let (state, tone) = match server.state {
+                VirtualServerState::Up => ("up", Tone::Good),
+                VirtualServerState::Sorry => ("sorry", Tone::Warn),
+                VirtualServerState::Down => ("down", Tone::Bad),
+            };
+            rows.push(Row::Columns(vec![
+                cell(&server.id),
+                toned(state, tone),
+                cell(server.alive_weight.to_string()),
+                cell(""),
+                cell(""),
+                cell(""),
+                cell(about(server)),
+            ]));
+            rows.extend(server.real_servers.iter().map(|real| self.real_server(real)));
+        }
+        self.table(&rows);
+    }
+
+    fn real_server(&self, real: &RealServerStatus) -> Row {
+        let (state, tone) = match real.state {
+            RealServerState::Up => ("up", Tone::Good),
+            RealServerState::Down => ("down", Tone::Bad),
+            RealServerState::Inhibited => ("inhibited", Tone::Bad),
+            RealServerState::Drained => ("drained", Tone::Warn),
+            RealServerState::Unknown => ("unknown", Tone::Dim),
+        };
+        let checks: Vec<String> = real.checks.iter().map(check).collect();
+        Row::Columns(vec![
+            cell(format!("  {}", real.address)),
+            toned(state, tone),
+            cell(now_of(real.effective_weight, real.weight)),
+            cell(real.active_connections.to_string()),
+            cell(real.inactive_connections.to_string()),
+            cell(self.since(&real.since)),
+            cell(if checks.is_empty() { "none".to_owned() } else { checks.join("; ") }),
+        ])
+    }
+
+    fn instances(&mut self, instances: &[InstanceStatus]) {
+        if instances.is_empty() {
+            return;
+        }
+        let mut rows = vec![heads(&[
+            "VRRP INSTANCE",
+            "INTERFACE",
+            "VRID",
+            "STATE",
+            "SINCE",
+            "PRIORITY",
+            "MASTER",
+            "ADVERTS IN/OUT",
+            "ADDRESSES",
+        ])];
+        for instance in instances {
+            let addresses = match instance.addresses.split_at_checked(ADDRESSES) {
+                Some((first, rest)) if !rest.is_empty() => {
+                    format!("{} and {} more", first.join(" "), rest.len())
+                }
+                _ => instance.addresses.join(" "),
+            };
+            rows.push(Row::Columns(vec![
+                cell(&instance.name),
+                cell(&instance.interface),
+                cell(format!("{} v{} {}", instance.vrid, instance.version, instance.family)),
+                toned(&instance.state, vrrp_tone(&instance.state)),
+                cell(self.since(&instance.since)),
+                cell(now_of(u32::from(instance.effective_priority), u32::from(instance.priority))),
+                cell(instance.master.as_deref().unwrap_or("-")),
+                cell(format!("{}/{}", instance.adverts_received, instance.adverts_sent)),
+                cell(addresses),
+            ]));
+            rows.extend(
+                instance
+                    .fault_reasons
+                    .iter()
+                    .map(|reason| Row::Remark(toned(format!("  fault: {reason}"), Tone::Bad))),
+            );
+            if !instance.adverts_dropped.is_empty() {
+                let causes: Vec<String> = instance
+                    .adverts_dropped
+                    .iter()
+                    .map(|(cause, count)| format!("{cause} {count}"))
+                    .collect();
+                rows.push(Row::Remark(toned(
+                    format!("  adverts dropped: {}", causes.join(", ")),
+                    Tone::Warn,
+                )));
+            }
+        }
+        self.table(&rows);
+    }
+
+    fn sync_groups(&mut self, groups: &[SyncGroupStatus]) {
+        if groups.is_empty() {
+            return;
+        }
+        let mut rows = vec![heads(&["SYNC GROUP", "STATE", "MEMBERS"])];
+        rows.extend(groups.iter().map(|group| {
+            Row::Columns(vec![
+                cell(&group.name),
+                toned(&group.state, vrrp_tone(&group.state)),
+                cell(group.members.join(" ")),
+            ])
+        }));
+        self.table(&rows);
+    }
+
+    /// An empty line, then the rows with aligned columns.
+    fn table(&mut self, rows: &[Row]) {
+        let mut widths: Vec<usize> = Vec::new();
+        for row in rows {
+            let Row::Columns(cells) = row else { continue };
+            widths.resize(widths.len().max(cells.len()), 0);
+            for (width, cell) in widths.iter_mut().zip(cells) {
+                *width = (*width).max(one_line(&cell.text).chars().count());
+            }
+        }
+        self.text.push('\n');
+        for row in rows {
+            match row {
+                Row::Remark(remark) => self.line(remark),
+                Row::Columns(cells) => {
+                    // Spaces wait for the next word, so that no line ends in them.
+                    let mut gap = 0;
+                    for (width, cell) in widths.iter().zip(cells) {
+                        let text = one_line(&cell.text);
+                        let length = text.chars().count();
+                        if length > 0 {
+                            self.text.extend(std::iter::repeat_n(' ', gap));
+                            gap = 0;
+                            self.paint(&text, cell.tone);
+                        }
+                        gap += width - length + GAP;
+                    }
+                    self.text.push('\n');
+                }
+            }
+        }
+    }
+
+    fn line(&mut self, cell: &Cell) {
+        self.paint(&one_line(&cell.text), cell.tone);
+        self.text.push('\n');
+    }
+
+    fn paint(&mut self, text: &str, tone: Tone) {
+        match tone.code().filter(|_| self.look.colour) {
+            Some(code) => self.text.extend(["\x1b[", code, "m", text, "\x1b[0m"]),
+            None => self.text.push_str(text),
+        }
+    }
+
+    /// Time from an RFC 3339 time to now; what is no such time is shown as it is.
+    fn since(&self, at: &str) -> String {
+        match humantime::parse_rfc3339_weak(at) {
+            // Clocks are set: what lies in the future began just now.
+            Ok(at) => short(self.look.now.duration_since(at).unwrap_or_default()),
+            Err(_) if at.is_empty() => NEVER.to_owned(),
+            Err(_) => at.to_owned(),
+        }
+    }
+}
+
+/// Shown for a time that there is not.
+const NEVER: &str = "-";
+/// Columns are this far apart.
+const GAP: usize = 2;
+/// Addresses of an instance that are shown.
+const ADDRESSES: usize = 4;
+
+fn heads(names: &[&str]) -> Row {
+    Row::Columns(names.iter().map(|name| toned(*name, Tone::Dim)).collect())
+}
+
+fn vrrp_tone(state: &str) -> Tone {
+    match state {
+        "MASTER" => Tone::Good,
+        "FAULT" => Tone::Bad,
+        "INIT" => Tone::Dim,
+        _ => Tone::Plain,
+    }
+}
+
+/// What is not in the columns of a virtual server.
+fn about(server: &VirtualServerStatus) -> String {
+    let mut about = format!("{} {}, quorum {}", server.scheduler, server.forwarding, server.quorum);
+    if server.persistence_timeout_s > 0 {
+        about.push_str(&format!(", persistent {} s", server.persistence_timeout_s));
+    }
+    if let Some(sorry) = &server.sorry_server {
+        let active = if sorry.active { " answers" } else { "" };
+        about.push_str(&format!(", sorry server {}{active}", sorry.address));
+    }
+    about
+}
+
+/// `TCP_CHECK up: connected (0.4 ms)`
+fn check(check: &CheckStatus) -> String {
+    let state = match check.state {
+        CheckState::Up => "up",
+        CheckState::Down => "down",
+        CheckState::Unknown => "not run yet",
+    };
+    let mut text = format!("{} {state}", check.kind);
+    if let Some(result) = &check.last_result {
+        text.push_str(&format!(": {result}"));
+    }
+    if let Some(latency) = check.latency_ms {
+        text.push_str(&format!(" ({latency:.1} ms)"));
+    }
+    text
+}
+
+/// The value that holds, and the one set when it is another.
+fn now_of(now: u32, set: u32) -> String {
+    if now == set { now.to_string() } else { format!("{now} (set {set})") }
+}
+
+fn one_line(text: &str) -> String {
+    clean(text).replace(['\n', '\t'], " ")
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}

@@ -1,0 +1,362 @@
+//! What `lbctl` prints, and the JSON it stands on. The snapshots are contracts: programs read the
+//! JSON (additive changes only), people know the table.
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::table::{render, short};
+use super::*;
+use crate::control::ReloadOutcome;
+use crate::control::server::{Answer, Backend, ControlSocket};
+use crate::control::status::{
+    CheckState, CheckStatus, ConfigStatus, InstanceStatus, IpvsStatus, RealServerState, RealServerStatus,
+    SorryServerStatus, SyncGroupStatus, VirtualServerState, VirtualServerStatus, VrrpStatus,
+};
+
+/// A director with one of everything.
+fn sample() -> Status {
+    let check = |kind: &str, state, result: Option<&str>, latency_ms| CheckStatus {
+        kind: kind.into(),
+        state,
+        last_result: result.map(Into::into),
+        last_at: result.map(|_| "2026-11-03T11:59:58Z".into()),
+        latency_ms,
+    };
+    let real = |address: &str, weight, effective_weight, state, since: &str, checks| RealServerStatus {
+        address: address.into(),
+        weight,
+        effective_weight,
+        state,
+        since: since.into(),
+        active_connections: 12,
+        inactive_connections: 3,
+        checks,
+    };
+    let up = |latency| check("TCP_CHECK", CheckState::Up, Some("connected"), Some(latency));
+    Status {
+        version: "0.1.0".into(),
+        uptime_s: 93_784.5,
+        config: ConfigStatus {
+            path: "/etc/lbd/lbd.conf".into(),
+            generation: 3,
+            loaded_at: "2026-11-03T11:00:00Z".into(),
+            last_error: None,
+        },
+        ipvs: IpvsStatus { writes: 12, dumps: 3, errors: 0, drift_repaired: 1, last_error: None },
+        virtual_servers: vec![
+            VirtualServerStatus {
+                id: "TCP 10.0.0.1:80".into(),
+                scheduler: "wlc".into(),
+                forwarding: "DR".into(),
+                state: VirtualServerState::Up,
+                quorum: 1,
+                alive_weight: 180,
+                persistence_timeout_s: 600,
+                sorry_server: Some(SorryServerStatus { address: "127.0.0.1:80".into(), active: false }),
+                real_servers: vec![
+                    real(
+                        "10.0.0.2:80",
+                        100,
+                        100,
+                        RealServerState::Up,
+                        "2026-11-03T11:56:48Z",
+                        vec![up(0.42)],
+                    ),
+                    real(
+                        "10.0.0.3:80",
+                        100,
+                        80,
+                        RealServerState::Up,
+                        "2026-11-01T10:00:00Z",
+                        vec![up(1.0), check("MISC_CHECK", CheckState::Up, Some("exit 82"), Some(30.0))],
+                    ),
+                    real(
+                        "10.0.0.4:80",
+                        100,
+                        0,
+                        RealServerState::Inhibited,
+                        "2026-11-03T11:59:59.250Z",
+                        vec![check(
+                            "HTTP_GET",
+                            CheckState::Down,
+                            Some("status 503, 200 expected"),
+                            Some(2.0),
+                        )],
+                    ),
+                ],
+            },
+            VirtualServerStatus {
+                id: "FWM 7 inet".into(),
+                scheduler: "rr".into(),
+                forwarding: "NAT".into(),
+                state: VirtualServerState::Sorry,
+                quorum: 2,
+                sorry_server: Some(SorryServerStatus { address: "10.9.9.9:80".into(), active: true }),
+                real_servers: vec![
+                    real(
+                        "[2001:db8::1]:8080",
+                        1,
+                        1,
+                        RealServerState::Drained,
+                        "2026-11-03T08:58:00Z",
+                        vec![],
+                    ),
+                    real(
+                        "10.0.0.6:80",
+                        1,
+                        1,
+                        RealServerState::Unknown,
+                        "",
+                        vec![check("DNS_CHECK", CheckState::Unknown, None, None)],
+                    ),
+                ],
+                ..VirtualServerStatus::default()
+            },
+        ],
+        vrrp: VrrpStatus {
+            instances: vec![
+                InstanceStatus {
+                    name: "VI_1".into(),
+                    interface: "eth0".into(),
+                    vrid: 51,
+                    version: 2,
+                    family: "ipv4".into(),
+                    state: "MASTER".into(),
+                    since: "2026-11-03T11:56:48Z".into(),
+                    priority: 100,
+                    effective_priority: 110,
+                    master: Some("10.0.0.3".into()),
+                    addresses: (1..=6).map(|last| format!("10.0.0.{last}/32")).collect(),
+                    adverts_sent: 192,
+                    adverts_received: 4,
+                    adverts_dropped: [("auth".into(), 2), ("ttl".into(), 1)].into(),
+                    ..InstanceStatus::default()
+                },
+                InstanceStatus {
+                    name: "VI_6".into(),
+                    interface: "eth1".into(),
+                    vrid: 6,
+                    version: 3,
+                    family: "ipv6".into(),
+                    state: "FAULT".into(),
+                    since: "2026-11-03T11:59:48Z".into(),
+                    priority: 100,
+                    effective_priority: 100,
+                    addresses: vec!["fe80::1/128".into()],
+                    fault_reasons: vec!["interface eth1 does not exist".into()],
+                    ..InstanceStatus::default()
+                },
+            ],
+            sync_groups: vec![SyncGroupStatus {
+                name: "G1".into(),
+                state: "FAULT".into(),
+                members: vec!["VI_1".into(), "VI_6".into()],
+            }],
+        },
+    }
+}
+
+fn look(colour: bool) -> Look {
+    let now = humantime::parse_rfc3339("2026-11-03T12:00:00Z").expect("time");
+    Look { colour, now }
+}
+
+#[test]
+fn table_for_people() {
+    insta::assert_snapshot!("table", render(&sample(), look(false)));
+}
+
+#[test]
+fn what_went_wrong_stands_at_the_top() {
+    let mut status = sample();
+    status.config.last_error = Some(
+        "lb.conf:12:11: unknown lb_algo `wrrr`; did you mean `wrr`?\nlb.conf:14:1: `}` is missing\n".into(),
+    );
+    status.ipvs.last_error = Some("converging, 2 refused: no such scheduler".into());
+    status.virtual_servers.clear();
+    status.vrrp = VrrpStatus::default();
+    insta::assert_snapshot!("table_errors", render(&status, look(false)));
+}
+
+#[test]
+fn json_contract() {
+    insta::assert_json_snapshot!("status", sample());
+    let text = serde_json::to_string(&sample()).expect("JSON");
+    assert_eq!(serde_json::from_str::<Status>(&text).expect("read back"), sample());
+}
+
+#[test]
+fn colour_changes_nothing_but_colour() {
+    let plain = render(&sample(), look(false));
+    let mut colourful = render(&sample(), look(true));
+    assert!(!plain.contains('\x1b'));
+    assert!(colourful.contains("\x1b[32mup\x1b[0m") && colourful.contains("\x1b[31mFAULT\x1b[0m"));
+    for code in ["2", "31", "32", "33", "0"] {
+        colourful = colourful.replace(&format!("\x1b[{code}m"), "");
+    }
+    assert_eq!(colourful, plain);
+}
+
+#[test]
+fn text_from_outside_does_not_steer_the_terminal() {
+    let mut status = sample();
+    status.config.last_error = Some("a\x1b]0;title\x07b".into());
+    for server in &mut status.virtual_servers {
+        for check in server.real_servers.iter_mut().flat_map(|real| &mut real.checks) {
+            check.last_result = Some("bad\x1b[2J\r\nup".into());
+        }
+    }
+    let text = render(&status, look(false));
+    assert!(!text.chars().any(|character| character.is_control() && character != '\n'), "{text}");
+    assert!(text.contains("bad\\u{1b}[2J\\r up"), "{text}");
+    assert_eq!(text.lines().count(), render(&sample(), look(false)).lines().count() + 2, "{text}");
+}
+
+#[test]
+fn durations() {
+    for (seconds, want) in [
+        (0, "0s"),
+        (59, "59s"),
+        (60, "1m00s"),
+        (192, "3m12s"),
+        (3599, "59m59s"),
+        (3600, "1h00m"),
+        (7_500, "2h05m"),
+        (86_399, "23h59m"),
+        (86_400, "1d00h"),
+        (360_000, "4d04h"),
+    ] {
+        assert_eq!(short(Duration::from_secs(seconds)), want);
+    }
+}
+
+#[test]
+fn times_that_are_none_or_lie_ahead() {
+    let mut status = sample();
+    for (at, want) in [
+        ("2026-11-03T12:00:05Z", "loaded 0s ago"),
+        ("yesterday", "loaded yesterday\n"),
+        ("", "loaded -\n"),
+        ("2026-11-03T11:59:00.5Z", "loaded 59s ago"),
+    ] {
+        status.config.loaded_at = at.into();
+        let text = render(&status, look(false));
+        assert!(text.contains(want), "{at}: {text}");
+    }
+    status.uptime_s = f64::NAN;
+    assert!(render(&status, look(false)).contains("up 0s"));
+}
+
+/// Answers with the sample, and with one outcome.
+struct Fake(ReloadOutcome);
+
+impl Backend for Fake {
+    fn status(&self) -> Answer<Status> {
+        Box::pin(async { sample() })
+    }
+
+    fn reload(&self) -> Answer<ReloadOutcome> {
+        let outcome = self.0.clone();
+        Box::pin(async { outcome })
+    }
+}
+
+/// Runs `lbctl` beside a daemon that answers a reload with `outcome`.
+async fn beside(outcome: ReloadOutcome, words: &[&str]) -> Outcome {
+    let dir = tempfile::tempdir().expect("directory");
+    let path = dir.path().join("control.sock");
+    let socket = ControlSocket::bind(&path).expect("socket");
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serve = socket.serve(Arc::new(Fake(outcome)), async move { drop(stopped.await) });
+    let ask = async {
+        let outcome = lbctl(&path, words).await;
+        drop(stop);
+        outcome
+    };
+    let (outcome, served) = tokio::join!(ask, serve);
+    served.expect("served");
+    outcome
+}
+
+fn lbctl<'a>(socket: &'a Path, words: &'a [&str]) -> impl Future<Output = Outcome> + 'a {
+    let socket = socket.to_str().expect("a name");
+    let line: Vec<String> =
+        ["lbctl", "--socket", socket].iter().chain(words).map(|word| (*word).to_owned()).collect();
+    run(line, look(false))
+}
+
+#[tokio::test]
+async fn status_is_a_table_or_the_json_of_the_daemon() {
+    let table = beside(ReloadOutcome::default(), &["status"]).await;
+    assert_eq!(table, Outcome { out: render(&sample(), look(false)), ..Outcome::default() });
+    let json = beside(ReloadOutcome::default(), &["status", "--json"]).await;
+    assert_eq!(json.out, format!("{}\n", serde_json::to_string(&sample()).expect("JSON")));
+    assert_eq!((json.err.as_str(), json.status), ("", 0));
+}
+
+#[tokio::test]
+async fn reload_says_what_came_of_it() {
+    let taken = ReloadOutcome {
+        ok: true,
+        generation: 4,
+        message: "1 real server added".into(),
+        warnings: vec!["lb.conf:3:1: `smtp_alert` is not supported yet\n".into()],
+    };
+    let got = beside(taken, &["reload"]).await;
+    assert_eq!(got.out, "configuration generation 4 runs\n1 real server added\n");
+    assert_eq!(got.err, "lb.conf:3:1: `smtp_alert` is not supported yet\n");
+    assert_eq!(got.status, 0);
+    let refused = ReloadOutcome {
+        ok: false,
+        generation: 3,
+        message: "lb.conf:12:11: unknown lb_algo `wrrr`; did you mean `wrr`?\n".into(),
+        ..ReloadOutcome::default()
+    };
+    let got = beside(refused, &["reload"]).await;
+    assert_eq!(got.out, "");
+    assert_eq!(
+        got.err,
+        "lb.conf:12:11: unknown lb_algo `wrrr`; did you mean `wrr`?\n\
+         lbctl: the configuration was refused; generation 3 goes on unchanged\n"
+    );
+    assert_eq!(got.status, 1);
+}
+
+#[tokio::test]
+async fn mistakes_and_missing_daemons() {
+    let mut text = String::new();
+    for line in [
+        &["lbctl", "--socket", "/nonexistent/control.sock", "status"][..],
+        &["lbctl", "reload", "--socket", "/nonexistent/control.sock"],
+        &["lbctl", "--socket", "/dev/null", "status"],
+        &["lbctl"],
+        &["lbctl", "stat"],
+        &["lbctl", "status", "--jason"],
+        &["lbctl", "--version"],
+        &["lbctl", "status", "--help"],
+    ] {
+        let got = run(line.iter().copied(), look(false)).await;
+        text.push_str(&format!(
+            "$ {}\n{}{}-> {}\n\n",
+            line.join(" "),
+            got.out,
+            got.err.lines().map(|line| format!("2> {line}\n")).collect::<String>(),
+            got.status
+        ));
+    }
+    insta::assert_snapshot!("command_line", text);
+}
+
+#[test]
+fn a_denied_socket_says_who_may() {
+    let text = ClientError::Denied("/run/lbd/control.sock".into()).to_string();
+    assert_eq!(text, "/run/lbd/control.sock: permission denied; run lbctl as root");
+}
+
+#[test]
+fn the_definition_is_consistent_and_in_the_man_page() {
+    command().debug_assert();
+    crate::options::tests::in_the_man_page(&command(), include_str!("../../man/lbctl.1"));
+}
