@@ -4,6 +4,10 @@
 //! ([`Ctx::slack`]); where a time is itself the demand, the scenario runs natively and says so.
 
 mod balance;
+mod failover;
+mod pair;
+mod reload;
+mod restart;
 mod vrrp;
 
 use std::process::ExitCode;
@@ -101,6 +105,10 @@ pub const ALL: &[Scenario] = &[
     ),
     scenario("nat", "the same with address translation", Need::Ipvs, 60, balance::nat),
     scenario("tun", "the same with IP in IP", Need::Ipvs, 60, balance::tun),
+    scenario("failover", "DR with two directors under traffic: crash, return, stop", Need::Ipvs, 90, failover::failover),
+    scenario("restart", "kill -9 and start within a second under traffic", Need::Ipvs, 90, restart::restart).lbd_only(),
+    scenario("reload", "reloads write what changed, and a broken file nothing", Need::Ipvs, 90, reload::reload_writes)
+        .lbd_only(),
 ];
 
 /// The scenario of that name.
