@@ -125,6 +125,7 @@ fn read_pid(file: &mut File) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
     #[test]
     fn the_second_is_told_who_holds_it_and_gets_it_when_the_first_is_gone() {
@@ -171,5 +172,33 @@ mod tests {
             let got = LockedFile::acquire(path, 0o600);
             assert!(matches!(got, Err(LockError::NotAFile)), "{}: {got:?}", path.display());
         }
+    }
+
+    #[test]
+    fn never_two_holders_while_files_come_and_go() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("lock");
+        let (inside, taken) = (AtomicBool::new(false), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        match LockedFile::acquire(&path, 0o600) {
+                            Ok(held) => {
+                                assert!(!inside.swap(true, Ordering::SeqCst), "two holders");
+                                std::thread::yield_now();
+                                taken.fetch_add(1, Ordering::SeqCst);
+                                inside.store(false, Ordering::SeqCst);
+                                drop(held);
+                            }
+                            Err(LockError::Held { .. }) => std::thread::yield_now(),
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                });
+            }
+        });
+        assert!(taken.load(Ordering::SeqCst) > 0);
+        assert!(!path.exists());
     }
 }

@@ -461,6 +461,7 @@ fn value_of(arg: &clap::Arg) -> Value {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::collections::BTreeSet;
 
     /// Long flags of `command` and its subcommands are those that the page speaks of.
@@ -689,5 +690,35 @@ pub(crate) mod tests {
     #[test]
     fn a_file_that_was_asked_for_is_taken_even_if_it_is_missing() {
         assert_eq!(options("-f /nonexistent").config_path(), PathBuf::from("/nonexistent"));
+    }
+
+    /// Words near what is typed: flags, bundles, values, and any octets.
+    fn word() -> impl Strategy<Value = OsString> {
+        prop_oneof![
+            "-[nlDGPCBVIdtfipuSgXRaxAsmMercbTvh]{1,4}[=a-z/0-9]{0,4}".prop_map(OsString::from),
+            "--[a-z_-]{0,20}(=[a-z0-9]{0,4})?".prop_map(OsString::from),
+            proptest::sample::select(
+                command()
+                    .get_arguments()
+                    .filter_map(|arg| arg.get_long().map(str::to_owned))
+                    .collect::<Vec<_>>()
+            )
+            .prop_map(|long| OsString::from(format!("--{long}"))),
+            proptest::collection::vec(any::<u8>(), 0..8).prop_map(OsString::from_vec),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_answered(words in proptest::collection::vec(word(), 0..8)) {
+            let line = || std::iter::once(OsString::from("lbd")).chain(words.iter().cloned());
+            let once = with_equals(&command(), line().collect());
+            prop_assert_eq!(once.len(), words.len() + 1);
+            prop_assert_eq!(&with_equals(&command(), once.clone()), &once);
+            if let Err(answer) = parse(line()) {
+                prop_assert!([0, 2].contains(&answer.exit_code()));
+                prop_assert!(!answer.to_string().is_empty());
+            }
+        }
     }
 }
