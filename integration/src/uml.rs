@@ -62,7 +62,9 @@ impl Uml {
         let given = std::env::var_os("LBD_UML").is_some();
         let needed: Vec<Package> = packages::ALL
             .iter()
-            .filter(|package| PACKAGES.contains(&package.name) && !(given && package.name == "user-mode-linux"))
+            .filter(|package| {
+                PACKAGES.contains(&package.name) && !(given && package.name == "user-mode-linux")
+            })
             .copied()
             .collect();
         packages::ensure(&needed).map_err(|error| format!("{error:#}"))?;

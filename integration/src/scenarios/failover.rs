@@ -56,7 +56,11 @@ pub fn failover(ctx: &Ctx) -> Result<()> {
     pause(Duration::from_millis(500));
     let outage = probe.finish()?;
     step!("master returned: {outage:?}");
-    ensure!(outage.longest <= Duration::from_secs(1) + ctx.slack(), "outage of {:?} at the return", outage.longest);
+    ensure!(
+        outage.longest <= Duration::from_secs(1) + ctx.slack(),
+        "outage of {:?} at the return",
+        outage.longest
+    );
 
     let probe = Probe::start(client, SERVICE)?;
     pause(Duration::from_millis(300));

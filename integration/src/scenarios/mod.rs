@@ -5,9 +5,11 @@
 
 mod balance;
 mod failover;
+mod faults;
 mod pair;
 mod reload;
 mod restart;
+mod seed;
 mod vrrp;
 
 use std::process::ExitCode;
@@ -92,10 +94,24 @@ impl Scenario {
 
 /// All of them.
 pub const ALL: &[Scenario] = &[
-    scenario("vrrp_crash", "kill -9 of the master and its cable pulled: the peer is on time", Need::Netns, 40, vrrp::crash)
+    scenario(
+        "vrrp_crash",
+        "kill -9 of the master and its cable pulled: the peer is on time",
+        Need::Netns,
+        40,
+        vrrp::crash,
+    )
+    .alone(),
+    scenario(
+        "vrrp_stop",
+        "orderly stop of the master: the peer after its skew time",
+        Need::Netns,
+        40,
+        vrrp::stop,
+    )
+    .alone(),
+    scenario("vrrp_one_master", "never two masters on a whole link", Need::Netns, 60, vrrp::one_master)
         .alone(),
-    scenario("vrrp_stop", "orderly stop of the master: the peer after its skew time", Need::Netns, 40, vrrp::stop).alone(),
-    scenario("vrrp_one_master", "never two masters on a whole link", Need::Netns, 60, vrrp::one_master).alone(),
     scenario(
         "dr",
         "direct routing: 10/10/10, a dead server leaves and returns, sorry server",
@@ -105,10 +121,96 @@ pub const ALL: &[Scenario] = &[
     ),
     scenario("nat", "the same with address translation", Need::Ipvs, 60, balance::nat),
     scenario("tun", "the same with IP in IP", Need::Ipvs, 60, balance::tun),
-    scenario("failover", "DR with two directors under traffic: crash, return, stop", Need::Ipvs, 90, failover::failover),
-    scenario("restart", "kill -9 and start within a second under traffic", Need::Ipvs, 90, restart::restart).lbd_only(),
-    scenario("reload", "reloads write what changed, and a broken file nothing", Need::Ipvs, 90, reload::reload_writes)
+    scenario(
+        "failover",
+        "DR with two directors under traffic: crash, return, stop",
+        Need::Ipvs,
+        90,
+        failover::failover,
+    ),
+    scenario("restart", "kill -9 and start within a second under traffic", Need::Ipvs, 90, restart::restart)
         .lbd_only(),
+    scenario(
+        "reload",
+        "reloads write what changed, and a broken file nothing",
+        Need::Ipvs,
+        90,
+        reload::reload_writes,
+    )
+    .lbd_only(),
+    scenario(
+        "seed_docker_dr",
+        "seed: two directors, DR, wlc, persistence, unicast",
+        Need::Ipvs,
+        120,
+        seed::docker_dr,
+    ),
+    scenario(
+        "seed_lvs_http_get",
+        "seed: HTTP_GET, sorry server on the director",
+        Need::Ipvs,
+        120,
+        seed::lvs_http_get,
+    ),
+    scenario(
+        "seed_nginx_ha_script",
+        "seed: killall -0 nginx, weight -5",
+        Need::Netns,
+        60,
+        seed::nginx_ha_script,
+    ),
+    scenario(
+        "seed_vpc_unicast_notify",
+        "seed: equal priorities, unicast, notify",
+        Need::Netns,
+        60,
+        seed::vpc_unicast_notify,
+    ),
+    scenario(
+        "seed_dual_master",
+        "seed: two virtual routers, each node master of one",
+        Need::Netns,
+        60,
+        seed::dual_master,
+    ),
+    scenario(
+        "seed_gateway_pair",
+        "seed: broadcast, scope, label, preempt_delay",
+        Need::Netns,
+        60,
+        seed::gateway_pair,
+    ),
+    scenario(
+        "seed_floating_ip_notify",
+        "seed: only notify_master, script as fault",
+        Need::Netns,
+        60,
+        seed::floating_ip_notify,
+    )
+    // keepalived resolves the link `pidof` before it runs it, and the script fails.
+    .lbd_only(),
+    scenario(
+        "missing_interface",
+        "FAULT with the reason, recovery",
+        Need::Netns,
+        60,
+        faults::missing_interface,
+    )
+    .lbd_only(),
+    scenario("no_ipvs", "virtual servers on a kernel without IPVS", Need::NoIpvs, 40, faults::no_ipvs)
+        .lbd_only(),
+    scenario("second_daemon", "a second daemon on the same socket", Need::Netns, 60, faults::second_daemon)
+        .lbd_only(),
+    scenario("no_privileges", "a start without rights", Need::Netns, 30, faults::no_privileges).lbd_only(),
+    scenario(
+        "lbctl_without_socket",
+        "lbctl where no daemon listens",
+        Need::Netns,
+        30,
+        faults::lbctl_without_socket,
+    )
+    .lbd_only(),
+    scenario("sick_servers", "real servers that hang or reset", Need::Ipvs, 60, faults::sick_servers),
 ];
 
 /// The scenario of that name.

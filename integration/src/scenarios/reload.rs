@@ -55,11 +55,14 @@ pub fn reload_writes(ctx: &Ctx) -> Result<()> {
     table::expect_dests(a.ns(), KEY, &REAL, Duration::from_secs(1))?;
     expect_split(client, SERVICE, 30, &[("r1", 10), ("r2", 10), ("r3", 10)])?;
 
-    let broken = pair::config(150, 3).replace("lb_algo rr", "lb_algo rr }}}").replace("virtual_server", "virtual_server {");
+    let broken = pair::config(150, 3)
+        .replace("lb_algo rr", "lb_algo rr }}}")
+        .replace("virtual_server", "virtual_server {");
     a.configure(&broken)?;
     let before = writes(&a.status()?)?;
     a.reload()?;
-    let status = a.expect_status("config.last_error", LOADED, |status| status["config"]["last_error"].is_string())?;
+    let status =
+        a.expect_status("config.last_error", LOADED, |status| status["config"]["last_error"].is_string())?;
     step!("last_error: {}", status["config"]["last_error"]);
     ensure!(status["config"]["generation"] == 3, "a broken file counts as loaded: {}", status["config"]);
     pause(Duration::from_secs(2));
@@ -80,7 +83,9 @@ pub fn reload_writes(ctx: &Ctx) -> Result<()> {
     let holding = watch.finish()?;
     ensure!(holding.len() == 1 && holding[0].1.is_none(), "the address left during a reload: {holding:?}");
     let emptied = tables.finish()?.into_iter().any(|(_, table)| {
-        table.get(KEY).is_none_or(|service| REAL[..2].iter().any(|server| !service.dests.contains_key(*server)))
+        table
+            .get(KEY)
+            .is_none_or(|service| REAL[..2].iter().any(|server| !service.dests.contains_key(*server)))
     });
     ensure!(!emptied, "a kept real server was out of the table during a reload");
     let slowest = held.finish().context("the established connection did not survive the reloads")?;

@@ -60,9 +60,13 @@ pub fn restart(ctx: &Ctx) -> Result<()> {
     ensure!(on_b.is_empty(), "the address was on b: {on_b:?}");
     for (at, table) in &tables {
         let at = at.duration_since(dead);
-        let service = table.get(KEY).with_context(|| format!("{at:?} after the kill the service was gone"))?;
+        let service =
+            table.get(KEY).with_context(|| format!("{at:?} after the kill the service was gone"))?;
         ensure!(!service.dests.is_empty(), "{at:?} after the kill the service had no destination");
-        ensure!(!service.dests.contains_key(REAL[2]), "{at:?} after the kill the dead server was back: {service:?}");
+        ensure!(
+            !service.dests.contains_key(REAL[2]),
+            "{at:?} after the kill the dead server was back: {service:?}"
+        );
     }
     ensure!(outage.longest < LONGEST_GAP, "the client was without an answer for {:?}", outage.longest);
 

@@ -48,7 +48,8 @@ pub fn crash(ctx: &Ctx) -> Result<()> {
     // Two adverts into b's life: it knows its master.
     let since = Instant::now();
     crate::wait::until("two adverts of a", Duration::from_secs(5), || {
-        (adverts.seen().iter().filter(|advert| advert.source == A && advert.at > since).count() >= 2).then_some(())
+        (adverts.seen().iter().filter(|advert| advert.source == A && advert.at > since).count() >= 2)
+            .then_some(())
     })?;
     ensure!(!vip::held(b.ns(), VIP)?, "the address is on b while a is master");
 
@@ -63,7 +64,10 @@ pub fn crash(ctx: &Ctx) -> Result<()> {
     step!("address on b {took:?} after the last advert, due at {due:?}");
     ensure!(last.ttl == 255 && last.priority == 150 && last.vrid == 51, "odd advert {last:?}");
     ensure!(took <= due + ALLOWED, "took {took:?}, allowed {:?}", due + ALLOWED);
-    ensure!(took + Duration::from_millis(20) >= due, "took {took:?}: before the master down interval {due:?}");
+    ensure!(
+        took + Duration::from_millis(20) >= due,
+        "took {took:?}: before the master down interval {due:?}"
+    );
     Ok(())
 }
 
@@ -88,7 +92,10 @@ pub fn stop(ctx: &Ctx) -> Result<()> {
     let taken = watch.finish()?.first().context("address not seen on b")?.0;
     let last = adverts.last_from(A).context("no advert of a was seen")?;
     let (took, after) = (taken.duration_since(start), taken.duration_since(last.at));
-    step!("address on b {took:?} after the signal, {after:?} after the resignation; skew is {:?}", skew(PRIORITY_B));
+    step!(
+        "address on b {took:?} after the signal, {after:?} after the resignation; skew is {:?}",
+        skew(PRIORITY_B)
+    );
     ensure!(last.priority == 0, "a's last advert did not resign: {last:?}");
     ensure!(took <= skew(PRIORITY_B) + ALLOWED, "took {took:?}, allowed {:?}", skew(PRIORITY_B) + ALLOWED);
     let status = a.ended(Duration::from_secs(10))?;
