@@ -8,9 +8,10 @@
 //! Not kept: a differing interval is counted.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
-use crate::types::{Delivery, InstanceConfig, Priority};
-use crate::wire::advert::{Advert, HEADER, Prefix, checksum_is_right};
+use crate::types::{Authentication, Delivery, GratuitousArp, InstanceConfig, Priority, VirtualAddress, Vrid};
+use crate::wire::advert::{Advert, Prefix, checksum_is_right};
 use crate::wire::ipv4::{AUTHENTICATION_HEADER, Header, TTL};
 
 /// Why an advertisement was not used (for `AddressList`: used, but noted).
@@ -173,28 +174,81 @@ fn same_addresses(config: &InstanceConfig, received: &[Ipv4Addr]) -> bool {
     own.clone().count() == received.len() && own.all(|address| received.contains(&address))
 }
 
-/// Feeds any octets through header, parser and checks, as fuzzing and property tests do; says
-/// whether they were accepted.
+/// Feeds any octets through header, parser and checks of routers of each kind, as fuzzing and
+/// property tests do.
 ///
 /// # Panics
-/// When an accepted advertisement is not the same after writing and reading it again.
-pub fn exercise(config: &InstanceConfig, datagram: &[u8]) -> bool {
-    let Ok((header, payload)) = Header::parse(datagram) else { return false };
+/// When an advertisement is not the same after writing and reading it again.
+pub fn exercise_any(datagram: &[u8]) {
+    let Ok((header, payload)) = Header::parse(datagram) else { return };
     if let Some(advert) = Advert::parse(payload) {
         let again = advert.emit();
         assert_eq!(Advert::parse(&again).as_ref(), Some(&advert), "emit and parse are inverse");
         assert_eq!(again.len(), payload.len(), "length is kept");
-    } else {
-        assert!(payload.len() < HEADER || vrid(payload).is_some(), "a whole header names its VRID");
     }
-    check(config, &header, payload).is_ok()
+    let peers = vec![header.source];
+    let deliveries = [
+        Delivery::Multicast { group: header.destination },
+        Delivery::Unicast { peers, ttl: TTL, check_source: true },
+    ];
+    for delivery in deliveries {
+        for authentication in [Authentication::None, Authentication::Pass(*b"secret\0\0")] {
+            let config = plain_config(delivery.clone(), authentication);
+            if check(&config, &header, payload).is_ok() {
+                assert!(vrid(payload).is_some(), "an accepted advertisement names its VRID");
+            }
+        }
+    }
+}
+
+/// An instance as it is without any keyword, with one address.
+pub(crate) fn plain_config(delivery: Delivery, authentication: Authentication) -> InstanceConfig {
+    let seconds = Duration::from_secs;
+    InstanceConfig {
+        name: "plain".into(),
+        interface: "eth0".into(),
+        vrid: Vrid::MIN,
+        priority: Priority::DEFAULT,
+        advert_interval: std::num::NonZeroU8::MIN,
+        down_timer_adverts: 3,
+        delivery,
+        source: None,
+        track_source: false,
+        authentication,
+        preempt: true,
+        preempt_delay: Duration::ZERO,
+        addresses: vec![VirtualAddress {
+            address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100)),
+            prefix: 32,
+            device: None,
+            scope: 0,
+            broadcast: None,
+            label: None,
+        }],
+        excluded_addresses: vec![],
+        garp: GratuitousArp {
+            delay: seconds(5),
+            repeat: 5,
+            refresh: Duration::ZERO,
+            refresh_repeat: 1,
+            lower_priority_delay: seconds(5),
+            lower_priority_repeat: 5,
+            interval: Duration::ZERO,
+        },
+        lower_priority_no_advert: false,
+        higher_priority_send_advert: false,
+        skip_address_check: false,
+        owner_ignore_adverts: false,
+        trackers: vec![],
+        track_interfaces: vec![],
+        track_primary: true,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::sim::{GROUP, VIP, config};
-    use crate::types::Authentication;
     use crate::wire::ipv4;
 
     fn header() -> Header {

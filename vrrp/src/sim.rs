@@ -16,35 +16,12 @@ pub const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
 pub fn config(name: &str, vrid: u8, priority: u8) -> InstanceConfig {
     InstanceConfig {
         name: name.into(),
-        interface: "eth0".into(),
         vrid: NonZeroU8::new(vrid).expect("VRID"),
         priority: Priority(priority),
-        advert_interval: NonZeroU8::MIN,
-        down_timer_adverts: 3,
-        delivery: Delivery::Multicast { group: GROUP },
-        source: None,
-        track_source: false,
-        authentication: Authentication::Pass(*b"secret\0\0"),
-        preempt: true,
-        preempt_delay: Duration::ZERO,
-        addresses: vec![vip(VIP)],
-        excluded_addresses: vec![],
-        garp: GratuitousArp {
-            delay: Duration::from_secs(5),
-            repeat: 5,
-            refresh: Duration::ZERO,
-            refresh_repeat: 1,
-            lower_priority_delay: Duration::from_secs(5),
-            lower_priority_repeat: 5,
-            interval: Duration::ZERO,
-        },
-        lower_priority_no_advert: false,
-        higher_priority_send_advert: false,
-        skip_address_check: false,
-        owner_ignore_adverts: false,
-        trackers: vec![],
-        track_interfaces: vec![],
-        track_primary: true,
+        ..crate::receive::plain_config(
+            Delivery::Multicast { group: GROUP },
+            Authentication::Pass(*b"secret\0\0"),
+        )
     }
 }
 

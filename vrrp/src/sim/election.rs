@@ -111,10 +111,11 @@ fn equal_priorities_the_higher_address_wins_among_masters_only() {
 #[test]
 fn preempt_nopreempt_and_preempt_delay() {
     for (name, preempt, delay, want) in [
-        ("preempt", true, 0, Some(6 + 3)),
+        ("preempt", true, 0, Some(9)),
         ("nopreempt", false, 0, None),
-        // The delay runs from the first lower advert; the timer was restarted by the last one within it.
-        ("preempt_delay", true, 20, Some(6 + 23)),
+        // First lower advert at 6.609: held back until 26.609; the last one before that (25.609)
+        // restarted the timer of 3.219 s.
+        ("preempt_delay", true, 20, Some(28)),
     ] {
         let mut high = config("A", 51, 200);
         high.preempt = preempt;

@@ -128,22 +128,23 @@ proptest! {
             apply(&mut sim, &Op::Link(node, true), &configs);
             apply(&mut sim, &Op::Script(node, true), &configs);
         }
-        let before = sim.masters();
         let lowest = configs.iter().zip(&sim.nodes).map(|(_, node)| node.priority()).min().expect("nodes");
         let down = timers::master_down_interval(NonZeroU8::MIN, 3, Priority(lowest));
-        sim.run(down + Duration::from_millis(2));
+        // Within one interval everybody has heard those that are master.
+        sim.run(Duration::from_millis(1002));
+        let before = sim.masters();
+        sim.run(down - Duration::from_secs(1));
         let masters = sim.masters();
         prop_assert_eq!(masters.len(), 1, "one master within the master down interval");
         sim.run(down);
         prop_assert_eq!(sim.masters(), masters.clone(), "and it stays");
         let rank = |node: usize| (sim.nodes[node].priority(), sim.nodes[node].host);
         let chosen = masters[0];
-        for other in 0..configs.len() {
-            if configs[other].preempt && sim.nodes[other].priority() > sim.nodes[chosen].priority() {
-                prop_assert!(false, "{other} has a higher priority and preempts: {rank:?}", rank = rank(other));
-            }
+        for (other, config) in configs.iter().enumerate() {
+            let higher = sim.nodes[other].priority() > sim.nodes[chosen].priority();
+            prop_assert!(!(config.preempt && higher), "{other} has a higher priority and preempts");
         }
-        // Of several masters at the time of healing the best one stays; equal ones: higher address.
+        // Of several masters after healing the best one stays; equal ones: higher address.
         if let Some(best) = before.iter().copied().max_by_key(|node| rank(*node)) {
             prop_assert!(rank(chosen) >= rank(best));
             let preempted = chosen != best;
@@ -199,7 +200,7 @@ proptest! {
             let peers = vec![Ipv4Addr::new(10, 0, 0, 2)];
             config.delivery = Delivery::Unicast { peers, ttl: 255, check_source: true };
         }
-        crate::receive::exercise(&config, &octets);
+        crate::receive::exercise_any(&octets);
         let mut sim = Sim::new(vec![config]);
         sim.begin();
         sim.event(0, Event::Datagram { interface: index(), octets: &octets });
@@ -211,7 +212,7 @@ proptest! {
         octets[place] = octet;
         octets.truncate(cut);
         let config = config("VI", 56, 100);
-        crate::receive::exercise(&config, &octets);
+        crate::receive::exercise_any(&octets);
         let mut sim = Sim::new(vec![config]);
         sim.begin();
         sim.event(0, Event::Datagram { interface: index(), octets: &octets });
