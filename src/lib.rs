@@ -8,4 +8,6 @@ pub mod lock;
 pub mod logging;
 pub mod options;
 pub mod pid_file;
+pub mod script;
+pub mod router;
 pub mod state_file;
