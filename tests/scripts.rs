@@ -1,0 +1,271 @@
+//! Programs as lbd runs them: real processes through the built binary's helper.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use lbd::script::ScriptRoom;
+use lbd_grammar::config::{Global, Script, ScriptUser};
+use lbd_health::{Programs, ScriptError, ScriptId, ScriptOutcome};
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep, timeout};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+struct Bench {
+    dir: TempDir,
+    room: Arc<ScriptRoom>,
+    scripts: IndexMap<ScriptId, Script>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("mode");
+        let room = Arc::new(ScriptRoom::with_helper(env!("CARGO_BIN_EXE_lbd").into()));
+        Bench { dir, room, scripts: IndexMap::new() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes a file and makes it a program of the room.
+    async fn program(&mut self, name: &str, text: &str) -> ScriptId {
+        let path = self.path(name);
+        fs::write(&path, text).expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
+        self.add(&[path.to_str().expect("a name in UTF-8")], None).await
+    }
+
+    async fn add(&mut self, argv: &[&str], user: Option<&str>) -> ScriptId {
+        let user = user.map(|user| ScriptUser { user: user.into(), group: None });
+        let script = Script { argv: argv.iter().map(|word| (*word).to_owned()).collect(), user };
+        let id = script.id();
+        self.scripts.insert(id.clone(), script);
+        self.room.update(&self.scripts, &Global::default()).await;
+        id
+    }
+
+    /// A shell script that writes what `write` prints into a file, which is returned as text.
+    async fn output(&mut self, name: &str, write: &str, extra: &[&str]) -> String {
+        let out = self.path(&format!("{name}.out"));
+        let id = self.program(name, &format!("#!/bin/sh\n{{ {write}; }} > {}\n", out.display())).await;
+        let extra: Vec<String> = extra.iter().map(|word| (*word).to_owned()).collect();
+        assert_eq!(self.room.run_with(&id, &extra, LIMIT).await, ScriptOutcome::Exited(0), "{name}");
+        fs::read_to_string(out).expect("output")
+    }
+}
+
+/// Waits until the file exists and reads it.
+async fn read_soon(path: &Path) -> String {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        match fs::read_to_string(path) {
+            Ok(text) if text.ends_with('\n') => return text,
+            _ => assert!(Instant::now() < deadline, "{} was not written", path.display()),
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn alive(pid: &str) -> bool {
+    let pid: i32 = pid.trim().parse().expect("a process id");
+    // A zombie that its parent has not reaped counts as gone.
+    let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH) && !state.contains(") Z ")
+}
+
+async fn gone(pid: &str) {
+    let deadline = Instant::now() + LIMIT;
+    while alive(pid) {
+        assert!(Instant::now() < deadline, "process {pid} lives on");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn outcomes() {
+    let mut bench = Bench::new();
+    for (name, text, want) in [
+        ("good", "#!/bin/sh\nexit 0\n", ScriptOutcome::Exited(0)),
+        ("bad", "#!/bin/sh\nexit 1\n", ScriptOutcome::Exited(1)),
+        ("weight", "#!/bin/sh\nexit 255\n", ScriptOutcome::Exited(255)),
+        ("looks like a shell's complaint", "#!/bin/sh\nexit 126\n", ScriptOutcome::Exited(126)),
+        ("killed", "#!/bin/sh\nkill -9 $$\n", ScriptOutcome::Signalled(9)),
+        ("without a first line", "exit 7\n", ScriptOutcome::Exited(7)),
+        (
+            "prints a lot",
+            "#!/bin/sh\nhead -c 10000000 /dev/zero; head -c 10000000 /dev/zero >&2\n",
+            ScriptOutcome::Exited(0),
+        ),
+        ("interpreter is missing", "#!/nosuch/sh\n", ScriptOutcome::NotStarted(ScriptError::NotExecutable)),
+    ] {
+        let id = bench.program(name, text).await;
+        assert_eq!(bench.room.run(&id, LIMIT).await, want, "{name}");
+    }
+    let missing = bench.add(&["/nosuch/program"], None).await;
+    assert_eq!(bench.room.run(&missing, LIMIT).await, ScriptOutcome::NotStarted(ScriptError::NotExecutable));
+    let unknown = ScriptId("unknown".into());
+    assert_eq!(bench.room.run(&unknown, LIMIT).await, ScriptOutcome::NotStarted(ScriptError::NotExecutable));
+    let by_path = bench.add(&["sh", "-c", "exit 3"], None).await;
+    assert_eq!(bench.room.run(&by_path, LIMIT).await, ScriptOutcome::Exited(3));
+    assert_eq!(bench.room.running(), 0);
+}
+
+#[tokio::test]
+async fn what_a_program_finds() {
+    let mut bench = Bench::new();
+    let arguments =
+        bench.output("arguments", "for one; do echo \"<$one>\"; done", &["INSTANCE", "VI 1", ""]).await;
+    assert_eq!(arguments, "<INSTANCE>\n<VI 1>\n<>\n");
+    // What the shell opens for its own output is 1; the script itself may be open as another.
+    let descriptors = bench.output("descriptors", "readlink /proc/$$/fd/0 /proc/$$/fd/2", &[]).await;
+    assert_eq!(descriptors, "/dev/null\n/dev/null\n");
+    let open = bench.output("open", "ls -l /proc/$$/fd", &[]).await;
+    assert!(!open.contains("socket:") && !open.contains("pipe:") && !open.contains("eventpoll"), "{open}");
+    let group = bench
+        .output("group", "echo $$; ps -o pgid= -p $$ 2>/dev/null || cut -d' ' -f5 /proc/$$/stat", &[])
+        .await;
+    let ids: Vec<&str> = group.split_whitespace().collect();
+    assert_eq!(ids.first(), ids.last(), "leads its group: {group}");
+    let signals = bench.output("signals", "grep -E '^Sig(Ign|Blk)' /proc/$$/status; umask", &[]).await;
+    let mut words = signals.split_whitespace();
+    assert_eq!((words.next(), words.next()), (Some("SigBlk:"), Some("0000000000000000")));
+    let ignored = words.nth(1).and_then(|mask| u64::from_str_radix(mask, 16).ok()).expect("a mask");
+    // 32 and 33 belong to the C library, which changes them for nobody.
+    assert_eq!(ignored & !0x1_8000_0000, 0, "{signals}");
+    assert_eq!(words.next(), Some("0022"));
+}
+
+#[tokio::test]
+async fn as_another_user() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("SKIP as_another_user: needs root");
+        return;
+    }
+    let mut bench = Bench::new();
+    let out = bench.path("id.out");
+    fs::write(&out, "").expect("written");
+    fs::set_permissions(&out, fs::Permissions::from_mode(0o666)).expect("mode");
+    let line = format!("{{ id -un; id -Gn; }} > {}", out.display());
+    let id = bench.add(&["/bin/sh", "-c", &line], Some("nobody")).await;
+    assert_eq!(bench.room.run(&id, LIMIT).await, ScriptOutcome::Exited(0));
+    assert_eq!(fs::read_to_string(&out).expect("output"), "nobody\nnogroup\n");
+}
+
+/// A script with a child that ignores TERM; both write their process ids.
+fn stubborn(bench: &Bench) -> String {
+    let dir = bench.dir.path().display();
+    format!(
+        "#!/bin/sh\ntrap '' TERM\nsh -c 'trap \"\" TERM; echo $$ > {dir}/child; while :; do sleep 1; done' &\n\
+         echo $$ > {dir}/leader\nwhile :; do sleep 1; done\n"
+    )
+}
+
+#[tokio::test]
+async fn time_limit_ends_the_whole_group() {
+    let mut bench = Bench::new();
+    // The leader ends on TERM, its child ignores it: KILL must reach it all the same.
+    let dir = bench.dir.path().display().to_string();
+    let id = bench
+        .program(
+            "polite",
+            &format!(
+                "#!/bin/sh\nsh -c 'trap \"\" TERM; echo $$ > {dir}/child; while :; do sleep 1; done' &\nwait\n"
+            ),
+        )
+        .await;
+    let limit = Duration::from_millis(700);
+    let began = Instant::now();
+    assert_eq!(bench.room.run(&id, limit).await, ScriptOutcome::TimedOut(limit));
+    assert!(began.elapsed() < Duration::from_secs(2), "no wait for KILL: {:?}", began.elapsed());
+    gone(&read_soon(&bench.path("child")).await).await;
+
+    let text = stubborn(&bench);
+    fs::remove_file(bench.path("child")).expect("removed");
+    let id = bench.program("stubborn", &text).await;
+    let began = Instant::now();
+    assert_eq!(bench.room.run(&id, limit).await, ScriptOutcome::TimedOut(limit));
+    let took = began.elapsed();
+    assert!(
+        (Duration::from_millis(2700)..Duration::from_secs(5)).contains(&took),
+        "KILL after 2 s: {took:?}"
+    );
+    gone(&read_soon(&bench.path("leader")).await).await;
+    gone(&read_soon(&bench.path("child")).await).await;
+    assert_eq!(bench.room.running(), 0);
+}
+
+#[tokio::test]
+async fn dropping_ends_the_whole_group() {
+    let mut bench = Bench::new();
+    let text = stubborn(&bench);
+    let id = bench.program("stubborn", &text).await;
+    let run = tokio::spawn(bench.room.run(&id, LIMIT));
+    let (leader, child) = (read_soon(&bench.path("leader")).await, read_soon(&bench.path("child")).await);
+    assert!(alive(&leader) && alive(&child));
+    run.abort();
+    gone(&leader).await;
+    gone(&child).await;
+}
+
+#[tokio::test]
+async fn stop_ends_everything_and_starts_nothing() {
+    let mut bench = Bench::new();
+    let text = stubborn(&bench);
+    let id = bench.program("stubborn", &text).await;
+    let run = tokio::spawn(bench.room.run(&id, LIMIT));
+    let child = read_soon(&bench.path("child")).await;
+    timeout(LIMIT, bench.room.stop()).await.expect("in time");
+    gone(&child).await;
+    assert_eq!(run.await.expect("no panic"), ScriptOutcome::Signalled(15));
+    assert_eq!(bench.room.run(&id, LIMIT).await, ScriptOutcome::NotStarted(ScriptError::Resources));
+    assert_eq!(bench.room.running(), 0);
+}
+
+#[test]
+fn a_runtime_that_goes_takes_its_programs_along() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut bench = Bench::new();
+    let text = stubborn(&bench);
+    let (leader, child) = runtime.block_on(async {
+        let id = bench.program("stubborn", &text).await;
+        tokio::spawn(bench.room.run(&id, LIMIT));
+        (read_soon(&bench.path("leader")).await, read_soon(&bench.path("child")).await)
+    });
+    drop(runtime);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        gone(&leader).await;
+        gone(&child).await;
+    });
+}
+
+#[tokio::test]
+async fn a_program_that_ends_leaves_its_background_children_alone() {
+    let mut bench = Bench::new();
+    let dir = bench.dir.path().display().to_string();
+    let id = bench.program("parent", &format!("#!/bin/sh\nsh -c 'echo $$ > {dir}/child; exec sleep 60' &\nwhile [ ! -s {dir}/child ]; do sleep 0.02; done\n")).await;
+    assert_eq!(bench.room.run(&id, LIMIT).await, ScriptOutcome::Exited(0));
+    let child = read_soon(&bench.path("child")).await;
+    assert!(alive(&child));
+    kill(Pid::from_raw(child.trim().parse().expect("a number")), nix::sys::signal::Signal::SIGKILL)
+        .expect("killed");
+}
+
+#[tokio::test]
+async fn many_at_once() {
+    let mut bench = Bench::new();
+    let id = bench.program("quick", "#!/bin/sh\nexit 4\n").await;
+    let runs: Vec<_> = (0..60).map(|_| tokio::spawn(bench.room.run(&id, LIMIT))).collect();
+    for run in runs {
+        assert_eq!(run.await.expect("no panic"), ScriptOutcome::Exited(4));
+    }
+}
