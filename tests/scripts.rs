@@ -135,7 +135,7 @@ async fn what_a_program_finds() {
         .await;
     let ids: Vec<&str> = group.split_whitespace().collect();
     assert_eq!(ids.first(), ids.last(), "leads its group: {group}");
-    let signals = bench.output("signals", "grep -E '^Sig(Ign|Blk)' /proc/$$/status; umask", &[]).await;
+    let signals = bench.output("signals", "grep -E '^Sig(Ign|Blk)' /proc/self/status; umask", &[]).await;
     let mut words = signals.split_whitespace();
     assert_eq!((words.next(), words.next()), (Some("SigBlk:"), Some("0000000000000000")));
     let ignored = words.nth(1).and_then(|mask| u64::from_str_radix(mask, 16).ok()).expect("a mask");
