@@ -1,2 +1,71 @@
-//! lbd
-fn main() {}
+//! `lbd`: arguments and exit codes. What it does is in the library.
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io::{IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::ExitCode;
+
+use lbd::loading::{self, Lints};
+use lbd::options::{self, ConfigTest, EXIT_FAILED, Options, Request};
+use lbd::script::exec_helper;
+use lbd::{daemon, logging};
+
+fn main() -> ExitCode {
+    let line: Vec<OsString> = std::env::args_os().collect();
+    if let Some((word, rest)) = line.get(1..).and_then(<[OsString]>::split_first)
+        && word == exec_helper::WORD
+    {
+        return exec_helper::main(rest);
+    }
+    match options::parse(line) {
+        Ok(Request::SignalNumber(number)) => print(&format!("{number}\n")),
+        Ok(Request::Run(options)) => match options.config_test.clone() {
+            Some(target) => config_test(&options, &target),
+            None => {
+                let log = logging::start(options.detail);
+                if let Err(error) = &log {
+                    let _closed = writeln!(std::io::stderr(), "lbd: no log: {error}");
+                }
+                daemon::run(*options)
+            }
+        },
+        Err(answer) => {
+            let _closed_pipe = answer.print();
+            ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(EXIT_FAILED))
+        }
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(EXIT_FAILED),
+    }
+}
+
+/// `-t`: what is wrong with the configuration, to standard error or appended to a file.
+fn config_test(options: &Options, target: &ConfigTest) -> ExitCode {
+    let checked = loading::check(&options.config_path(), options.config_id.as_deref());
+    let stderr = std::io::stderr();
+    let written = match target {
+        ConfigTest::Stderr => {
+            let text = checked.render(stderr.is_terminal());
+            stderr.lock().write_all(text.as_bytes())
+        }
+        ConfigTest::File(path) => OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(path)
+            .and_then(|mut file| file.write_all(checked.render(false).as_bytes()))
+            .inspect_err(|error| {
+                let _closed = writeln!(stderr.lock(), "lbd: {}: {error}", path.display());
+            }),
+    };
+    if written.is_err() {
+        return ExitCode::from(EXIT_FAILED);
+    }
+    ExitCode::from(checked.exit_code(if options.strict { Lints::Count } else { Lints::Shown }))
+}

@@ -1,0 +1,583 @@
+//! The director: checkers' reports in; wanted parts for the table owner and events out.
+//!
+//! One task on the checkers' runtime owns every virtual server's state. Here: starting and ending
+//! checkers, reload by identity, status. Not here: what follows from a verdict (`pool`), how a check
+//! is made (`lbd_health`), the kernel (`owner`).
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use lbd_grammar::config::{Config, RealServer, VirtualServer};
+use lbd_health::{Check, CheckKind, CheckerHandle, CheckerView, Programs, Report, ServerState, Start};
+use lbd_ipvs::ServiceId;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::owner::{OwnerHandle, Part};
+use super::pool::{Pool, QuorumChange, Standing};
+use crate::control::status::{
+    CheckState, CheckStatus, RealServerState, RealServerStatus, SorryServerStatus, VirtualServerState,
+    VirtualServerStatus,
+};
+use crate::event::{Event, EventSender};
+use crate::state_file::{SavedServer, Verdicts};
+
+/// Reports waiting for the director. When full, checkers wait with theirs: nothing is lost.
+const REPORT_QUEUE: usize = 4096;
+/// Commands waiting for the director. When full, callers wait.
+const COMMAND_QUEUE: usize = 16;
+/// Reports handled before the wanted parts go out together.
+const BATCH: usize = 256;
+
+/// What a director works with.
+pub struct DirectorOptions {
+    /// The table owner.
+    pub owner: OwnerHandle,
+    /// Runs MISC_CHECK programs.
+    pub programs: Arc<dyn Programs>,
+    /// Where transitions go.
+    pub events: EventSender,
+    /// Checkers that were down in the earlier process.
+    pub saved: Verdicts,
+    /// Takes the verdicts to remember; must not block.
+    pub remember: Box<dyn Fn(Verdicts) + Send>,
+    /// Whether the virtual servers' addresses are on this host (ha_suspend).
+    pub local_addresses: watch::Receiver<std::collections::HashSet<std::net::IpAddr>>,
+}
+
+/// A running director.
+#[derive(Clone)]
+pub struct DirectorHandle {
+    commands: mpsc::Sender<Command>,
+}
+
+enum Command {
+    Reload(Arc<Config>, oneshot::Sender<()>),
+    Status(oneshot::Sender<Vec<VirtualServerStatus>>),
+    Stop(oneshot::Sender<()>),
+}
+
+/// The director did not answer in time, or has ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the checkers' thread did not answer within {} s", LIMIT.as_secs())]
+pub struct NoAnswer;
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+impl DirectorHandle {
+    /// Starts the director on the current runtime. The initial wants of all virtual servers are with
+    /// the table owner when this returns.
+    pub fn start(options: DirectorOptions, config: &Config) -> Self {
+        let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
+        let (reports, incoming) = mpsc::channel(REPORT_QUEUE);
+        let mut director = Director {
+            options,
+            reports,
+            services: Vec::new(),
+            places: HashMap::new(),
+            next_key: 0,
+            down: Verdicts::new(),
+            down_changed: false,
+            dirty: BTreeMap::new(),
+        };
+        director.apply(config);
+        director.flush();
+        // What the earlier process saw matters for the start only.
+        director.options.saved.clear();
+        tokio::spawn(director.run(receiver, incoming));
+        DirectorHandle { commands }
+    }
+
+    /// Takes over a new configuration; returns when the wants are with the table owner.
+    ///
+    /// # Errors
+    /// [`NoAnswer`] after 10 s.
+    pub async fn reload(&self, config: Arc<Config>) -> Result<(), NoAnswer> {
+        self.ask(|answer| Command::Reload(config, answer)).await
+    }
+
+    /// Every virtual server, without the kernel's counters.
+    ///
+    /// # Errors
+    /// [`NoAnswer`] after 10 s.
+    pub async fn status(&self) -> Result<Vec<VirtualServerStatus>, NoAnswer> {
+        self.ask(Command::Status).await
+    }
+
+    /// Ends all checkers; with omega, the down-notifications are sent first.
+    ///
+    /// # Errors
+    /// [`NoAnswer`] after 10 s.
+    pub async fn stop(&self) -> Result<(), NoAnswer> {
+        self.ask(Command::Stop).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, NoAnswer> {
+        let (answer, receiver) = oneshot::channel();
+        let exchange = async {
+            self.commands.send(command(answer)).await.map_err(|_| NoAnswer)?;
+            receiver.await.map_err(|_| NoAnswer)
+        };
+        tokio::time::timeout(LIMIT, exchange).await.map_err(|_| NoAnswer)?
+    }
+}
+
+struct Director {
+    options: DirectorOptions,
+    reports: mpsc::Sender<(u64, Report)>,
+    services: Vec<Managed>,
+    /// Checker → where it is now; a report of a checker that is gone finds no place.
+    places: HashMap<u64, Place>,
+    next_key: u64,
+    down: Verdicts,
+    down_changed: bool,
+    dirty: BTreeMap<ServiceId, Option<Part>>,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    service: usize,
+    server: usize,
+    checker: usize,
+}
+
+struct Managed {
+    pool: Pool,
+    servers: Vec<Server>,
+    suspended: watch::Sender<bool>,
+}
+
+struct Server {
+    address: SocketAddr,
+    since: SystemTime,
+    state: ServerState,
+    /// In the order of the configuration, as in `state`.
+    checkers: Vec<Checker>,
+}
+
+struct Checker {
+    key: u64,
+    check: Arc<Check>,
+    last: Option<Report>,
+    _task: CheckerHandle,
+}
+
+impl Director {
+    async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        mut incoming: mpsc::Receiver<(u64, Report)>,
+    ) {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut local = self.options.local_addresses.clone();
+        loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Reload(config, done)) => {
+                        self.apply(&config);
+                        self.flush();
+                        let _gone = done.send(());
+                    }
+                    Some(Command::Status(answer)) => {
+                        let _gone = answer.send(self.status());
+                    }
+                    Some(Command::Stop(done)) => {
+                        self.stop();
+                        let _gone = done.send(());
+                        return;
+                    }
+                    None => return,
+                },
+                _count = incoming.recv_many(&mut batch, BATCH) => {
+                    for (key, report) in batch.drain(..) {
+                        self.on_report(key, report);
+                    }
+                    self.flush();
+                }
+                Ok(()) = local.changed() => self.suspend(),
+            }
+        }
+    }
+
+    /// Hands the changed wants and verdicts on.
+    fn flush(&mut self) {
+        if !self.dirty.is_empty() {
+            self.options.owner.set_parts(std::mem::take(&mut self.dirty).into_iter().collect());
+        }
+        if std::mem::take(&mut self.down_changed) {
+            (self.options.remember)(self.down.clone());
+        }
+    }
+
+    fn on_report(&mut self, key: u64, report: Report) {
+        let Some(place) = self.places.get(&key).copied() else { return };
+        let Some(managed) = self.services.get_mut(place.service) else { return };
+        let Some(server) = managed.servers.get_mut(place.server) else { return };
+        let Some(checker) = server.checkers.get_mut(place.checker) else { return };
+        let check = checker.check.clone();
+        checker.last = Some(report.clone());
+        server.state.set(place.checker, report.view());
+        let virtual_server = managed.pool.config().clone();
+        let Some(config) = virtual_server.real_servers.get(place.server) else { return };
+        let service = virtual_server.id;
+        let Some(before) = managed.pool.standing(place.server) else { return };
+        let standing = standing(server, config);
+        if report.failed_try && !report.changed && check.schedule.log_all_failures {
+            self.options.events.send(Event::CheckFailed {
+                service,
+                address: config.address,
+                check: check.kind.keyword(),
+                reason: report.reason.to_string(),
+            });
+        }
+        let announced = report.first && check.schedule.alpha && !report.up;
+        if standing.alive != before.alive || announced {
+            server.since = report.at;
+            self.options.events.send(Event::RealServer {
+                service,
+                address: config.address,
+                up: standing.alive,
+                inhibited: config.inhibit_on_failure,
+                reason: format!("{}: {}", check.kind.keyword(), report.reason),
+            });
+        }
+        if standing.weight != before.weight {
+            self.options.events.send(Event::Weight {
+                service,
+                address: config.address,
+                from: before.weight,
+                to: standing.weight,
+            });
+        }
+        if standing != before {
+            let change = managed.pool.update(place.server, standing);
+            self.dirty.insert(service, Some(part(&managed.pool)));
+            announce_quorum(&self.options.events, service, change);
+        }
+        if report.changed {
+            self.remember(service, config.address, &check, report.up);
+        }
+    }
+
+    fn remember(&mut self, service: ServiceId, address: SocketAddr, check: &Check, up: bool) {
+        let key = (service, address);
+        if up {
+            if let Some(server) = self.down.get_mut(&key) {
+                server.checks.remove(&fingerprint(check));
+                if server.checks.is_empty() {
+                    self.down.remove(&key);
+                }
+            }
+        } else {
+            self.down.entry(key).or_default().checks.insert(fingerprint(check), false);
+        }
+        self.down_changed = true;
+    }
+
+    /// Makes the running virtual servers those of `config`: what did not change keeps its state.
+    fn apply(&mut self, config: &Config) {
+        let mut old: HashMap<ServiceId, Managed> = std::mem::take(&mut self.services)
+            .into_iter()
+            .map(|managed| (managed.pool.config().id, managed))
+            .collect();
+        self.places.clear();
+        for virtual_server in &config.virtual_servers {
+            let shared = Arc::new(virtual_server.clone());
+            let managed = match old.remove(&virtual_server.id) {
+                Some(managed) => self.reconfigure(managed, &shared),
+                None => self.create(&shared),
+            };
+            self.places_of(&managed);
+            self.services.push(managed);
+        }
+        for (id, managed) in old {
+            self.dirty.insert(id, None);
+            for server in &managed.servers {
+                self.removed(managed.pool.config(), server);
+            }
+        }
+        self.suspend();
+    }
+
+    fn places_of(&mut self, managed: &Managed) {
+        let service = self.services.len();
+        for (server, of) in managed.servers.iter().enumerate() {
+            for (checker, of) in of.checkers.iter().enumerate() {
+                self.places.insert(of.key, Place { service, server, checker });
+            }
+        }
+    }
+
+    fn create(&mut self, config: &Arc<VirtualServer>) -> Managed {
+        let suspended = watch::Sender::new(false);
+        let servers: Vec<Server> = config
+            .real_servers
+            .iter()
+            .map(|real| self.server(config.id, real, Vec::new(), &suspended, SystemTime::now()))
+            .collect();
+        let (pool, change) = Pool::new(config.clone(), standings(&servers, config));
+        announce_quorum(&self.options.events, config.id, change);
+        self.dirty.insert(config.id, Some(part(&pool)));
+        Managed { pool, servers, suspended }
+    }
+
+    fn reconfigure(&mut self, managed: Managed, config: &Arc<VirtualServer>) -> Managed {
+        let Managed { mut pool, servers, suspended } = managed;
+        let before = part(&pool);
+        let mut old: HashMap<SocketAddr, Server> =
+            servers.into_iter().map(|server| (server.address, server)).collect();
+        let servers: Vec<Server> = config
+            .real_servers
+            .iter()
+            .map(|real| {
+                let (kept, since) =
+                    old.remove(&real.address).map_or((Vec::new(), SystemTime::now()), |server| {
+                        let views = server.state.checkers().to_vec();
+                        (server.checkers.into_iter().zip(views).collect(), server.since)
+                    });
+                self.server(config.id, real, kept, &suspended, since)
+            })
+            .collect();
+        for server in old.values() {
+            self.removed(pool.config(), server);
+        }
+        let change = pool.reconfigure(config.clone(), standings(&servers, config));
+        announce_quorum(&self.options.events, config.id, change);
+        let after = part(&pool);
+        if after != before {
+            self.dirty.insert(config.id, Some(after));
+        }
+        Managed { pool, servers, suspended }
+    }
+
+    /// A real server with its checkers. Of `kept`, those that ask the same go on with what they know:
+    /// untouched when their schedule is the same too, else started anew from there.
+    fn server(
+        &mut self,
+        service: ServiceId,
+        config: &RealServer,
+        mut kept: Vec<(Checker, CheckerView)>,
+        suspended: &watch::Sender<bool>,
+        since: SystemTime,
+    ) -> Server {
+        let mut checkers = Vec::with_capacity(config.checks.len());
+        let mut views = Vec::with_capacity(config.checks.len());
+        for check in &config.checks {
+            let same = kept
+                .iter()
+                .position(|(checker, _)| *checker.check == *check)
+                .or_else(|| kept.iter().position(|(checker, _)| checker.check.kind == check.kind));
+            let (checker, view) = match same.map(|index| kept.swap_remove(index)) {
+                Some((checker, view)) if *checker.check == *check => (checker, view),
+                Some((checker, view)) => {
+                    let start = Start { up: view.up, has_run: view.has_run, first: None };
+                    (Checker { last: checker.last.clone(), ..self.checker(check, start, suspended) }, view)
+                }
+                None => {
+                    let was_down =
+                        self.options.saved.get(&(service, config.address)).is_some_and(
+                            |saved: &SavedServer| saved.checks.contains_key(&fingerprint(check)),
+                        );
+                    let start = if was_down {
+                        self.remember(service, config.address, check, false);
+                        Start { up: false, has_run: true, first: Some(Duration::ZERO) }
+                    } else {
+                        Start::new(check)
+                    };
+                    (self.checker(check, start, suspended), start.view())
+                }
+            };
+            checkers.push(checker);
+            views.push(view);
+        }
+        for (gone, _) in kept {
+            self.forget(service, config.address, &gone.check);
+        }
+        Server { address: config.address, since, state: ServerState::resume(views), checkers }
+    }
+
+    fn checker(&mut self, check: &Check, start: Start, suspended: &watch::Sender<bool>) -> Checker {
+        let key = self.next_key;
+        self.next_key += 1;
+        let check = Arc::new(check.clone());
+        let task = lbd_health::spawn(
+            key,
+            check.clone(),
+            start,
+            self.options.programs.clone(),
+            suspended.subscribe(),
+            self.reports.clone(),
+        );
+        Checker { key, check, last: None, _task: task }
+    }
+
+    fn forget(&mut self, service: ServiceId, address: SocketAddr, check: &Check) {
+        self.remember(service, address, check, true);
+    }
+
+    /// A real server that a reload took away is announced as down (keepalived runs notify_down).
+    fn removed(&mut self, config: &VirtualServer, server: &Server) {
+        for checker in &server.checkers {
+            self.forget(config.id, server.address, &checker.check);
+        }
+        if server.state.is_up() {
+            self.options.events.send(Event::RealServer {
+                service: config.id,
+                address: server.address,
+                up: false,
+                inhibited: false,
+                reason: "no longer in the configuration".to_owned(),
+            });
+        }
+    }
+
+    fn stop(&mut self) {
+        for managed in self.services.drain(..) {
+            let config = managed.pool.config();
+            if !config.omega {
+                continue;
+            }
+            for (index, server) in managed.servers.iter().enumerate() {
+                if managed.pool.standing(index).is_some_and(|standing| standing.alive) {
+                    self.options.events.send(Event::RealServer {
+                        service: config.id,
+                        address: server.address,
+                        up: false,
+                        inhibited: false,
+                        reason: "shutting down".to_owned(),
+                    });
+                }
+            }
+            if managed.pool.has_quorum() {
+                let change = QuorumChange {
+                    up: false,
+                    weight: 0,
+                    needed: u64::from(config.quorum),
+                    sorry_server: None,
+                };
+                announce_quorum(&self.options.events, config.id, Some(change));
+            }
+        }
+    }
+
+    /// ha_suspend: checks run only while the address is on this host.
+    fn suspend(&mut self) {
+        let local = self.options.local_addresses.borrow();
+        for managed in &self.services {
+            let config = managed.pool.config();
+            let suspended = config.ha_suspend
+                && matches!(config.id, ServiceId::Addr { vip, .. } if !local.contains(&vip.ip()));
+            managed.suspended.send_if_modified(|now| std::mem::replace(now, suspended) != suspended);
+        }
+    }
+
+    fn status(&self) -> Vec<VirtualServerStatus> {
+        self.services.iter().map(Managed::status).collect()
+    }
+}
+
+impl Managed {
+    fn status(&self) -> VirtualServerStatus {
+        let config = self.pool.config();
+        VirtualServerStatus {
+            id: config.id.to_string(),
+            scheduler: config.service.scheduler.as_str().to_owned(),
+            forwarding: config.forwarding.to_string(),
+            state: if self.pool.has_quorum() {
+                VirtualServerState::Up
+            } else if self.pool.sorry_active() {
+                VirtualServerState::Sorry
+            } else {
+                VirtualServerState::Down
+            },
+            quorum: config.quorum,
+            alive_weight: self.pool.alive_weight(),
+            persistence_timeout_s: config.service.persistence_timeout,
+            sorry_server: config.sorry_server.as_ref().map(|sorry| SorryServerStatus {
+                address: sorry.address.to_string(),
+                active: self.pool.sorry_active(),
+            }),
+            real_servers: self
+                .servers
+                .iter()
+                .zip(&config.real_servers)
+                .map(|(server, config)| server.status(config))
+                .collect(),
+        }
+    }
+}
+
+impl Server {
+    fn status(&self, config: &RealServer) -> RealServerStatus {
+        let standing = standing(self, config);
+        let unchecked = self.state.checkers().iter().any(|view| !view.has_run);
+        let failed = self.state.checkers().iter().any(|view| view.has_run && !view.up);
+        let state = if failed {
+            if config.inhibit_on_failure { RealServerState::Inhibited } else { RealServerState::Down }
+        } else if unchecked {
+            RealServerState::Unknown
+        } else if standing.weight == 0 {
+            RealServerState::Drained
+        } else {
+            RealServerState::Up
+        };
+        RealServerStatus {
+            address: config.address.to_string(),
+            weight: config.destination.weight,
+            effective_weight: standing.weight,
+            state,
+            since: humantime::format_rfc3339_millis(self.since).to_string(),
+            active_connections: 0,
+            inactive_connections: 0,
+            checks: self
+                .checkers
+                .iter()
+                .zip(self.state.checkers())
+                .map(|(checker, view)| checker.status(view))
+                .collect(),
+        }
+    }
+}
+
+impl Checker {
+    fn status(&self, view: &CheckerView) -> CheckStatus {
+        CheckStatus {
+            kind: self.check.kind.keyword().to_owned(),
+            state: match (view.has_run, view.up) {
+                (false, _) => CheckState::Unknown,
+                (true, true) => CheckState::Up,
+                (true, false) => CheckState::Down,
+            },
+            last_result: self.last.as_ref().map(|report| report.reason.to_string()),
+            last_at: self.last.as_ref().map(|report| humantime::format_rfc3339_millis(report.at).to_string()),
+            latency_ms: self.last.as_ref().map(|report| report.latency.as_secs_f64() * 1000.0),
+        }
+    }
+}
+
+fn standing(server: &Server, config: &RealServer) -> Standing {
+    Standing { alive: server.state.is_up(), weight: server.state.effective_weight(config.destination.weight) }
+}
+
+fn standings(servers: &[Server], config: &VirtualServer) -> Vec<Standing> {
+    servers.iter().zip(&config.real_servers).map(|(server, config)| standing(server, config)).collect()
+}
+
+fn part(pool: &Pool) -> Part {
+    [(pool.config().id, pool.wanted())].into()
+}
+
+fn announce_quorum(events: &EventSender, service: ServiceId, change: Option<QuorumChange>) {
+    if let Some(QuorumChange { up, weight, needed, sorry_server }) = change {
+        events.send(Event::Quorum { service, up, weight, needed, sorry_server });
+    }
+}
+
+/// What a checker asks, as text that the next process understands.
+fn fingerprint(check: &Check) -> String {
+    match &check.kind {
+        CheckKind::Misc(misc) => format!("MISC_CHECK {}", misc.script.0),
+        kind => format!("{} {kind:?}", kind.keyword()),
+    }
+}

@@ -1,0 +1,107 @@
+//! The checkers' thread: a runtime of its own for the director and all checkers, so that nothing else
+//! delays a check, and the table owner it feeds.
+
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use lbd_grammar::config::Config;
+use lbd_ipvs::TableStats;
+use tokio::sync::oneshot;
+use tracing::warn;
+
+use super::actor::{DirectorHandle, DirectorOptions, NoAnswer};
+use super::owner::{OwnerHandle, Stop};
+use crate::control::status::{IpvsStatus, VirtualServerStatus};
+
+/// Checkers, director and table owner, running.
+pub struct Checkers {
+    owner: OwnerHandle,
+    director: DirectorHandle,
+    // Dropped (or sent) to end the runtime.
+    end: std::sync::Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
+}
+
+impl Checkers {
+    /// Starts the thread; the initial wants are with the table owner when this returns.
+    ///
+    /// # Errors
+    /// When the system refuses a thread or a runtime.
+    pub fn start(options: DirectorOptions, config: &Config) -> std::io::Result<Self> {
+        let owner = options.owner.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let director = {
+            let _inside = runtime.enter();
+            DirectorHandle::start(options, config)
+        };
+        let (end, ended) = oneshot::channel::<()>();
+        let thread = std::thread::Builder::new().name("checkers".into()).spawn(move || {
+            let _closed = runtime.block_on(ended);
+            // Programs that still run are ended by their own time limits' drop; nothing is waited for.
+            runtime.shutdown_timeout(Duration::from_millis(500));
+        })?;
+        Ok(Checkers { owner, director, end: std::sync::Mutex::new(Some((end, thread))) })
+    }
+
+    /// The table owner.
+    pub fn owner(&self) -> &OwnerHandle {
+        &self.owner
+    }
+
+    /// The director.
+    pub fn director(&self) -> &DirectorHandle {
+        &self.director
+    }
+
+    /// Virtual servers with the kernel's counters, and the table owner's.
+    ///
+    /// # Errors
+    /// [`NoAnswer`] when the director does not answer.
+    pub async fn status(&self) -> Result<(Vec<VirtualServerStatus>, IpvsStatus), NoAnswer> {
+        let mut servers = self.director.status().await?;
+        match self.owner.stats().await {
+            Ok(stats) => add_counters(&mut servers, &stats),
+            Err(error) => warn!(%error, "the kernel's counters could not be read for status"),
+        }
+        let owner = self.owner.status().borrow().clone();
+        let ipvs = IpvsStatus {
+            writes: owner.writes,
+            dumps: owner.dumps,
+            errors: owner.errors,
+            drift_repaired: owner.drift_repaired,
+            last_error: owner.refused,
+        };
+        Ok((servers, ipvs))
+    }
+
+    /// Ends the checkers, then empties the table or leaves it. Blocking, with limits.
+    pub async fn stop(&self, stop: Stop) {
+        if let Err(error) = self.director.stop().await {
+            warn!(%error, "stopping without the director");
+        }
+        let ending = self.end.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let owner = self.owner.clone();
+        let _panicked = tokio::task::spawn_blocking(move || {
+            if let Some((end, thread)) = ending {
+                drop(end);
+                let _panicked = thread.join();
+            }
+            owner.stop(stop);
+        })
+        .await;
+    }
+}
+
+fn add_counters(servers: &mut [VirtualServerStatus], stats: &TableStats) {
+    let by_name: std::collections::HashMap<String, _> =
+        stats.services.iter().map(|(id, (_, destinations))| (id.to_string(), destinations)).collect();
+    for server in servers {
+        let Some(destinations) = by_name.get(&server.id) else { continue };
+        for real in &mut server.real_servers {
+            let counters = real.address.parse().ok().and_then(|address| destinations.get(&address));
+            if let Some(counters) = counters {
+                real.active_connections = counters.active_connections;
+                real.inactive_connections = counters.inactive_connections;
+            }
+        }
+    }
+}

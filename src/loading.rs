@@ -1,0 +1,106 @@
+//! Reading the configuration and looking at this host with it: what `-t` prints, what a start and a
+//! reload accept.
+//!
+//! Here: the file, interfaces, scripts → one list of diagnostics. Not here: what is done with them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use lbd_grammar::config::Config;
+use lbd_grammar::{Diagnostic, Kind, LoadOptions, Severity, Sources};
+
+use crate::script::security::{self, FindingKind};
+
+/// A configuration that was read, whether it can run or not.
+pub struct Checked {
+    /// `None` when a diagnostic is an error.
+    pub config: Option<Arc<Config>>,
+    /// In the order of the files; what this host lacks comes last.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The texts, for rendering.
+    pub sources: Sources,
+}
+
+/// Which diagnostics a caller cares for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lints {
+    /// Findings that only lbd makes are shown and count for nothing.
+    Shown,
+    /// They count (`--strict`).
+    Count,
+}
+
+/// Reads the configuration at `path` and holds it against this host. Blocking: file I/O, user
+/// look-ups.
+pub fn check(path: &Path, config_id: Option<&str>) -> Checked {
+    let options = LoadOptions { config_id: config_id.map(str::to_owned) };
+    let loaded = lbd_grammar::load(path, &options);
+    let mut diagnostics = loaded.diagnostics;
+    if let Some(config) = &loaded.config {
+        for name in config.interfaces() {
+            if nix::net::if_::if_nametoindex(name).is_err() {
+                let message = format!("interface {name} does not exist");
+                let help = format!(
+                    "`ip link` lists the interfaces; instances that need {name} stay in FAULT until it appears"
+                );
+                diagnostics.push(
+                    Diagnostic::warning(Kind::MissingInterface, loaded.spans.interface(name), message)
+                        .label("not on this host")
+                        .help(help),
+                );
+            }
+        }
+        for finding in security::check(config) {
+            let span = finding.script.as_ref().and_then(|script| loaded.spans.script(script));
+            let kind = match finding.kind {
+                _ if finding.disabled => Kind::Repaired,
+                FindingKind::PathSearch => Kind::Lint,
+                _ => Kind::ScriptSecurity,
+            };
+            diagnostics.push(Diagnostic::warning(kind, span, finding.message).help(finding.remedy));
+        }
+    }
+    Checked { config: loaded.config.map(Arc::new), diagnostics, sources: loaded.sources }
+}
+
+impl Checked {
+    /// Exit status of the config test (keepalived(8)): 0 clean, 3 cannot run, 4 runs after something
+    /// was ignored or repaired, 5 scripts without script security.
+    pub fn exit_code(&self, lints: Lints) -> u8 {
+        let code = lbd_grammar::exit_code(&self.diagnostics);
+        let strict = lints == Lints::Count && self.diagnostics.iter().any(|one| one.kind == Kind::Lint);
+        // The first that applies in the order 3, 4, 5.
+        if strict && code != 3 { 4 } else { code }
+    }
+
+    /// The diagnostics as text for a terminal or a file.
+    pub fn render(&self, styled: bool) -> String {
+        let mut text = String::new();
+        for diagnostic in &self.diagnostics {
+            text.push_str(&lbd_grammar::render(diagnostic, &self.sources, styled));
+            if !text.ends_with('\n') {
+                text.push('\n');
+            }
+        }
+        text
+    }
+
+    /// The errors alone, a line each; empty when it can run.
+    pub fn errors(&self) -> String {
+        let lines: Vec<String> = self
+            .diagnostics
+            .iter()
+            .filter(|one| one.severity == Severity::Error)
+            .map(|one| one.summary(&self.sources))
+            .collect();
+        lines.join("\n")
+    }
+
+    /// The warnings, a line each.
+    pub fn warnings(&self) -> impl Iterator<Item = String> + '_ {
+        self.diagnostics
+            .iter()
+            .filter(|one| one.severity == Severity::Warning)
+            .map(|one| one.summary(&self.sources))
+    }
+}
