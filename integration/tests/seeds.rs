@@ -13,7 +13,7 @@ fn run(name: &str) {
 #[test]
 fn each_seed_loads() {
     if seeds::dir().is_none() {
-        return skip::report("each_seed_loads", "no ../shared/seeds");
+        return skip::report("seeds_load", "no ../shared/seeds");
     }
     let lbd = build::binaries(Profile::Dev).expect("lbd is built").lbd;
     let files = seeds::all().expect("the seeds can be read");
@@ -30,7 +30,7 @@ fn each_seed_loads() {
 #[test]
 fn each_seed_without_a_word_is_refused_or_warned_about() {
     if seeds::dir().is_none() {
-        return skip::report("each_seed_without_a_word_is_refused_or_warned_about", "no ../shared/seeds");
+        return skip::report("seeds_broken", "no ../shared/seeds");
     }
     let lbd = build::binaries(Profile::Dev).expect("lbd is built").lbd;
     for file in seeds::all().expect("the seeds can be read") {
