@@ -1,3 +1,68 @@
 //! keepalived's configuration language: text to typed [`config::Config`], with diagnostics.
+//!
+//! Here: loading a configuration as a whole. Not here: the steps: files and includes (`include`),
+//! blocks and words (`scan`, `tree`), keywords and their meaning (`keyword`), what is wrong
+//! (`diagnostic`).
 
 pub mod config;
+mod diagnostic;
+mod include;
+mod keyword;
+mod scan;
+mod source;
+mod spans;
+mod suggest;
+mod tree;
+
+use std::path::Path;
+
+pub use config::Config;
+pub use diagnostic::{Diagnostic, Fix, Kind, Severity, exit_code, render};
+pub use keyword::{Block, Keyword, Serves, WhenAbsent, blocks};
+pub use source::{Place, Sources, Span};
+pub use spans::Spans;
+
+use include::Reader;
+use tree::Statement;
+
+/// What is known beside the files.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// `-i`: selects the `@id` lines.
+    pub config_id: Option<String>,
+}
+
+/// A configuration and everything that was said about it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// `None` as soon as one diagnostic is an error.
+    pub config: Option<Config>,
+    /// In the order of the files and places.
+    pub diagnostics: Vec<Diagnostic>,
+    /// What was read.
+    pub sources: Sources,
+    /// Where things stand in it.
+    pub spans: Spans,
+}
+
+/// Loads a configuration file and what it includes. Blocks while it reads.
+pub fn load(path: &Path, _options: &LoadOptions) -> Loaded {
+    let mut reader = Reader::new(true);
+    let statements = reader.main_file(path);
+    finish(reader, &statements)
+}
+
+/// Loads a text as if it were a file of this name, except that includes are not followed.
+pub fn load_str(name: &str, text: &str) -> Loaded {
+    let mut reader = Reader::new(false);
+    let statements = reader.text(name, text);
+    finish(reader, &statements)
+}
+
+fn finish(reader: Reader, statements: &[Statement]) -> Loaded {
+    let sources = reader.sources;
+    let (config, mut diagnostics, spans) = keyword::lower(&sources, statements, reader.diagnostics);
+    diagnostics.sort_by_key(|diagnostic| diagnostic.span);
+    let usable = diagnostics.iter().all(|diagnostic| diagnostic.severity != Severity::Error);
+    Loaded { config: usable.then_some(config), diagnostics, sources, spans }
+}

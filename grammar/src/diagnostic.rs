@@ -1,0 +1,263 @@
+//! What is wrong in a configuration, where, and what to do about it.
+//!
+//! Here: the diagnostic, its long form (source line, underlined word, fix), its one-line form, and
+//! the exit status of the configuration test. Not here: who finds it.
+
+use annotate_snippets::{AnnotationKind, Group, Level, Patch, Renderer, Snippet};
+
+use crate::source::{Sources, Span};
+
+/// Whether the configuration can be used at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// It cannot: the daemon does not start, or keeps the configuration it has.
+    Error,
+    /// It can, after something was ignored or repaired.
+    Warning,
+}
+
+/// What sort of thing is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A file cannot be read.
+    CannotRead,
+    /// Braces or quotes do not match.
+    Syntax,
+    /// Something without which nothing can run is missing or contradictory.
+    Fatal,
+    /// No keyword of that name exists here.
+    UnknownKeyword,
+    /// The keyword exists but is not supported yet.
+    Unserved,
+    /// A value was ignored.
+    BadValue,
+    /// A value was put right.
+    Repaired,
+    /// An interface does not exist on this host.
+    MissingInterface,
+    /// A script could be changed by somebody else than root.
+    ScriptSecurity,
+    /// Works, but is probably not what was meant; does not count in the exit status.
+    Lint,
+}
+
+/// A replacement that would put it right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fix {
+    /// What to replace.
+    pub span: Span,
+    /// By what.
+    pub replacement: String,
+}
+
+/// One message to the person who wrote the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Whether the configuration can be used.
+    pub severity: Severity,
+    /// What sort of thing is wrong.
+    pub kind: Kind,
+    /// Where; `None` if there is no file to point to.
+    pub span: Option<Span>,
+    /// What was found.
+    pub message: String,
+    /// Short text under the underlined word.
+    pub label: Option<String>,
+    /// What to do.
+    pub help: Option<String>,
+    /// What to replace, where that is certain enough.
+    pub fix: Option<Fix>,
+    /// Other places that have to do with it, each with a short text.
+    pub related: Vec<(Span, String)>,
+}
+
+impl Diagnostic {
+    /// A diagnostic without label, help, fix and further places.
+    pub fn new(severity: Severity, kind: Kind, span: Option<Span>, message: impl Into<String>) -> Self {
+        Self {
+            severity,
+            kind,
+            span,
+            message: message.into(),
+            label: None,
+            help: None,
+            fix: None,
+            related: Vec::new(),
+        }
+    }
+
+    /// An error.
+    pub fn error(kind: Kind, span: Option<Span>, message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, kind, span, message)
+    }
+
+    /// A warning.
+    pub fn warning(kind: Kind, span: Option<Span>, message: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, kind, span, message)
+    }
+
+    /// With a text under the underlined word.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// With what to do.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// With a replacement.
+    #[must_use]
+    pub fn fix(mut self, span: Span, replacement: impl Into<String>) -> Self {
+        self.fix = Some(Fix { span, replacement: replacement.into() });
+        self
+    }
+
+    /// With another place.
+    #[must_use]
+    pub fn related(mut self, span: Option<Span>, text: impl Into<String>) -> Self {
+        if let Some(span) = span {
+            self.related.push((span, text.into()));
+        }
+        self
+    }
+
+    /// One line: `file:line:column: message; help`.
+    pub fn summary(&self, sources: &Sources) -> String {
+        let mut line = self.span.map(|span| format!("{}: ", sources.place(span))).unwrap_or_default();
+        line.push_str(&self.message);
+        for (span, text) in &self.related {
+            line.push_str(&format!(" ({text}: {})", sources.place(*span)));
+        }
+        if let Some(help) = &self.help {
+            line.push_str("; ");
+            line.push_str(help);
+        }
+        line
+    }
+}
+
+/// The long form: title, file:line:column, source line with the word underlined, help, and the line
+/// as it would be after the fix. `styled` colours it for a terminal.
+pub fn render(diagnostic: &Diagnostic, sources: &Sources, styled: bool) -> String {
+    let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
+    let level = match diagnostic.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+    };
+    let mut main = Group::with_title(level.primary_title(printable(&diagnostic.message)));
+    if let Some(span) = diagnostic.span {
+        main = main.element(snippet(sources, span, AnnotationKind::Primary, diagnostic.label.as_deref()));
+    }
+    for (span, text) in &diagnostic.related {
+        main = main.element(snippet(sources, *span, AnnotationKind::Context, Some(text)));
+    }
+    let mut groups = Vec::new();
+    match (&diagnostic.help, &diagnostic.fix) {
+        (help, Some(fix)) => {
+            groups.push(main);
+            let title = printable(help.as_deref().unwrap_or("replace it"));
+            groups.push(match patch(sources, fix) {
+                Some(snippet) => Level::HELP.secondary_title(title).element(snippet),
+                None => Group::with_title(Level::HELP.secondary_title(title)),
+            });
+        }
+        (Some(help), None) => groups.push(main.element(Level::HELP.message(printable(help)))),
+        (None, None) => groups.push(main),
+    }
+    renderer.render(&groups)
+}
+
+/// Exit status of the configuration test: 0 clean, 3 an error, 4 something was ignored or repaired,
+/// 5 scripts without script security; the first that applies in the order 3, 4, 5. Lints and
+/// includes that could not be read do not count.
+pub fn exit_code(diagnostics: &[Diagnostic]) -> u8 {
+    let counts = |kind| {
+        matches!(
+            kind,
+            Kind::UnknownKeyword | Kind::Unserved | Kind::BadValue | Kind::Repaired | Kind::MissingInterface
+        )
+    };
+    if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
+        3
+    } else if diagnostics.iter().any(|diagnostic| counts(diagnostic.kind)) {
+        4
+    } else if diagnostics.iter().any(|diagnostic| diagnostic.kind == Kind::ScriptSecurity) {
+        5
+    } else {
+        0
+    }
+}
+
+/// Text as a message may quote it: control characters made visible, and not longer than a line.
+pub(crate) fn quote(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let mut short: String = text.chars().take(LONGEST).map(visible).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        short.push('\u{2026}');
+    }
+    format!("`{short}`")
+}
+
+/// Lines longer than this are cut around the span.
+const LONGEST_LINE: usize = 240;
+
+fn snippet<'a>(
+    sources: &'a Sources,
+    span: Span,
+    kind: AnnotationKind,
+    label: Option<&str>,
+) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+    let (text, start, line) = sources.lines(span);
+    let range = span.range();
+    // A span over several lines is shown by its first one.
+    let text = text.split('\n').next().unwrap_or_default();
+    let from = (range.start - start).min(text.len());
+    let to = (range.end - start).min(text.len()).max(from);
+    let name = sources.name(span.file());
+    let (cut, from, to) = cut(text, from, to);
+    let mut annotation = kind.span(from..to);
+    if let Some(label) = label {
+        annotation = annotation.label(printable(label));
+    }
+    Snippet::source(cut).line_start(line).path(name).annotation(annotation)
+}
+
+fn patch<'a>(sources: &'a Sources, fix: &'a Fix) -> Option<Snippet<'a, Patch<'a>>> {
+    let (text, start, line) = sources.lines(fix.span);
+    let range = fix.span.range();
+    if text.len() > LONGEST_LINE || text.contains('\n') || text.contains('\0') {
+        return None;
+    }
+    let range = range.start.checked_sub(start)?..range.end.checked_sub(start)?;
+    let patch = Patch::new(range, fix.replacement.as_str());
+    Some(Snippet::source(text).line_start(line).path(sources.name(fix.span.file())).patch(patch))
+}
+
+/// The part of a line around a span, and the span in it.
+fn cut(line: &str, from: usize, to: usize) -> (String, usize, usize) {
+    let (mut first, mut last) = (0, line.len());
+    if line.len() > LONGEST_LINE {
+        first = from.saturating_sub(LONGEST_LINE / 2);
+        last = to.min(from + LONGEST_LINE / 2).max(from) + LONGEST_LINE / 2;
+        first = (0..=first).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
+        last = (last..line.len()).find(|at| line.is_char_boundary(*at)).unwrap_or(line.len());
+    }
+    let part = line.get(first..last).unwrap_or_default();
+    let to = to.min(last);
+    // Every control character becomes one that is as long as it, so that the span still fits.
+    let shown = part.chars().map(|c| if c.is_ascii_control() && c != '\t' { '?' } else { c }).collect();
+    (shown, from - first, to.max(from) - first)
+}
+
+fn printable(text: &str) -> String {
+    text.chars().map(visible).collect()
+}
+
+fn visible(c: char) -> char {
+    if c.is_control() { '\u{fffd}' } else { c }
+}

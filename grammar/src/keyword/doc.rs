@@ -1,0 +1,65 @@
+//! The tables as documentation sees them.
+//!
+//! Here: every block with its keywords, without the functions. Not here: the rows.
+
+use std::sync::LazyLock;
+
+use super::{
+    Keyword, Table, address, checker, global, instance, real_server, root, script, tracking, virtual_server,
+};
+
+/// A block and its keywords.
+#[derive(Clone, Debug)]
+pub struct Block {
+    /// The keyword that begins it; empty for the top level of a file.
+    pub name: &'static str,
+    /// What may stand in it.
+    pub keywords: Vec<&'static Keyword>,
+}
+
+/// Every block that has keywords of its own, the top level first.
+pub fn blocks() -> impl Iterator<Item = &'static Block> {
+    BLOCKS.iter()
+}
+
+static BLOCKS: LazyLock<Vec<Block>> = LazyLock::new(|| {
+    vec![
+        block(&root::TABLE),
+        block(&global::TABLE),
+        block(&instance::TABLE),
+        block(&instance::AUTHENTICATION),
+        block(&script::TABLE),
+        block(&virtual_server::TABLE),
+        block(&real_server::TABLE),
+        block(&checker::TCP_CHECK),
+        block(&checker::HTTP_GET),
+        block(&checker::URL),
+        block(&checker::MISC_CHECK),
+        Block { name: "virtual_ipaddress", keywords: address::OPTIONS.iter().collect() },
+        Block { name: "track_script", keywords: tracking::OPTIONS.iter().collect() },
+    ]
+});
+
+fn block<B: Default>(table: &'static Table<B>) -> Block {
+    Block { name: table.name, keywords: table.rows().map(|row| &row.keyword).collect() }
+}
+
+/// Blocks that know a keyword; not the words of lines, which are no keywords elsewhere.
+pub(super) fn homes(keyword: &str) -> Vec<&'static str> {
+    let lines = ["virtual_ipaddress", "track_script"];
+    blocks()
+        .filter(|block| !lines.contains(&block.name))
+        .filter(|block| block.keywords.iter().any(|known| known.name == keyword))
+        .map(|block| block.name)
+        .collect()
+}
+
+/// Whether a word begins a block somewhere.
+pub(super) fn is_block(word: &str) -> bool {
+    blocks().any(|block| block.keywords.iter().any(|known| known.block && known.name == word))
+}
+
+/// A block's name in a sentence.
+pub(super) fn shown(name: &str) -> String {
+    if name.is_empty() { "at the top level of the file".into() } else { format!("in `{name}`") }
+}

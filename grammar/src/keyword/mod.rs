@@ -1,0 +1,266 @@
+//! Keyword tables: what may stand in each block, read by the parser, by did-you-mean and by
+//! documentation.
+//!
+//! Here: rows and tables, and running a table over a block. Not here: the rows (one file per
+//! block), how arguments are read (`call`).
+
+mod address;
+mod call;
+mod checker;
+mod context;
+mod doc;
+mod global;
+mod instance;
+mod real_server;
+mod resolve;
+mod root;
+mod script;
+mod tracking;
+mod virtual_server;
+
+pub(crate) use context::Context;
+pub use doc::{Block, blocks};
+pub(crate) use root::lower;
+
+use call::Call;
+
+use crate::diagnostic::{Diagnostic, Kind, quote};
+use crate::suggest::nearest;
+use crate::tree::{self, Statement};
+
+/// What is known about a keyword.
+#[derive(Clone, Copy, Debug)]
+pub struct Keyword {
+    /// The word.
+    pub name: &'static str,
+    /// Its arguments as documentation writes them; `{ … }` stands for a block.
+    pub arguments: &'static str,
+    /// What a value may be, where there is a limit.
+    pub range: &'static str,
+    /// Value when it is absent.
+    pub default: WhenAbsent,
+    /// One line about what it does.
+    pub help: &'static str,
+    /// Whether it does that.
+    pub serves: Serves,
+    /// Whether it has a block.
+    pub block: bool,
+}
+
+/// Value of a keyword that is absent.
+#[derive(Clone, Copy, Debug)]
+pub enum WhenAbsent {
+    /// None, or off.
+    Nothing,
+    /// This text, read by the function that reads the user's.
+    Text(&'static str),
+    /// Depends on something else: said in words.
+    Said(&'static str),
+}
+
+/// Whether a keyword does what keepalived does on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serves {
+    /// It does.
+    Served,
+    /// Not yet: a warning says so, and this text what it means.
+    Unserved(&'static str),
+}
+
+/// A keyword and the function that lowers its arguments into `B`.
+pub(crate) struct Row<B> {
+    pub keyword: Keyword,
+    lower: Option<fn(&mut B, &mut Call<'_, '_>)>,
+}
+
+impl<B> Clone for Row<B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B> Copy for Row<B> {}
+
+/// A keyword that is served.
+const fn row<B>(
+    name: &'static str,
+    arguments: &'static str,
+    help: &'static str,
+    lower: fn(&mut B, &mut Call<'_, '_>),
+) -> Row<B> {
+    let keyword = Keyword {
+        name,
+        arguments,
+        range: "",
+        default: WhenAbsent::Nothing,
+        help,
+        serves: Serves::Served,
+        block: false,
+    };
+    Row { keyword, lower: Some(lower) }
+}
+
+/// A keyword that is known and not served; `means` says what that means for the user.
+const fn unserved<B>(
+    name: &'static str,
+    arguments: &'static str,
+    help: &'static str,
+    means: &'static str,
+) -> Row<B> {
+    let keyword = Keyword {
+        name,
+        arguments,
+        range: "",
+        default: WhenAbsent::Nothing,
+        help,
+        serves: Serves::Unserved(means),
+        block: false,
+    };
+    Row { keyword, lower: None }
+}
+
+impl<B> Row<B> {
+    /// With a range.
+    const fn range(mut self, range: &'static str) -> Self {
+        self.keyword.range = range;
+        self
+    }
+
+    /// With a default as text.
+    const fn default(mut self, text: &'static str) -> Self {
+        self.keyword.default = WhenAbsent::Text(text);
+        self
+    }
+
+    /// With a default in words.
+    const fn otherwise(mut self, text: &'static str) -> Self {
+        self.keyword.default = WhenAbsent::Said(text);
+        self
+    }
+
+    /// With a block.
+    const fn block(mut self) -> Self {
+        self.keyword.block = true;
+        self
+    }
+}
+
+/// The rows of a block, in groups that blocks may share.
+pub(crate) struct Table<B: 'static> {
+    /// The keyword of the block; empty for the top level.
+    pub name: &'static str,
+    pub rows: &'static [&'static [Row<B>]],
+}
+
+impl<B: Default> Table<B> {
+    pub fn rows(&self) -> impl Iterator<Item = &'static Row<B>> {
+        self.rows.iter().flat_map(|group| group.iter())
+    }
+
+    fn find(&self, name: &str) -> Option<&'static Row<B>> {
+        self.rows().find(|row| row.keyword.name == name)
+    }
+
+    /// What a block without any statement means: the rows' defaults, lowered by their functions.
+    fn defaults(&self, context: &mut Context<'_>) -> B {
+        let mut builder = B::default();
+        for row in self.rows() {
+            if let (WhenAbsent::Text(text), Some(lower)) = (row.keyword.default, row.lower) {
+                let words = tree::words_of(text, context.nowhere);
+                lower(&mut builder, &mut Call::new(context, row.keyword, words, None));
+            }
+        }
+        builder
+    }
+
+    /// Lowers the statements of a block into `builder`, one after the other.
+    fn run(&self, builder: &mut B, statements: &[Statement], context: &mut Context<'_>) {
+        for statement in statements {
+            self.one(builder, statement, context);
+        }
+    }
+
+    fn one(&self, builder: &mut B, statement: &Statement, context: &mut Context<'_>) {
+        let sources = context.sources;
+        let (words, open_quote) = tree::words(sources, statement.head);
+        let Some(first) = words.first().copied() else {
+            context.report_headless(statement, open_quote);
+            return;
+        };
+        if context.is_later_syntax(statement, &words) {
+            return;
+        }
+        let Some(row) = self.find(first.text) else {
+            context.report(self.unknown(first, statement));
+            return;
+        };
+        let keyword = row.keyword;
+        let Some(lower) = row.lower else {
+            let Serves::Unserved(means) = keyword.serves else { return };
+            context.unserved(first.span, &quote(keyword.name), means);
+            return;
+        };
+        let name = keyword.name;
+        match (&statement.body, keyword.block) {
+            (Some(body), false) => {
+                let stray = words.iter().skip(1).find(|word| doc::is_block(word.text));
+                let (message, span) = match stray {
+                    Some(word) => {
+                        (format!("{} must stand on a line of its own", quote(word.text)), word.span)
+                    }
+                    None => (format!("{} takes no block", quote(name)), body.open),
+                };
+                context.report(
+                    Diagnostic::warning(Kind::BadValue, Some(span), message)
+                        .label("this block is ignored")
+                        .help("one keyword per line: begin a new line before it"),
+                );
+            }
+            (None, true) => {
+                context.report(
+                    Diagnostic::warning(
+                        Kind::BadValue,
+                        Some(first.span),
+                        format!("{} needs a block, so it is ignored", quote(name)),
+                    )
+                    .help(format!("write `{name} {}`", keyword.arguments)),
+                );
+                return;
+            }
+            _ => {}
+        }
+        if keyword.block && statement.body.is_none() {
+            return;
+        }
+        let mut call = Call::new(context, keyword, words, Some(statement));
+        if let Some(open) = open_quote
+            && !call.is_command()
+        {
+            call.context.report_open_quote(open);
+            return;
+        }
+        lower(builder, &mut call);
+        call.finish(|word| self.find(word).is_some());
+    }
+
+    fn unknown(&self, word: tree::Word<'_>, statement: &Statement) -> Diagnostic {
+        let message = format!("unknown keyword {}", quote(word.text));
+        let mut diagnostic = Diagnostic::warning(Kind::UnknownKeyword, Some(word.span), message);
+        diagnostic.label = Some(match statement.body {
+            Some(_) => "ignored with its block".into(),
+            None => "ignored".into(),
+        });
+        let homes = doc::homes(word.text);
+        if !homes.is_empty() && homes != [self.name] {
+            let homes: Vec<String> = homes.iter().map(|home| doc::shown(home)).collect();
+            return diagnostic.help(format!("it belongs {}", homes.join(" or ")));
+        }
+        match nearest(word.text, self.rows().map(|row| row.keyword.name)) {
+            Some(near) => diagnostic.help(format!("did you mean `{near}`?")).fix(word.span, near),
+            None => diagnostic.help(match self.name {
+                "" => "remove it, or check the braces before it".into(),
+                name => format!("remove it; `{name}` has no such keyword"),
+            }),
+        }
+    }
+}

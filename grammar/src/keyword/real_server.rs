@@ -1,0 +1,132 @@
+//! real_server.
+//!
+//! Here: its rows. Not here: what it inherits (`resolve`), its checkers' keywords (`checker`).
+
+use lbd_health::ScriptId;
+use lbd_ipvs::Forwarding;
+
+use super::call::Call;
+use super::checker::{self, CheckBuilder};
+use super::virtual_server::{DELAY, Endpoint, METHODS, Schedule, ServerBuilder, TIME, endpoint, forwarding};
+use super::{Row, Table, global, row, unserved};
+use crate::source::Span;
+
+/// What a real_server says.
+#[derive(Clone, Default)]
+pub(crate) struct RealBuilder {
+    pub endpoint: Option<Endpoint>,
+    pub place: Option<Span>,
+    pub weight: Option<u32>,
+    pub forwarding: Option<Forwarding>,
+    pub upper_threshold: Option<u32>,
+    pub lower_threshold: Option<(u32, Span)>,
+    pub inhibit_on_failure: Option<bool>,
+    pub notify_up: Option<ScriptId>,
+    pub notify_down: Option<ScriptId>,
+    pub schedule: Schedule,
+    pub virtualhost: Option<String>,
+    pub checks: Vec<CheckBuilder>,
+}
+
+/// What the rows below fill.
+type B = RealBuilder;
+
+pub(crate) static TABLE: Table<RealBuilder> = Table { name: "real_server", rows: &[ROWS, CHECKERS] };
+
+const ROWS: &[Row<RealBuilder>] = &[
+    row("weight", "N", "Weight; 0 takes no new connections.", |b: &mut B, c| {
+        b.weight = c.number_as(0..=0x7fff_ffff).or(b.weight);
+    })
+    .range("0..=2147483647")
+    .otherwise("the virtual server's"),
+    row("lvs_method", METHODS, "Forwarding method.", |b: &mut B, c| {
+        b.forwarding = forwarding(c).or(b.forwarding)
+    })
+    .otherwise("the virtual server's"),
+    row("uthreshold", "N", "No new connections above this many.", |b: &mut B, c| {
+        b.upper_threshold = c.number_as(0..=u32::MAX.into()).or(b.upper_threshold);
+    })
+    .range("0..=4294967295, 0 for none")
+    .default("0"),
+    row("lthreshold", "N", "New connections again below this many.", |b: &mut B, c| {
+        let span = c.head();
+        b.lower_threshold = c.number_as(0..=u32::MAX.into()).map(|limit| (limit, span)).or(b.lower_threshold);
+    })
+    .range("0..=uthreshold, 0 for none")
+    .default("0"),
+    row("inhibit_on_failure", "[BOOL]", "Stays with weight 0 while it is down.", |b: &mut B, c| {
+        b.inhibit_on_failure = c.switch().or(b.inhibit_on_failure);
+    })
+    .otherwise("the virtual server's"),
+    row("notify_up", "CMD [USER [GROUP]]", "Run when it comes up.", |b: &mut B, c| {
+        let script = c.script();
+        c.once(&mut b.notify_up, script);
+    }),
+    row("notify_down", "CMD [USER [GROUP]]", "Run when it goes down.", |b: &mut B, c| {
+        let script = c.script();
+        c.once(&mut b.notify_down, script);
+    }),
+    row("alpha", "[BOOL]", "Starts as down.", |b: &mut B, c| b.schedule.alpha(c))
+        .otherwise("the virtual server's"),
+    row("retry", "N", "Retries before it counts as down.", |b: &mut B, c| b.schedule.retry(c, 1))
+        .range("1..=4294967295")
+        .otherwise("the virtual server's"),
+    row("delay_before_retry", "SECS", "Wait before each retry.", |b: &mut B, c| {
+        b.schedule.delay_before_retry(c)
+    })
+    .range(DELAY)
+    .otherwise("the virtual server's"),
+    row("warmup", "SECS", "The first check waits a random part of it.", |b: &mut B, c| b.schedule.warmup(c))
+        .range(DELAY)
+        .otherwise("the virtual server's"),
+    row("delay_loop", "SECS", "Time between checks.", |b: &mut B, c| b.schedule.delay_loop(c))
+        .range(TIME)
+        .otherwise("the virtual server's"),
+    row("connect_timeout", "SECS", "Limit of a check's connect and of each read.", |b: &mut B, c| {
+        b.schedule.connect_timeout(c);
+    })
+    .range(TIME)
+    .otherwise("the virtual server's"),
+    unserved("smtp_alert", "[BOOL]", "Mail on a change of state.", global::NO_MAIL),
+    row("virtualhost", "NAME", "Host of HTTP checks.", |b: &mut B, c| {
+        b.virtualhost = c.word().map(|word| word.text.to_owned()).or(b.virtualhost.take());
+    })
+    .otherwise("the virtual server's"),
+    unserved("snmp_name", "NAME", "Name for SNMP.", "there is no SNMP"),
+];
+
+const CHECKERS: &[Row<RealBuilder>] = &[
+    row("TCP_CHECK", "{ … }", "A connection can be made.", |b: &mut B, c| {
+        b.checks.push(checker::lower(c, checker::Which::Tcp, &checker::TCP_CHECK));
+    })
+    .block(),
+    row("HTTP_GET", "{ url { … } … }", "Its urls answer as they should.", |b: &mut B, c| {
+        b.checks.push(checker::lower(c, checker::Which::Http, &checker::HTTP_GET));
+    })
+    .block(),
+    row("MISC_CHECK", "{ misc_path CMD … }", "A program says so.", |b: &mut B, c| {
+        b.checks.push(checker::lower(c, checker::Which::Misc, &checker::MISC_CHECK));
+    })
+    .block(),
+    unserved("SSL_GET", "{ url { … } … }", "HTTP_GET over TLS.", WITHOUT).block(),
+    unserved("SMTP_CHECK", "{ … }", "A mail server answers.", WITHOUT).block(),
+    unserved("DNS_CHECK", "{ … }", "A name server answers.", WITHOUT).block(),
+    unserved("UDP_CHECK", "{ … }", "A UDP service answers.", WITHOUT).block(),
+    unserved("PING_CHECK", "{ … }", "The host answers.", WITHOUT).block(),
+    unserved("BFD_CHECK", "{ name NAME }", "A BFD session is up.", WITHOUT).block(),
+    unserved("FILE_CHECK", "{ track_file NAME }", "A file's number says so.", WITHOUT).block(),
+];
+
+const WITHOUT: &str = "the real server is without this check, and always up if it has no other";
+
+/// Lowers `real_server ADDR [PORT] { … }`.
+pub(super) fn lower(server: &mut ServerBuilder, call: &mut Call<'_, '_>) {
+    let endpoint = endpoint(call, "this real server");
+    let mut builder = RealBuilder { endpoint, place: Some(call.head()), ..Default::default() };
+    TABLE.run(&mut builder, call.body(), call.context);
+    if builder.endpoint.is_some() {
+        server.reals.push(builder);
+    } else {
+        server.lost_reals = true;
+    }
+}

@@ -1,0 +1,177 @@
+//! The top level of a file.
+//!
+//! Here: its rows, and the order in which blocks are lowered. Not here: the blocks.
+
+use std::collections::HashSet;
+
+use lbd_health::{CheckKind, ScriptId};
+
+use super::{Context, Row, Table, context, global, instance, row, script, unserved, virtual_server};
+use crate::config::{Config, Global, VirtualServer};
+use crate::diagnostic::Diagnostic;
+use crate::source::Sources;
+use crate::spans::Spans;
+use crate::tree::{self, Statement};
+
+/// What the top level collects.
+#[derive(Default)]
+pub(crate) struct Root {
+    pub instances: Vec<instance::Found>,
+    pub virtual_servers: Vec<VirtualServer>,
+}
+
+/// What the rows below fill.
+type B = Root;
+
+pub(crate) static TABLE: Table<Root> = Table { name: "", rows: &[ROWS] };
+
+const ROWS: &[Row<Root>] = &[
+    // Lowered before everything else.
+    row("global_defs", "{ … }", "Settings for the whole process.", |_: &mut B, _| {}).block(),
+    row("vrrp_instance", "NAME { … }", "A virtual router.", |b: &mut B, c| instance::lower(b, c)).block(),
+    row("vrrp_script", "NAME { … }", "A program that instances track.", |_: &mut B, c| script::lower(c))
+        .block(),
+    row(
+        "virtual_server",
+        "ADDR [PORT] | fwmark N | group NAME { … }",
+        "A virtual service.",
+        |b: &mut B, c| {
+            virtual_server::lower(b, c);
+        },
+    )
+    .block(),
+    unserved(
+        "vrrp_sync_group",
+        "NAME { … }",
+        "Instances that move together.",
+        "each instance moves by itself",
+    )
+    .block(),
+    unserved("track_group", "NAME { … }", "Instances for static entries.", "it has no effect").block(),
+    unserved("static_ipaddress", "{ … }", "Addresses added at start.", "they are not added").block(),
+    unserved("static_routes", "{ … }", "Routes added at start.", "they are not added").block(),
+    unserved("static_rules", "{ … }", "Rules added at start.", "they are not added").block(),
+    unserved("garp_group", "{ … }", "Gaps between gratuitous ARPs.", "vrrp_garp_interval holds everywhere")
+        .block(),
+    unserved("linkbeat_interfaces", "{ … }", "Interfaces whose link is polled.", NO_POLLING).block(),
+    unserved("interface_up_down_delays", "{ … }", "Delays of link changes.", "changes count at once").block(),
+    unserved("vrrp_track_process", "NAME { … }", "A process that instances track.", NOT_TRACKED).block(),
+    unserved("track_file", "NAME { … }", "A file with a number that is tracked.", NOT_TRACKED).block(),
+    unserved("vrrp_track_file", "NAME { … }", "Old name of track_file.", NOT_TRACKED).block(),
+    unserved("bfd_instance", "NAME { … }", "A BFD session.", "there is no such session").block(),
+    unserved("SSL", "{ … }", "Client certificate of SSL_GET.", "SSL_GET is not supported either").block(),
+    unserved("virtual_server_group", "NAME { … }", "Several virtual services.", GROUP).block(),
+    unserved("linkbeat_use_polling", "", "Poll links.", NO_POLLING),
+    unserved(
+        "net_namespace",
+        "NAME",
+        "Network namespace to run in.",
+        "start lbd in it: ip netns exec NAME lbd …",
+    ),
+    unserved(
+        "net_namespace_ipvs",
+        "[NAME]",
+        "Network namespace of the IPVS table.",
+        "the table of lbd's own is used",
+    ),
+    unserved("namespace_with_ipsets", "", "Sets in a namespace.", "no packet filter rules are made"),
+    unserved("use_pid_dir", "", "Directory of pid files.", "give the pid file with -p"),
+    unserved(
+        "instance",
+        "NAME",
+        "Name of this process among several.",
+        "give each its own -p and --control-socket",
+    ),
+    unserved("child_wait_time", "SECS", "Wait for children at the end.", "lbd has none"),
+];
+
+const NO_POLLING: &str = "the kernel's link events are used";
+const NOT_TRACKED: &str = "it is not tracked; use a vrrp_script";
+const GROUP: &str = "virtual servers of the group are left out; write one virtual_server for each address";
+
+/// Lowers a whole configuration.
+pub(crate) fn lower(
+    sources: &Sources,
+    statements: &[Statement],
+    diagnostics: Vec<Diagnostic>,
+) -> (Config, Vec<Diagnostic>, Spans) {
+    let mut context = Context::new(sources);
+    context.diagnostics = diagnostics;
+    look_ahead(&mut context, statements);
+
+    let mut global = global::GlobalBuilder::default();
+    for statement in statements {
+        let word = tree::words(sources, statement.head).0.first().map(|word| word.text);
+        if let (Some("global_defs"), Some(body)) = (word, &statement.body) {
+            global::TABLE.run(&mut global, &body.statements, &mut context);
+        }
+    }
+    context.global = global;
+    context.global_built_in = global::TABLE.defaults(&mut context);
+    context.virtual_server_built_in = virtual_server::TABLE.defaults(&mut context);
+    context.check_built_in = virtual_server::check_defaults(&mut context);
+
+    let mut root = Root::default();
+    TABLE.run(&mut root, statements, &mut context);
+
+    let vrrp_instances = instance::conflicts(root.instances, &mut context);
+    let used: HashSet<&str> = vrrp_instances
+        .iter()
+        .flat_map(|instance| &instance.router.trackers)
+        .map(|(tracker, _)| &*tracker.0)
+        .collect();
+    script::report_unused(&mut context, &used);
+    let global = Global {
+        router_id: context.global.router_id.take(),
+        script_security: context.global.script_security,
+        script_user: context.global.script_user.take(),
+    };
+    let mut config = Config {
+        global,
+        scripts: context.scripts,
+        vrrp_scripts: context.vrrp_scripts.into_iter().map(|(name, (script, _))| (name, script)).collect(),
+        vrrp_instances,
+        virtual_servers: root.virtual_servers,
+    };
+    forget_unused_scripts(&mut config);
+    (config, context.diagnostics, context.spans)
+}
+
+/// Notes what may be referred to before it is reached.
+fn look_ahead<'s>(context: &mut Context<'s>, statements: &[Statement]) {
+    let sources: &'s Sources = context.sources;
+    for statement in statements {
+        let (words, _) = tree::words(sources, statement.head);
+        let mut words = words.into_iter();
+        match (words.next().map(|word| word.text), words.next()) {
+            (Some("vrrp_script"), Some(name)) => {
+                context.script_places.entry(name.text).or_insert(name.span);
+            }
+            (Some(word), _) => context.definitions.extend(context::definition(word)),
+            _ => {}
+        }
+    }
+}
+
+/// Scripts of blocks that were left out are not part of the configuration.
+fn forget_unused_scripts(config: &mut Config) {
+    let mut used: HashSet<ScriptId> = HashSet::new();
+    used.extend(config.vrrp_scripts.values().map(|script| script.script.clone()));
+    for instance in &config.vrrp_instances {
+        let notify = &instance.notify;
+        let scripts = [&notify.master, &notify.backup, &notify.fault, &notify.stop];
+        used.extend(scripts.into_iter().flatten().cloned());
+        used.extend([&notify.any, &notify.master_rx_lower_priority].into_iter().flatten().cloned());
+    }
+    for server in &config.virtual_servers {
+        used.extend([&server.quorum_up, &server.quorum_down].into_iter().flatten().cloned());
+        for real in &server.real_servers {
+            used.extend([&real.notify_up, &real.notify_down].into_iter().flatten().cloned());
+            used.extend(real.checks.iter().filter_map(|check| match &check.kind {
+                CheckKind::Misc(misc) => Some(misc.script.clone()),
+                _ => None,
+            }));
+        }
+    }
+    config.scripts.retain(|id, _| used.contains(id));
+}

@@ -1,0 +1,133 @@
+//! vrrp_script.
+//!
+//! Here: its rows and its one resolve step. Not here: who tracks it (`tracking`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lbd_vrrp::Weight;
+
+use super::call::{Call, Command};
+use super::{Context, Row, Table, row};
+use crate::config::{ScriptUser, VrrpScript};
+use crate::diagnostic::{Diagnostic, Kind, quote};
+use crate::tree::Statement;
+
+#[derive(Default)]
+pub(crate) struct ScriptBuilder {
+    command: Option<Command>,
+    user: Option<ScriptUser>,
+    interval: Option<Duration>,
+    timeout: Option<Duration>,
+    weight: Option<Weight>,
+    rise: Option<u32>,
+    fall: Option<u32>,
+}
+
+/// What the rows below fill.
+type B = ScriptBuilder;
+
+pub(crate) static TABLE: Table<ScriptBuilder> = Table { name: "vrrp_script", rows: &[ROWS] };
+
+const ROWS: &[Row<ScriptBuilder>] = &[
+    row("script", "CMD [USER [GROUP]]", "The program; quoted if it has arguments.", |b: &mut B, c| {
+        b.command = c.command().or(b.command.take());
+    })
+    .otherwise("required"),
+    row("interval", "SECS", "Time between two starts.", |b: &mut B, c| b.interval = time(c).or(b.interval))
+        .range("0..=4294, 0 is 1")
+        .default("1"),
+    row("timeout", "SECS", "Limit of one run, then it has failed.", |b: &mut B, c| {
+        b.timeout = time(c).or(b.timeout)
+    })
+    .range("0..=4294, 0 is 1")
+    .otherwise("interval"),
+    row("weight", "N [reverse]", "Change of priority; 0 means FAULT on failure.", |b: &mut B, c| {
+        let Some(word) = c.word() else { return };
+        let Some(value) = c.integer_in(word, -253..=253).and_then(|value| i16::try_from(value).ok()) else {
+            return;
+        };
+        let reverse = match c.optional() {
+            None => false,
+            Some(word) => c.choice_in(word, &[("reverse", true)]).unwrap_or_default(),
+        };
+        b.weight = Some(Weight { value, reverse });
+    })
+    .range("-253..=253")
+    .default("0"),
+    row("rise", "N", "Successes in a row until it is good.", |b: &mut B, c| {
+        b.rise = c.number_as(1..=u32::MAX.into()).or(b.rise);
+    })
+    .range("1..=4294967295")
+    .default("1"),
+    row("fall", "N", "Failures in a row until it is bad.", |b: &mut B, c| {
+        b.fall = c.number_as(1..=u32::MAX.into()).or(b.fall);
+    })
+    .range("1..=4294967295")
+    .default("1"),
+    row("user", "USER [GROUP]", "Its user.", |b: &mut B, c| b.user = c.user().or(b.user.take()))
+        .otherwise("script_user"),
+    row("init_fail", "", "No effect on a script that is tracked, here as in keepalived.", |_: &mut B, _| {}),
+];
+
+/// Milliseconds count; 0 is 1 s.
+fn time(call: &mut Call<'_, '_>) -> Option<Duration> {
+    let time = call.timer(Duration::ZERO, Duration::from_secs(4294))?;
+    Some(if time.is_zero() { Duration::from_secs(1) } else { time })
+}
+
+/// Lowers `vrrp_script NAME { … }`.
+pub(super) fn lower(call: &mut Call<'_, '_>) {
+    let name = call.word();
+    let body: &[Statement] = call.body();
+    let head = call.head();
+    let context = &mut *call.context;
+    let mut builder = ScriptBuilder::default();
+    TABLE.run(&mut builder, body, context);
+    let Some(name) = name else { return };
+    let built_in = TABLE.defaults(context);
+    let Some(mut command) = builder.command else {
+        let message = format!("vrrp_script {} has no usable `script`, so it is left out", quote(name.text));
+        context.report(
+            Diagnostic::warning(Kind::BadValue, Some(head), message).help("add `script \"COMMAND\"`"),
+        );
+        return;
+    };
+    if let Some(first) = context.spans.vrrp_scripts.get(name.text).copied() {
+        let message = format!("vrrp_script {} is defined twice", quote(name.text));
+        context.report(
+            Diagnostic::warning(Kind::BadValue, Some(name.span), message)
+                .label("ignored")
+                .related(Some(first), "first here")
+                .help("rename or remove one"),
+        );
+        return;
+    }
+    command.user = builder.user.or(command.user);
+    let script = context.script(command);
+    let interval = builder.interval.or(built_in.interval).expect("interval has a default");
+    let lowered = VrrpScript {
+        script,
+        interval,
+        timeout: builder.timeout.unwrap_or(interval),
+        fall: builder.fall.or(built_in.fall).expect("fall has a default"),
+        rise: builder.rise.or(built_in.rise).expect("rise has a default"),
+    };
+    let weight = builder.weight.or(built_in.weight).expect("weight has a default");
+    context.spans.vrrp_scripts.insert(name.text.to_owned(), name.span);
+    context.vrrp_scripts.insert(Arc::from(name.text), (lowered, weight));
+}
+
+/// Scripts that nobody tracks do not run.
+pub(super) fn report_unused(context: &mut Context<'_>, used: &std::collections::HashSet<&str>) {
+    let names: Vec<Arc<str>> =
+        context.vrrp_scripts.keys().filter(|name| !used.contains(&***name)).cloned().collect();
+    for name in names {
+        let span = context.spans.vrrp_script(&name);
+        let message = format!("no vrrp_instance tracks vrrp_script {}, so it does not run", quote(&name));
+        context.report(
+            Diagnostic::warning(Kind::Lint, span, message)
+                .help("name it in a track_script block, or remove it"),
+        );
+    }
+}

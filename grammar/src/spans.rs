@@ -1,0 +1,54 @@
+//! Where in the files the objects of a configuration stand.
+//!
+//! Here: places by the objects' own identities. Not here: the objects (`config`).
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use lbd_health::ScriptId;
+use lbd_ipvs::ServiceId;
+
+use crate::source::Span;
+
+/// Places of objects.
+#[derive(Clone, Debug, Default)]
+pub struct Spans {
+    pub(crate) interfaces: HashMap<String, Span>,
+    pub(crate) scripts: HashMap<ScriptId, Span>,
+    pub(crate) instances: HashMap<String, Span>,
+    pub(crate) vrrp_scripts: HashMap<String, Span>,
+    pub(crate) virtual_servers: HashMap<ServiceId, Span>,
+    pub(crate) real_servers: HashMap<(ServiceId, SocketAddr), Span>,
+}
+
+impl Spans {
+    /// The word by which an interface is first named.
+    pub fn interface(&self, name: &str) -> Option<Span> {
+        self.interfaces.get(name).copied()
+    }
+
+    /// The command of a script, where it first stands.
+    pub fn script(&self, id: &ScriptId) -> Option<Span> {
+        self.scripts.get(id).copied()
+    }
+
+    /// The head of a vrrp_instance.
+    pub fn instance(&self, name: &str) -> Option<Span> {
+        self.instances.get(name).copied()
+    }
+
+    /// The head of a vrrp_script.
+    pub fn vrrp_script(&self, name: &str) -> Option<Span> {
+        self.vrrp_scripts.get(name).copied()
+    }
+
+    /// The head of a virtual_server.
+    pub fn virtual_server(&self, id: &ServiceId) -> Option<Span> {
+        self.virtual_servers.get(id).copied()
+    }
+
+    /// The head of a real_server.
+    pub fn real_server(&self, id: &ServiceId, address: SocketAddr) -> Option<Span> {
+        self.real_servers.get(&(*id, address)).copied()
+    }
+}
