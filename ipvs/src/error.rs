@@ -133,6 +133,14 @@ impl IpvsError {
         )
     }
 
+    /// Rights are missing.
+    pub fn is_permission(&self) -> bool {
+        matches!(
+            self,
+            IpvsError::NoRight { .. } | IpvsError::Socket { errno: Errno::EPERM | Errno::EACCES, .. }
+        )
+    }
+
     /// The table is not as it was thought to be: someone else changed it.
     pub fn is_stale(&self) -> bool {
         matches!(
