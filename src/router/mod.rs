@@ -1,0 +1,229 @@
+//! The router room: VRRP on its own thread, addresses on another.
+//!
+//! Here: the handle that the daemon holds. Not here: who is master (`lbd_vrrp`), packets and timers
+//! (`thread`), addresses (`netconf`), scripts and log lines about transitions (events).
+
+mod kernel;
+mod mailbox;
+mod netconf;
+mod snapshot;
+mod thread;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
+
+use lbd_vrrp::net::{NetError, Sockets};
+use lbd_vrrp::{InstanceConfig, TrackerId};
+use tokio::sync::watch;
+
+use crate::event::EventSender;
+use crate::state_file::SavedInstance;
+use mailbox::{Commands, Slot, Waker};
+use netconf::{Report, Reports};
+
+pub use snapshot::{HostInterface, InstanceSnapshot, Interfaces, RouterSnapshot};
+
+/// Reports of netconf on their way: all interfaces of a large host. When it is full, netconf waits
+/// for the VRRP thread, never the other way round.
+const REPORTS: usize = 4096;
+/// Time limit of the first dump of links and addresses.
+const START_LIMIT: Duration = Duration::from_secs(15);
+/// Grace beyond the caller's limit for the threads' own work when stopping.
+const STOP_GRACE: Duration = Duration::from_millis(500);
+/// Bit of CAP_NET_ADMIN in the capability sets.
+const CAP_NET_ADMIN: u32 = 12;
+
+/// What a router is started with.
+#[derive(Debug)]
+pub struct RouterOptions {
+    /// Virtual routers.
+    pub instances: Vec<InstanceConfig>,
+    /// What the process before left.
+    pub saved: Vec<SavedInstance>,
+    /// Where transitions go.
+    pub events: EventSender,
+}
+
+/// Why VRRP does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RouterError {
+    /// Rights are missing.
+    #[error("{what}: not permitted; give the process {capability} (or run it as root)")]
+    Permission {
+        /// What for.
+        what: &'static str,
+        /// Which.
+        capability: &'static str,
+    },
+    /// A socket.
+    #[error(transparent)]
+    Net(NetError),
+    /// Anything else.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// The system's word.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel did not tell its links and addresses.
+    #[error("the kernel did not list its links and addresses within {} s", START_LIMIT.as_secs())]
+    Late,
+}
+
+impl From<NetError> for RouterError {
+    fn from(error: NetError) -> Self {
+        match error {
+            NetError::Permission { what } => RouterError::Permission { what, capability: "CAP_NET_RAW" },
+            error => RouterError::Net(error),
+        }
+    }
+}
+
+/// VRRP at work. Its threads run in the network namespace of the thread that started it.
+#[derive(Debug)]
+pub struct Router {
+    commands: Arc<Slot<Commands>>,
+    waker: Waker,
+    snapshot: watch::Receiver<Arc<RouterSnapshot>>,
+    interfaces: watch::Receiver<Arc<Interfaces>>,
+    stop_limit: Arc<Slot<Duration>>,
+    /// Disconnected when the VRRP thread has ended.
+    ended: Receiver<()>,
+}
+
+impl Router {
+    /// Opens the sockets, reads links and addresses, starts both threads. No virtual router takes
+    /// part before [`Router::begin`].
+    ///
+    /// Waits for the kernel's lists, 15 s at most.
+    ///
+    /// # Errors
+    /// [`RouterError::Permission`] naming the capability that is missing.
+    pub fn start(options: RouterOptions) -> Result<Router, RouterError> {
+        let sockets = Sockets::open()?;
+        let any_address = options
+            .instances
+            .iter()
+            .any(|one| !(one.addresses.is_empty() && one.excluded_addresses.is_empty()));
+        if any_address && !has_capability(CAP_NET_ADMIN) {
+            return Err(RouterError::Permission {
+                what: "virtual addresses on interfaces",
+                capability: "CAP_NET_ADMIN",
+            });
+        }
+        let failed = |what| move |source| RouterError::Io { what, source };
+        let waker = Waker::new().map_err(failed("eventfd"))?;
+        let (queue, mut reports) = sync_channel(REPORTS);
+        let (interfaces_sender, interfaces) = watch::channel(Arc::default());
+        let (snapshot_sender, snapshot) = watch::channel(Arc::default());
+        let shared = Arc::new(netconf::Shared::default());
+        let sink = Reports { queue, waker: waker.clone() };
+        netconf::spawn(Arc::clone(&shared), sink, interfaces_sender).map_err(failed("thread netconf"))?;
+        let first = first_reports(&mut reports)?;
+        let commands: Arc<Slot<Commands>> = Arc::default();
+        let stop_limit: Arc<Slot<Duration>> = Arc::default();
+        let (end, ended) = sync_channel(0);
+        let parts = thread::Parts {
+            sockets,
+            waker: waker.clone(),
+            commands: Arc::clone(&commands),
+            reports,
+            first,
+            netconf: shared,
+            interfaces: interfaces.clone(),
+            snapshot: snapshot_sender,
+            events: options.events,
+            instances: options.instances,
+            saved: options.saved,
+            stop_limit: Arc::clone(&stop_limit),
+            _end: end,
+        };
+        thread::spawn(parts).map_err(failed("thread vrrp"))?;
+        Ok(Router { commands, waker, snapshot, interfaces, stop_limit, ended })
+    }
+
+    /// The virtual routers may take part from here on: the table behind the addresses is complete.
+    /// Masters of an earlier process go on at once if their last advert is younger than two
+    /// intervals and their addresses are still there; whatever else it left is removed.
+    pub fn begin(&self) {
+        self.command(|commands| commands.begin = true);
+    }
+
+    /// State of all virtual routers; changes with each transition, counter and advert.
+    pub fn snapshot(&self) -> watch::Receiver<Arc<RouterSnapshot>> {
+        self.snapshot.clone()
+    }
+
+    /// The host's interfaces and addresses.
+    pub fn interfaces(&self) -> watch::Receiver<Arc<Interfaces>> {
+        self.interfaces.clone()
+    }
+
+    /// Goes on with another configuration; virtual routers of the same identity (VRID, interface,
+    /// unicast peers) keep their state. A configuration that was not taken up yet is replaced.
+    pub fn reload(&self, instances: Vec<InstanceConfig>) {
+        self.command(|commands| commands.reload = Some(instances));
+    }
+
+    /// A tracker's result; the latest of each counts.
+    pub fn tracker(&self, id: TrackerId, good: bool) {
+        self.command(|commands| {
+            commands.trackers.insert(id, good);
+        });
+    }
+
+    /// Ends both threads. With `release` masters send priority 0 and the addresses are removed, then
+    /// the stops are announced; without, everything is left as it is (handover).
+    ///
+    /// Waits, at most `limit` and a little more.
+    pub fn stop(self, release: bool, limit: Duration) {
+        self.stop_limit.with(|stored| *stored = limit);
+        self.command(|commands| commands.stop = Some(release));
+        if let Err(RecvTimeoutError::Timeout) = self.ended.recv_timeout(limit + STOP_GRACE) {
+            tracing::error!("VRRP thread did not end in time");
+        }
+    }
+
+    fn command(&self, change: impl FnOnce(&mut Commands)) {
+        self.commands.with(change);
+        self.waker.wake();
+    }
+}
+
+impl Drop for Router {
+    /// Without [`Router::stop`] everything is left as it is.
+    fn drop(&mut self) {
+        self.command(|commands| {
+            commands.stop.get_or_insert(false);
+        });
+    }
+}
+
+/// What netconf tells before it is ready.
+fn first_reports(reports: &mut Receiver<Report>) -> Result<Vec<Report>, RouterError> {
+    let until = Instant::now() + START_LIMIT;
+    let mut first = Vec::new();
+    loop {
+        match reports.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(Report::Ready) => return Ok(first),
+            Ok(Report::Failed(source)) => return Err(RouterError::Io { what: "rtnetlink", source }),
+            Ok(report) => first.push(report),
+            Err(_) => return Err(RouterError::Late),
+        }
+    }
+}
+
+/// Whether this thread has a capability; where that cannot be read the kernel will say so later.
+fn has_capability(bit: u32) -> bool {
+    let Ok(status) = std::fs::read_to_string("/proc/thread-self/status") else { return true };
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+    effective.is_none_or(|set| set >> bit & 1 == 1)
+}
