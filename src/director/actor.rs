@@ -581,3 +581,7 @@ fn fingerprint(check: &Check) -> String {
         kind => format!("{} {kind:?}", kind.keyword()),
     }
 }
+
+#[cfg(test)]
+#[path = "actor/tests.rs"]
+mod tests;

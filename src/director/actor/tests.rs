@@ -1,0 +1,218 @@
+//! The director with MISC_CHECKs whose outcomes the test decides, and a kernel's table in memory.
+
+use std::collections::{BTreeSet, HashSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Mutex;
+
+use lbd_health::{ScriptId, ScriptOutcome};
+use lbd_ipvs::Op;
+use lbd_ipvs::fake::FakeIpvs;
+
+use super::*;
+use crate::director::owner::{OwnerOptions, TableOwner};
+use crate::state_file::StateFile;
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Programs by their first argument: the exit status the test wants.
+#[derive(Default)]
+struct Answers(Mutex<HashMap<String, u8>>);
+
+impl Answers {
+    fn set(&self, server: &str, status: u8) {
+        self.0.lock().expect("lock").insert(server.to_owned(), status);
+    }
+}
+
+impl Programs for Answers {
+    fn run(&self, script: &ScriptId, _: Duration) -> Pin<Box<dyn Future<Output = ScriptOutcome> + Send>> {
+        let server = script.0.split('\0').nth(1).unwrap_or_default().to_owned();
+        let status = self.0.lock().expect("lock").get(&server).copied().unwrap_or(0);
+        Box::pin(async move { ScriptOutcome::Exited(status) })
+    }
+}
+
+struct Bed {
+    kernel: FakeIpvs,
+    answers: Arc<Answers>,
+    owner: OwnerHandle,
+    director: DirectorHandle,
+    remembered: Arc<Mutex<Verdicts>>,
+    events: mpsc::Receiver<Event>,
+    _dir: tempfile::TempDir,
+}
+
+impl Bed {
+    async fn start(text: &str, saved: Verdicts, dead: &[&str]) -> Bed {
+        let kernel = FakeIpvs::new();
+        let dir = tempfile::tempdir().expect("directory");
+        let connection = kernel.clone();
+        let owner = TableOwner::start(OwnerOptions {
+            connect: Box::new(move || Ok(Box::new(connection.clone()))),
+            state: Arc::new(StateFile::open(&dir.path().join("state")).0),
+            owned: Default::default(),
+            audit_interval: Duration::from_secs(3600),
+        })
+        .expect("a table owner");
+        let answers = Arc::new(Answers::default());
+        for server in dead {
+            answers.set(server, 1);
+        }
+        let remembered = Arc::new(Mutex::new(Verdicts::new()));
+        let memory = remembered.clone();
+        let (events, received) = EventSender::channel();
+        let options = DirectorOptions {
+            owner: owner.clone(),
+            programs: answers.clone(),
+            events,
+            saved,
+            remember: Box::new(move |verdicts| *memory.lock().expect("lock") = verdicts),
+            local_addresses: watch::channel(HashSet::new()).1,
+        };
+        let director = DirectorHandle::start(options, &config(text));
+        assert!(owner.flush_wait(LIMIT).await, "the table converges");
+        Bed { kernel, answers, owner, director, remembered, events: received, _dir: dir }
+    }
+
+    async fn reload(&self, text: &str) -> Vec<Op> {
+        self.kernel.take_record();
+        self.director.reload(Arc::new(config(text))).await.expect("an answer");
+        assert!(self.owner.flush_wait(LIMIT).await, "the table converges");
+        self.kernel.take_record()
+    }
+
+    /// The weights in the kernel's table by the last octet of the address.
+    fn table(&self) -> BTreeMap<String, u32> {
+        let table = self.kernel.table();
+        let destinations = table.services.values().flat_map(|entry| &entry.destinations);
+        destinations.map(|(address, dest)| (address.ip().to_string(), dest.weight)).collect()
+    }
+
+    async fn until(&self, what: &str, want: &[(&str, u32)]) {
+        let want: BTreeMap<String, u32> =
+            want.iter().map(|(name, weight)| ((*name).to_owned(), *weight)).collect();
+        let deadline = tokio::time::Instant::now() + LIMIT;
+        while self.table() != want {
+            assert!(tokio::time::Instant::now() < deadline, "{what}: {:?}, wanted {want:?}", self.table());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    async fn event(&mut self, what: &str, matches: impl Fn(&Event) -> bool) -> Event {
+        let found = async {
+            loop {
+                let event = self.events.recv().await.expect("the queue stays open");
+                if matches(&event) {
+                    return event;
+                }
+            }
+        };
+        tokio::time::timeout(LIMIT, found).await.unwrap_or_else(|_| panic!("no event: {what}"))
+    }
+}
+
+fn config(text: &str) -> Config {
+    let loaded = lbd_grammar::load_str("test.conf", text);
+    let problems: Vec<String> = loaded.diagnostics.iter().map(|one| one.summary(&loaded.sources)).collect();
+    assert_eq!(problems, [""; 0], "no diagnostics");
+    loaded.config.expect("a configuration")
+}
+
+/// A virtual server with these real servers (last octets), checked every 20 ms.
+fn text(servers: &[u8], extra: &str) -> String {
+    let mut text = format!(
+        "virtual_server 10.0.0.100 80 {{\n delay_loop 0.02\n warmup 0\n lb_algo rr\n lb_kind DR\n protocol TCP\n {extra}\n"
+    );
+    for last in servers {
+        text.push_str(&format!(
+            " real_server 10.0.0.{last} 80 {{\n  weight 3\n  MISC_CHECK {{\n   misc_path \"/check 10.0.0.{last}\"\n   misc_timeout 1\n   misc_dynamic\n  }}\n }}\n"
+        ));
+    }
+    text + "}\n"
+}
+
+fn down(event: &Event, last: u8) -> bool {
+    matches!(event, Event::RealServer { address, up: false, .. } if address.ip().to_string() == format!("10.0.0.{last}"))
+}
+
+#[tokio::test]
+async fn servers_leave_and_return_and_the_sorry_server_stands_in() {
+    let mut bed = Bed::start(&text(&[1, 2], "sorry_server 10.0.0.9 80"), Verdicts::new(), &[]).await;
+    assert_eq!(bed.table().len(), 2, "all servers are in before any check ran");
+    bed.answers.set("10.0.0.1", 1);
+    bed.until("one is out", &[("10.0.0.2", 3)]).await;
+    let event = bed.event("down", |event| down(event, 1)).await;
+    assert!(matches!(event, Event::RealServer { reason, .. } if reason.starts_with("MISC_CHECK: ")));
+    bed.answers.set("10.0.0.2", 1);
+    bed.until("sorry server", &[("10.0.0.9", 1)]).await;
+    bed.event("quorum lost", |event| matches!(event, Event::Quorum { up: false, sorry_server: Some(_), .. }))
+        .await;
+    bed.answers.set("10.0.0.2", 0);
+    bed.until("back", &[("10.0.0.2", 3)]).await;
+    bed.event("quorum gained", |event| matches!(event, Event::Quorum { up: true, .. })).await;
+    bed.answers.set("10.0.0.2", 9);
+    bed.until("weight from the exit status", &[("10.0.0.2", 7)]).await;
+    let status = bed.director.status().await.expect("an answer");
+    let states: Vec<_> = status[0].real_servers.iter().map(|one| (one.state, one.effective_weight)).collect();
+    assert_eq!(states, [(RealServerState::Down, 3), (RealServerState::Up, 7)]);
+    assert_eq!(bed.remembered.lock().expect("lock").len(), 1, "the dead one is remembered");
+}
+
+#[tokio::test]
+async fn a_reload_writes_what_changed_and_nothing_else() {
+    let bed = Bed::start(&text(&[1, 2], ""), Verdicts::new(), &["10.0.0.2"]).await;
+    bed.until("one is out", &[("10.0.0.1", 3)]).await;
+    assert_eq!(bed.reload(&text(&[1, 2], "")).await, [], "an unchanged file");
+    let ops = bed.reload(&text(&[1, 2, 3], "")).await;
+    assert!(
+        matches!(ops.as_slice(), [Op::NewDest(_, address, _)] if address.to_string() == "10.0.0.3:80"),
+        "{ops:?}"
+    );
+    let ops = bed.reload(&text(&[2, 3], "")).await;
+    assert!(
+        matches!(ops.as_slice(), [Op::DelDest(_, address)] if address.to_string() == "10.0.0.1:80"),
+        "{ops:?}"
+    );
+    let ops = bed.reload(&text(&[2, 3], "persistence_timeout 60")).await;
+    assert!(matches!(ops.as_slice(), [Op::SetService(..)]), "{ops:?}");
+    let ops = bed.reload(&text(&[4], "").replace("10.0.0.100 80", "10.0.0.101 80")).await;
+    assert!(matches!(ops.as_slice(), [Op::NewService(..), Op::NewDest(..), Op::DelService(_)]), "{ops:?}");
+}
+
+#[tokio::test]
+async fn another_schedule_keeps_the_checkers_state() {
+    let bed = Bed::start(&text(&[1, 2], ""), Verdicts::new(), &["10.0.0.2"]).await;
+    bed.until("one is out", &[("10.0.0.1", 3)]).await;
+    let slower = text(&[1, 2], "").replace("delay_loop 0.02", "delay_loop 0.03");
+    assert_eq!(bed.reload(&slower).await, [], "the dead one stays out");
+    let status = bed.director.status().await.expect("an answer");
+    assert_eq!(status[0].real_servers[1].state, RealServerState::Down);
+}
+
+#[tokio::test]
+async fn a_server_that_was_down_before_the_restart_starts_as_down_and_is_checked_at_once() {
+    let first = Bed::start(&text(&[1, 2], ""), Verdicts::new(), &["10.0.0.2"]).await;
+    first.until("one is out", &[("10.0.0.1", 3)]).await;
+    let saved = first.remembered.lock().expect("lock").clone();
+    let slow = text(&[1, 2], "").replace("delay_loop 0.02", "delay_loop 30");
+    let bed = Bed::start(&slow, saved, &[]).await;
+    let record = bed.kernel.take_record();
+    let added: BTreeSet<String> = record
+        .iter()
+        .filter_map(|op| match op {
+            Op::NewDest(_, address, _) => Some(address.to_string()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(added, BTreeSet::from(["10.0.0.1:80".to_owned()]), "the dead one was never in");
+    bed.until("checked at once, it answers again", &[("10.0.0.1", 3), ("10.0.0.2", 3)]).await;
+}
+
+#[tokio::test]
+async fn omega_announces_the_end() {
+    let mut bed = Bed::start(&text(&[1], "omega"), Verdicts::new(), &[]).await;
+    bed.director.stop().await.expect("an answer");
+    bed.event("down", |event| down(event, 1)).await;
+    bed.event("quorum lost", |event| matches!(event, Event::Quorum { up: false, .. })).await;
+}
