@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::Ctx;
 use super::pair::{self, KEY, REAL, SERVICE, VIP};
@@ -28,6 +28,8 @@ pub fn failover(ctx: &Ctx) -> Result<()> {
     a.start_and_wait()?;
     b.start_and_wait()?;
     vip::expect(a.ns(), VIP, true, Duration::from_secs(8))?;
+    // Never an address without its table.
+    table::expect_dests(a.ns(), KEY, &REAL, Duration::ZERO).context("at the moment the address came")?;
     for ns in [a.ns(), b.ns()] {
         table::expect_dests(ns, KEY, &REAL, Duration::from_secs(8))?;
     }

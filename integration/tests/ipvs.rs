@@ -5,16 +5,16 @@ fn run(name: &str) {
 }
 
 #[test]
-fn direct_routing() {
+fn dr() {
     run("dr");
 }
 
 #[test]
-fn address_translation() {
+fn nat() {
     run("nat");
 }
 
 #[test]
-fn ip_in_ip() {
+fn tun() {
     run("tun");
 }
