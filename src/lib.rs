@@ -1,15 +1,19 @@
 //! The daemon and the CLI: joins the leaf crates to clocks, sockets and the operator.
 
 pub mod control;
+pub mod daemon;
 pub mod director;
 pub mod event;
 pub mod lbctl;
 pub mod loading;
 pub mod lock;
 pub mod logging;
+pub mod notify;
 pub mod options;
 pub mod pid_file;
 pub mod remember;
 pub mod router;
 pub mod script;
 pub mod state_file;
+pub mod track;
+pub mod track;

@@ -145,6 +145,7 @@ async fn what_a_program_finds() {
 }
 
 #[tokio::test]
+#[allow(clippy::print_stdout, reason = "a skip is told, never silent")]
 async fn as_another_user() {
     if !nix::unistd::geteuid().is_root() {
         println!("SKIP as_another_user: needs root");

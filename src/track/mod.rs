@@ -1,0 +1,6 @@
+//! What is tracked outside of VRRP and checkers, and published to them.
+//!
+//! Here: vrrp_scripts. Not here: what a result does to a virtual router (`lbd_vrrp`), running programs
+//! (`crate::script`).
+
+pub mod scripts;
