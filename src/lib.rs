@@ -16,4 +16,3 @@ pub mod router;
 pub mod script;
 pub mod state_file;
 pub mod track;
-pub mod track;

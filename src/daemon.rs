@@ -1,0 +1,566 @@
+//! The daemon: start order, signals, reload, stop.
+//!
+//! Start: the table is complete (adopted and converged) before the first MASTER. Stop: VRRP releases,
+//! a short grace, then the table is emptied. Here: which part is started and told when. Not here:
+//! what the parts do.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use lbd_grammar::config::{Config, VrrpScript};
+use lbd_ipvs::IpvsError;
+use lbd_vrrp::InstanceConfig;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{error, info, warn};
+
+use crate::control::ReloadOutcome;
+use crate::control::server::{Answer, Backend, BindError, ControlSocket};
+use crate::control::status::{ConfigStatus, InstanceStatus, IpvsStatus, Status, VrrpStatus};
+use crate::director::actor::DirectorOptions;
+use crate::director::checkers::Checkers;
+use crate::director::owner::{OwnerOptions, Stop, TableOwner};
+use crate::event::EventSender;
+use crate::loading::{self, Checked};
+use crate::notify::Notifier;
+use crate::options::{EXIT_CONFIG, EXIT_FAILED, EXIT_RIGHTS, EXIT_STOPPED, Options};
+use crate::pid_file::{PidFile, PidFileError};
+use crate::remember::Remember;
+use crate::router::{Interfaces, Router, RouterError, RouterOptions, RouterSnapshot};
+use crate::script::ScriptRoom;
+use crate::state_file::{Saved, SavedInstance, StateFile};
+use crate::track::scripts::Tracker;
+
+/// How long the table may take to be complete at start before VRRP goes on without it.
+const CONVERGE_LIMIT: Duration = Duration::from_secs(30);
+/// Between the release of the addresses and the end of the table: packets under way are still balanced.
+const GRACE: Duration = Duration::from_millis(250);
+/// Limit of each step of the stop.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// keepalived waits so long for its notify_stop scripts.
+const NOTIFY_STOP_LIMIT: Duration = Duration::from_secs(1);
+/// Between two comparisons of our services with the kernel's table.
+const AUDIT_INTERVAL: Duration = Duration::from_secs(60);
+/// Reloads waiting. When full, `lbctl reload` waits.
+const RELOAD_QUEUE: usize = 4;
+
+/// Why the daemon could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The configuration cannot run.
+    #[error("{0}")]
+    Configuration(String),
+    /// Rights are missing.
+    #[error("{0}")]
+    Rights(String),
+    /// Anything else.
+    #[error("{0}")]
+    Run(String),
+}
+
+impl Failure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Failure::Configuration(_) => EXIT_CONFIG,
+            Failure::Rights(_) => EXIT_RIGHTS,
+            Failure::Run(_) => EXIT_FAILED,
+        }
+    }
+}
+
+impl From<IpvsError> for Failure {
+    fn from(error: IpvsError) -> Self {
+        if matches!(error, IpvsError::NoRight { .. }) {
+            Failure::Rights(error.to_string())
+        } else {
+            Failure::Run(error.to_string())
+        }
+    }
+}
+
+impl From<BindError> for Failure {
+    fn from(error: BindError) -> Self {
+        if error.is_rights() { Failure::Rights(error.to_string()) } else { Failure::Run(error.to_string()) }
+    }
+}
+
+impl From<PidFileError> for Failure {
+    fn from(error: PidFileError) -> Self {
+        if error.is_rights() { Failure::Rights(error.to_string()) } else { Failure::Run(error.to_string()) }
+    }
+}
+
+impl From<RouterError> for Failure {
+    fn from(error: RouterError) -> Self {
+        if error.is_rights() { Failure::Rights(error.to_string()) } else { Failure::Run(error.to_string()) }
+    }
+}
+
+/// Runs the daemon until it is told to stop.
+pub fn run(options: Options) -> ExitCode {
+    if let Some(mask) = options.umask {
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask));
+    }
+    for notice in &options.notices {
+        warn!("{notice}");
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            error!(%error, "no runtime");
+            return ExitCode::from(EXIT_FAILED);
+        }
+    };
+    let code = match runtime.block_on(Daemon::main(options)) {
+        Ok(()) => EXIT_STOPPED,
+        Err(failure) => {
+            error!("{failure}");
+            failure.exit_code()
+        }
+    };
+    // Nothing may hold the exit up: what still runs in the background has had its time.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    ExitCode::from(code)
+}
+
+struct Daemon {
+    options: Options,
+    started: Instant,
+    state: Arc<StateFile>,
+    remember: Remember,
+    events: EventSender,
+    room: Arc<ScriptRoom>,
+    notifier: Notifier,
+    tracker: Option<Tracker>,
+    local: watch::Sender<HashSet<IpAddr>>,
+    shared: Arc<Shared>,
+}
+
+/// What the control API reads while the daemon works.
+struct Shared {
+    started: Instant,
+    config: Mutex<ConfigStatus>,
+    parts: Mutex<Parts>,
+    reloads: mpsc::Sender<oneshot::Sender<ReloadOutcome>>,
+}
+
+#[derive(Clone, Default)]
+struct Parts {
+    checkers: Option<Arc<Checkers>>,
+    router: Option<Arc<Router>>,
+}
+
+impl Daemon {
+    async fn main(options: Options) -> Result<(), Failure> {
+        let started = Instant::now();
+        let mut signals = Signals::new().map_err(|error| Failure::Run(format!("signals: {error}")))?;
+        let path = options.config_path();
+        let checked = Self::read(&path, &options).await?;
+        let Some(config) = checked.config.clone() else {
+            return Err(Failure::Configuration(checked.errors()));
+        };
+        for warning in checked.warnings() {
+            warn!("{warning}");
+        }
+        if options.dump_config {
+            for line in format!("{config:#?}").lines() {
+                info!("{line}");
+            }
+        }
+        let control = ControlSocket::bind(&options.control_socket)?;
+        let _pid_file = PidFile::create(&options.pid_file)?;
+        let (state, saved) = StateFile::open(&options.state_file);
+        let state = Arc::new(state);
+        let (remember, remember_thread) =
+            Remember::start(state.clone()).map_err(|error| Failure::Run(format!("thread: {error}")))?;
+        let (events, queue) = EventSender::channel();
+        let room = Arc::new(ScriptRoom::new());
+        room.update(&config.scripts, &config.global).await;
+        if std::process::id() == 1 {
+            let room = room.clone();
+            tokio::spawn(async move { room.reap_orphans().await });
+        }
+        let notifier = Notifier::start(room.clone(), queue);
+        notifier.update(&config);
+        let (reloads, mut reload_requests) = mpsc::channel(RELOAD_QUEUE);
+        let shared = Arc::new(Shared {
+            started,
+            config: Mutex::new(ConfigStatus {
+                path: path.display().to_string(),
+                generation: 1,
+                loaded_at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+                last_error: None,
+            }),
+            parts: Mutex::default(),
+            reloads,
+        });
+        let mut daemon = Daemon {
+            options,
+            started,
+            state,
+            remember,
+            events,
+            room,
+            notifier,
+            tracker: None,
+            local: watch::Sender::new(HashSet::new()),
+            shared: shared.clone(),
+        };
+        daemon.start(&config, saved).await?;
+        let (stop_control, stopped) = oneshot::channel::<()>();
+        let serving = tokio::spawn(control.serve(Arc::new(Api(shared)), async {
+            let _closed = stopped.await;
+        }));
+        info!(
+            virtual_servers = config.virtual_servers.len(),
+            vrrp_instances = config.vrrp_instances.len(),
+            "started in {} ms",
+            daemon.started.elapsed().as_millis()
+        );
+        loop {
+            tokio::select! {
+                command = signals.next(daemon.options.ignore_sigint) => match command {
+                    Command::Stop => break,
+                    Command::Reload => { daemon.reload().await; }
+                    Command::Unserved(name) => warn!("{name}: not supported yet; `lbctl status --json` shows all state"),
+                },
+                Some(answer) = reload_requests.recv() => {
+                    let _gone = answer.send(daemon.reload().await);
+                }
+            }
+        }
+        info!("stopping");
+        daemon.stop().await;
+        let _ended = stop_control.send(());
+        let _limit = tokio::time::timeout(STOP_LIMIT, serving).await;
+        let (state, keep) = (daemon.state.clone(), daemon.options.keep_ipvs || daemon.options.keep_vrrp);
+        drop(daemon);
+        drop(remember_thread);
+        if !keep {
+            state.remove();
+        }
+        info!("stopped");
+        Ok(())
+    }
+
+    async fn read(path: &Path, options: &Options) -> Result<Checked, Failure> {
+        let (path, id) = (path.to_owned(), options.config_id.clone());
+        tokio::task::spawn_blocking(move || loading::check(&path, id.as_deref()))
+            .await
+            .map_err(|error| Failure::Run(format!("reading the configuration: {error}")))
+    }
+
+    async fn start(&mut self, config: &Arc<Config>, saved: Saved) -> Result<(), Failure> {
+        let leftovers = !saved.owned.is_empty();
+        let instances = saved.instances.clone();
+        if self.options.parts.checkers && (!config.virtual_servers.is_empty() || leftovers) {
+            match self.start_checkers(config, saved).await {
+                Ok(()) => {}
+                // Nothing is to be balanced; what an earlier process left cannot be removed.
+                Err(failure) if config.virtual_servers.is_empty() => {
+                    warn!("services of an earlier run are not removed: {failure}");
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        if self.options.parts.vrrp && !config.vrrp_instances.is_empty() {
+            self.start_router(config, instances)?;
+        }
+        self.track(config);
+        Ok(())
+    }
+
+    async fn start_checkers(&mut self, config: &Arc<Config>, saved: Saved) -> Result<(), Failure> {
+        let state = self.state.clone();
+        let owned = saved.owned;
+        let owner = tokio::task::spawn_blocking(move || {
+            TableOwner::start(OwnerOptions {
+                connect: Box::new(|| Ok(Box::new(lbd_ipvs::Client::connect()?))),
+                state,
+                owned,
+                audit_interval: AUDIT_INTERVAL,
+            })
+        })
+        .await
+        .map_err(|error| Failure::Run(error.to_string()))??;
+        let remember = self.remember.clone();
+        let options = DirectorOptions {
+            owner: owner.clone(),
+            programs: self.room.clone(),
+            events: self.events.clone(),
+            saved: saved.verdicts,
+            remember: Box::new(move |verdicts| remember.verdicts(verdicts)),
+            local_addresses: self.local.subscribe(),
+        };
+        let checkers =
+            Checkers::start(options, config).map_err(|error| Failure::Run(format!("checkers: {error}")))?;
+        if !owner.flush_wait(CONVERGE_LIMIT).await {
+            warn!("the kernel's table is not complete yet: `lbctl status` shows what is refused");
+        }
+        self.shared.parts().checkers = Some(Arc::new(checkers));
+        Ok(())
+    }
+
+    fn start_router(&mut self, config: &Config, saved: Vec<SavedInstance>) -> Result<(), Failure> {
+        let router =
+            Router::start(RouterOptions { instances: routers(config), saved, events: self.events.clone() })?;
+        router.begin();
+        tokio::spawn(remember_instances(router.snapshot(), self.remember.clone()));
+        tokio::spawn(local_addresses(router.interfaces(), self.local.clone()));
+        self.shared.parts().router = Some(Arc::new(router));
+        Ok(())
+    }
+
+    /// Runs the scripts that a virtual router tracks.
+    fn track(&mut self, config: &Config) {
+        let Some(router) = self.shared.parts().router.clone() else { return };
+        let tracked: HashSet<&str> = config
+            .vrrp_instances
+            .iter()
+            .flat_map(|instance| instance.router.trackers.iter().map(|(tracker, _)| &*tracker.0))
+            .collect();
+        let scripts: Vec<(Arc<str>, VrrpScript)> = config
+            .vrrp_scripts
+            .iter()
+            .filter(|(name, _)| tracked.contains(&***name))
+            .map(|(name, script)| (name.clone(), script.clone()))
+            .collect();
+        match &mut self.tracker {
+            Some(tracker) => tracker.reload(scripts),
+            None => {
+                self.tracker = Some(Tracker::start(
+                    self.room.clone(),
+                    scripts,
+                    move |tracker, good| router.tracker(tracker, good),
+                    self.events.clone(),
+                ));
+            }
+        }
+    }
+
+    /// Reads the file again. A configuration that cannot run changes nothing.
+    async fn reload(&mut self) -> ReloadOutcome {
+        let path = self.options.config_path();
+        let outcome = match Self::read(&path, &self.options).await {
+            Ok(checked) => match checked.config.clone() {
+                Some(config) => {
+                    let warnings: Vec<String> = checked.warnings().collect();
+                    self.apply(&config).await.map(|()| warnings)
+                }
+                None => Err(Failure::Configuration(checked.errors())),
+            },
+            Err(failure) => Err(failure),
+        };
+        let mut status = self.shared.config.lock().unwrap_or_else(PoisonError::into_inner);
+        match outcome {
+            Ok(warnings) => {
+                status.generation += 1;
+                status.loaded_at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+                status.last_error = None;
+                for warning in &warnings {
+                    warn!("{warning}");
+                }
+                info!(generation = status.generation, "configuration reloaded");
+                ReloadOutcome { ok: true, generation: status.generation, message: String::new(), warnings }
+            }
+            Err(failure) => {
+                let message = failure.to_string();
+                error!("reload refused, the running configuration stays: {message}");
+                status.last_error = Some(message.clone());
+                ReloadOutcome { ok: false, generation: status.generation, message, warnings: Vec::new() }
+            }
+        }
+    }
+
+    /// Adding comes before removing: programs and tables are there before what needs them.
+    async fn apply(&mut self, config: &Arc<Config>) -> Result<(), Failure> {
+        let checkers = self.shared.parts().checkers.clone();
+        let router = self.shared.parts().router.clone();
+        self.room.update(&config.scripts, &config.global).await;
+        match checkers {
+            Some(checkers) => {
+                self.notifier.update(config);
+                checkers
+                    .director()
+                    .reload(config.clone())
+                    .await
+                    .map_err(|error| Failure::Run(error.to_string()))?;
+                if !checkers.owner().flush_wait(CONVERGE_LIMIT).await {
+                    warn!("the kernel's table is not complete yet: `lbctl status` shows what is refused");
+                }
+            }
+            None if self.options.parts.checkers && !config.virtual_servers.is_empty() => {
+                self.start_checkers(config, Saved::default()).await?;
+            }
+            None => {}
+        }
+        self.notifier.update(config);
+        match router {
+            Some(router) => router.reload(routers(config)),
+            None if self.options.parts.vrrp && !config.vrrp_instances.is_empty() => {
+                self.start_router(config, Vec::new())?;
+            }
+            None => {}
+        }
+        self.track(config);
+        Ok(())
+    }
+
+    async fn stop(&mut self) {
+        let Parts { checkers, router } = std::mem::take(&mut *self.shared.parts());
+        self.tracker = None;
+        if let Some(router) = router {
+            let release = !self.options.keep_vrrp;
+            let stopping = tokio::task::spawn_blocking(move || router.stop(release, STOP_LIMIT));
+            let _limit = tokio::time::timeout(STOP_LIMIT * 2, stopping).await;
+            if checkers.is_some() {
+                tokio::time::sleep(GRACE).await;
+            }
+        }
+        if let Some(checkers) = checkers {
+            let stop = if self.options.keep_ipvs { Stop::Keep } else { Stop::Empty };
+            let _limit = tokio::time::timeout(STOP_LIMIT * 2, checkers.stop(stop)).await;
+        }
+        self.notifier.drain(NOTIFY_STOP_LIMIT).await;
+        self.room.stop().await;
+    }
+}
+
+impl Shared {
+    fn parts(&self) -> MutexGuard<'_, Parts> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn status(&self) -> Status {
+        let Parts { checkers, router } = self.parts().clone();
+        let (virtual_servers, ipvs) = match checkers {
+            Some(checkers) => checkers.status().await.unwrap_or_else(|error| {
+                let ipvs = IpvsStatus { last_error: Some(error.to_string()), ..IpvsStatus::default() };
+                (Vec::new(), ipvs)
+            }),
+            None => Default::default(),
+        };
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: self.started.elapsed().as_secs_f64(),
+            config: self.config.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            ipvs,
+            virtual_servers,
+            vrrp: VrrpStatus {
+                instances: router.map(|router| instances(&router)).unwrap_or_default(),
+                sync_groups: Vec::new(),
+            },
+        }
+    }
+}
+
+struct Api(Arc<Shared>);
+
+impl Backend for Api {
+    fn status(&self) -> Answer<Status> {
+        let shared = self.0.clone();
+        Box::pin(async move { shared.status().await })
+    }
+
+    fn reload(&self) -> Answer<ReloadOutcome> {
+        let reloads = self.0.reloads.clone();
+        Box::pin(async move {
+            let (answer, receiver) = oneshot::channel();
+            let asked = reloads.send(answer).await.is_ok();
+            match receiver.await {
+                Ok(outcome) if asked => outcome,
+                _ => ReloadOutcome { message: "lbd is stopping".to_owned(), ..ReloadOutcome::default() },
+            }
+        })
+    }
+}
+
+fn routers(config: &Config) -> Vec<InstanceConfig> {
+    config.vrrp_instances.iter().map(|instance| instance.router.clone()).collect()
+}
+
+fn instances(router: &Router) -> Vec<InstanceStatus> {
+    router.snapshot().borrow().instances.iter().map(|instance| instance.status.clone()).collect()
+}
+
+/// Publishes the addresses of this host, for ha_suspend.
+async fn local_addresses(
+    mut interfaces: watch::Receiver<Arc<Interfaces>>,
+    local: watch::Sender<HashSet<IpAddr>>,
+) {
+    loop {
+        let addresses: HashSet<IpAddr> = interfaces
+            .borrow_and_update()
+            .by_name
+            .values()
+            .flat_map(|interface| interface.addresses.iter().map(|(address, _)| *address))
+            .collect();
+        local.send_if_modified(|now| {
+            let changed = *now != addresses;
+            *now = addresses;
+            changed
+        });
+        if interfaces.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Writes down who is master and when it last said so, for a process that starts after a crash.
+async fn remember_instances(mut snapshot: watch::Receiver<Arc<RouterSnapshot>>, remember: Remember) {
+    while snapshot.changed().await.is_ok() {
+        let saved = snapshot.borrow_and_update().saved();
+        remember.instances(saved);
+    }
+}
+
+enum Command {
+    Stop,
+    Reload,
+    Unserved(&'static str),
+}
+
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+    user1: Signal,
+    user2: Signal,
+    json: Signal,
+    templates: Signal,
+    clear: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Signals {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
+            json: signal(SignalKind::from_raw(libc::SIGRTMIN() + 2))?,
+            templates: signal(SignalKind::from_raw(libc::SIGRTMIN() + 3))?,
+            clear: signal(SignalKind::from_raw(libc::SIGRTMAX() - 1))?,
+        })
+    }
+
+    async fn next(&mut self, ignore_interrupt: bool) -> Command {
+        loop {
+            tokio::select! {
+                _ = self.hangup.recv() => return Command::Reload,
+                _ = self.terminate.recv() => return Command::Stop,
+                _ = self.interrupt.recv() => if !ignore_interrupt { return Command::Stop },
+                _ = self.user1.recv() => return Command::Unserved("SIGUSR1 (data dump)"),
+                _ = self.user2.recv() => return Command::Unserved("SIGUSR2 (statistics)"),
+                _ = self.json.recv() => return Command::Unserved("SIGRTMIN+2 (JSON dump)"),
+                _ = self.templates.recv() => return Command::Unserved("SIGRTMIN+3 (thread dump)"),
+                _ = self.clear.recv() => return Command::Unserved("SIGRTMAX-1 (statistics and clear)"),
+            }
+        }
+    }
+}
