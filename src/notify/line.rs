@@ -1,0 +1,152 @@
+//! The log line of a transition, in the words that people have put alerts on for years.
+//!
+//! Here: event to level and text, pure. Not here: anything else that writes a log line.
+
+use std::net::SocketAddr;
+
+use lbd_ipvs::ServiceId;
+use lbd_vrrp::State;
+use tracing::Level;
+
+use crate::event::Event;
+
+/// What the configuration and earlier events add to an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Quorum and hysteresis of the virtual server.
+    pub quorum: Option<(u32, u32)>,
+    /// The real server is down.
+    pub down: bool,
+}
+
+/// A log line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// INFO for what is as it should be, WARN else.
+    pub level: Level,
+    /// The words.
+    pub text: String,
+    /// The cause, a field of its own.
+    pub reason: Option<String>,
+}
+
+/// Writes the line of `event`.
+pub fn log(event: &Event, facts: &Facts) {
+    let Line { level, text, reason } = line(event, facts);
+    match (level, reason) {
+        (Level::WARN, Some(reason)) => tracing::warn!(%reason, "{text}"),
+        (Level::WARN, None) => tracing::warn!("{text}"),
+        (_, Some(reason)) => tracing::info!(%reason, "{text}"),
+        (_, None) => tracing::info!("{text}"),
+    }
+}
+
+/// The line of `event`.
+pub fn line(event: &Event, facts: &Facts) -> Line {
+    let because = |reason: &String| (!reason.is_empty()).then(|| reason.clone());
+    let level = |good: bool| if good { Level::INFO } else { Level::WARN };
+    match event {
+        Event::Vrrp { instance, to, reason, .. } => Line {
+            level: level(*to != State::Fault),
+            text: format!("({instance}) Entering {to} STATE"),
+            reason: because(reason),
+        },
+        Event::VrrpStopped { instance, deleted, .. } => Line {
+            level: Level::INFO,
+            text: format!("({instance}) {}", if *deleted { "Deleted" } else { "Stopped" }),
+            reason: None,
+        },
+        Event::VrrpLowerPriority { instance, priority } => Line {
+            level: Level::WARN,
+            text: format!("({instance}) Received advert with a priority lower than ours ({priority})"),
+            reason: None,
+        },
+        Event::VrrpPriority { instance, from, to, reason } => Line {
+            level: Level::INFO,
+            text: format!("({instance}) Changing effective priority from {from} to {to}"),
+            reason: because(reason),
+        },
+        Event::Script { name, good, reason } => Line {
+            level: level(*good),
+            text: format!("VRRP_Script({name}) {}", if *good { "succeeded" } else { "failed" }),
+            reason: because(reason),
+        },
+        Event::RealServer { service, address, up, inhibited, reason } => {
+            let (verb, preposition) = match (up, inhibited) {
+                (true, false) => ("Adding", "to"),
+                (false, false) => ("Removing", "from"),
+                (true, true) => ("Enabling", "of"),
+                (false, true) => ("Disabling", "of"),
+            };
+            Line {
+                level: level(*up),
+                text: format!(
+                    "{verb} service {} {preposition} VS {}",
+                    real_server(service, *address),
+                    virtual_server(service)
+                ),
+                reason: because(reason),
+            }
+        }
+        Event::Weight { service, address, from, to } => Line {
+            level: Level::INFO,
+            text: format!(
+                "Changing weight from {from} to {to} for {} service {} of VS {}",
+                if facts.down { "inactive" } else { "active" },
+                real_server(service, *address),
+                virtual_server(service)
+            ),
+            reason: None,
+        },
+        Event::Quorum { service, up, weight, needed, sorry_server } => {
+            let (quorum, hysteresis) = match (facts.quorum, up) {
+                (Some((quorum, hysteresis)), _) => (u64::from(quorum), u64::from(hysteresis)),
+                (None, _) => (*needed, 0),
+            };
+            let virtual_server = virtual_server(service);
+            let text = if *up {
+                format!("Gained quorum {quorum}+{hysteresis}={needed} <= {weight} for VS {virtual_server}")
+            } else {
+                format!("Lost quorum {quorum}-{hysteresis}={needed} > {weight} for VS {virtual_server}")
+            };
+            let reason = sorry_server.map(|sorry| {
+                let sorry = real_server(service, sorry);
+                if *up {
+                    format!("sorry server {sorry} leaves")
+                } else {
+                    format!("sorry server {sorry} takes over")
+                }
+            });
+            Line { level: level(*up), text, reason }
+        }
+        Event::CheckFailed { service, address, check, reason } => Line {
+            level: Level::INFO,
+            text: format!(
+                "{check} of {} of VS {} failed",
+                real_server(service, *address),
+                virtual_server(service)
+            ),
+            reason: because(reason),
+        },
+    }
+}
+
+/// `[10.0.0.1]:tcp:80`, `FWM 7`.
+pub fn virtual_server(service: &ServiceId) -> String {
+    match service {
+        ServiceId::Addr { protocol, vip } => trio(&protocol.to_string(), *vip),
+        ServiceId::FwMark { mark, .. } => format!("FWM {mark}"),
+    }
+}
+
+/// `[10.0.0.2]:tcp:80`; with a firewall mark there is no protocol.
+pub fn real_server(service: &ServiceId, address: SocketAddr) -> String {
+    match service {
+        ServiceId::Addr { protocol, .. } => trio(&protocol.to_string(), address),
+        ServiceId::FwMark { .. } => trio("none", address),
+    }
+}
+
+fn trio(protocol: &str, address: SocketAddr) -> String {
+    format!("[{}]:{}:{}", address.ip(), protocol.to_lowercase(), address.port())
+}

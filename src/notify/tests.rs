@@ -1,0 +1,259 @@
+use std::net::SocketAddr;
+
+use lbd_grammar::config::{Config, VrrpNotify};
+use lbd_health::ScriptId;
+use lbd_ipvs::{Family, Protocol, ServiceId};
+use lbd_vrrp::State;
+use tracing::Level;
+
+use super::line::{Facts, Line, line};
+use super::plan::{LIMIT, Object, STOP_LIMIT};
+use super::*;
+
+fn vs() -> ServiceId {
+    ServiceId::Addr { protocol: Protocol::Tcp, vip: "10.0.0.1:80".parse().unwrap() }
+}
+
+fn rs() -> SocketAddr {
+    "10.0.0.2:80".parse().unwrap()
+}
+
+fn entering(to: State) -> Event {
+    Event::Vrrp { instance: "VI_1".into(), from: State::Initialize, to, priority: 100, reason: "why".into() }
+}
+
+fn real(up: bool, inhibited: bool) -> Event {
+    Event::RealServer { service: vs(), address: rs(), up, inhibited, reason: "why".into() }
+}
+
+fn stopped(deleted: bool) -> Event {
+    Event::VrrpStopped { instance: "VI_1".into(), priority: 100, deleted }
+}
+
+fn quorum(up: bool, weight: u64, needed: u64, sorry: Option<&str>) -> Event {
+    let sorry_server = sorry.map(|one| one.parse().unwrap());
+    Event::Quorum { service: vs(), up, weight, needed, sorry_server }
+}
+
+#[test]
+fn lines_that_people_alert_on() {
+    let mark = ServiceId::FwMark { mark: 7.try_into().unwrap(), family: Family::Inet };
+    let v6 = ServiceId::Addr { protocol: Protocol::Udp, vip: "[2001:db8::1]:53".parse().unwrap() };
+    let none = Facts::default();
+    let known = Facts { quorum: Some((2, 1)), down: false };
+    let down = Facts { quorum: None, down: true };
+    let weight = Event::Weight { service: vs(), address: rs(), from: 1, to: 5 };
+    let script = |good| Event::Script { name: "chk".into(), good, reason: "why".into() };
+    for (event, facts, level, text, reason) in [
+        (entering(State::Master), none, Level::INFO, "(VI_1) Entering MASTER STATE", Some("why")),
+        (entering(State::Backup), none, Level::INFO, "(VI_1) Entering BACKUP STATE", Some("why")),
+        (entering(State::Fault), none, Level::WARN, "(VI_1) Entering FAULT STATE", Some("why")),
+        (stopped(false), none, Level::INFO, "(VI_1) Stopped", None),
+        (script(true), none, Level::INFO, "VRRP_Script(chk) succeeded", Some("why")),
+        (script(false), none, Level::WARN, "VRRP_Script(chk) failed", Some("why")),
+        (
+            Event::VrrpPriority { instance: "VI_1".into(), from: 100, to: 95, reason: String::new() },
+            none,
+            Level::INFO,
+            "(VI_1) Changing effective priority from 100 to 95",
+            None,
+        ),
+        (
+            real(false, false),
+            none,
+            Level::WARN,
+            "Removing service [10.0.0.2]:tcp:80 from VS [10.0.0.1]:tcp:80",
+            Some("why"),
+        ),
+        (
+            real(true, false),
+            none,
+            Level::INFO,
+            "Adding service [10.0.0.2]:tcp:80 to VS [10.0.0.1]:tcp:80",
+            Some("why"),
+        ),
+        (
+            real(false, true),
+            none,
+            Level::WARN,
+            "Disabling service [10.0.0.2]:tcp:80 of VS [10.0.0.1]:tcp:80",
+            Some("why"),
+        ),
+        (
+            real(true, true),
+            none,
+            Level::INFO,
+            "Enabling service [10.0.0.2]:tcp:80 of VS [10.0.0.1]:tcp:80",
+            Some("why"),
+        ),
+        (
+            Event::RealServer {
+                service: mark,
+                address: rs(),
+                up: false,
+                inhibited: false,
+                reason: String::new(),
+            },
+            none,
+            Level::WARN,
+            "Removing service [10.0.0.2]:none:80 from VS FWM 7",
+            None,
+        ),
+        (
+            Event::RealServer {
+                service: v6,
+                address: "[2001:db8::2]:53".parse().unwrap(),
+                up: true,
+                inhibited: false,
+                reason: String::new(),
+            },
+            none,
+            Level::INFO,
+            "Adding service [2001:db8::2]:udp:53 to VS [2001:db8::1]:udp:53",
+            None,
+        ),
+        (
+            weight.clone(),
+            none,
+            Level::INFO,
+            "Changing weight from 1 to 5 for active service [10.0.0.2]:tcp:80 of VS [10.0.0.1]:tcp:80",
+            None,
+        ),
+        (
+            weight,
+            down,
+            Level::INFO,
+            "Changing weight from 1 to 5 for inactive service [10.0.0.2]:tcp:80 of VS [10.0.0.1]:tcp:80",
+            None,
+        ),
+        (
+            quorum(true, 4, 3, None),
+            known,
+            Level::INFO,
+            "Gained quorum 2+1=3 <= 4 for VS [10.0.0.1]:tcp:80",
+            None,
+        ),
+        (
+            quorum(false, 0, 1, Some("127.0.0.1:8080")),
+            known,
+            Level::WARN,
+            "Lost quorum 2-1=1 > 0 for VS [10.0.0.1]:tcp:80",
+            Some("sorry server [127.0.0.1]:tcp:8080 takes over"),
+        ),
+        (
+            Event::CheckFailed {
+                service: vs(),
+                address: rs(),
+                check: "TCP_CHECK",
+                reason: "connection refused".into(),
+            },
+            none,
+            Level::INFO,
+            "TCP_CHECK of [10.0.0.2]:tcp:80 of VS [10.0.0.1]:tcp:80 failed",
+            Some("connection refused"),
+        ),
+    ] {
+        let want = Line { level, text: text.into(), reason: reason.map(str::to_owned) };
+        assert_eq!(line(&event, &facts), want);
+    }
+}
+
+fn id(name: &str) -> Option<ScriptId> {
+    Some(ScriptId(name.into()))
+}
+
+/// With one instance and one virtual server, or empty.
+fn config(with_instance: bool) -> Config {
+    let mut config = Config::default();
+    if with_instance {
+        config.vrrp_instances.push(fixtures::instance(
+            "VI_1",
+            VrrpNotify {
+                master: id("m"),
+                backup: None,
+                fault: id("f"),
+                stop: id("s"),
+                any: id("any"),
+                master_rx_lower_priority: id("low"),
+            },
+        ));
+        config.virtual_servers.push(fixtures::virtual_server(vs(), rs()));
+    }
+    config
+}
+
+/// `SCRIPT ARGUMENTS` of each job; a `!` where the limit is that of the stop.
+fn jobs(plans: &mut Plans, event: &Event) -> Vec<String> {
+    plans
+        .jobs(event)
+        .into_iter()
+        .map(|(object, job)| {
+            match object {
+                Object::Instance(name) => assert_eq!(&*name, "VI_1"),
+                Object::Server(service, address) => assert_eq!((service, address), (vs(), rs())),
+                Object::Service(service) => assert_eq!(service, vs()),
+            }
+            let stop = if job.limit == STOP_LIMIT { "!" } else { "" };
+            assert!(job.limit == LIMIT || job.limit == STOP_LIMIT);
+            format!("{}{stop} {}", job.script.0, job.extra.join(" ")).trim().to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn scripts_of_events() {
+    let mut plans = Plans::default();
+    plans.update(&config(true));
+    for (name, event, want) in [
+        ("own before any", entering(State::Master), vec!["m", "any INSTANCE VI_1 MASTER 100"]),
+        ("none of its own", entering(State::Backup), vec!["any INSTANCE VI_1 BACKUP 100"]),
+        ("fault", entering(State::Fault), vec!["f", "any INSTANCE VI_1 FAULT 100"]),
+        ("not a state to tell", entering(State::Initialize), vec![]),
+        ("stop", stopped(false), vec!["s!", "any! INSTANCE VI_1 STOP 100"]),
+        ("lower priority", Event::VrrpLowerPriority { instance: "VI_1".into(), priority: 100 }, vec!["low"]),
+        ("server down", real(false, false), vec!["down"]),
+        ("server up", real(true, true), vec!["up"]),
+        ("quorum up", quorum(true, 1, 1, None), vec!["qup"]),
+        ("quorum down", quorum(false, 0, 1, None), vec!["qdown"]),
+        ("script", Event::Script { name: "x".into(), good: true, reason: String::new() }, vec![]),
+    ] {
+        assert_eq!(jobs(&mut plans, &event), want, "{name}");
+    }
+    let other = Event::Vrrp {
+        instance: "VI_2".into(),
+        from: State::Backup,
+        to: State::Master,
+        priority: 1,
+        reason: String::new(),
+    };
+    assert_eq!(plans.jobs(&other), [], "unknown");
+}
+
+#[test]
+fn objects_that_a_reload_removes() {
+    let mut plans = Plans::default();
+    plans.update(&config(true));
+    jobs(&mut plans, &entering(State::Master));
+    plans.update(&config(false));
+    plans.update(&config(false));
+    assert_eq!(jobs(&mut plans, &stopped(true)), ["any INSTANCE VI_1 FAULT 100"], "told as FAULT");
+    assert_eq!(jobs(&mut plans, &real(false, false)), ["down"]);
+    assert_eq!(plans.facts(&quorum(true, 1, 1, None)).quorum, Some((1, 0)));
+    plans.update(&config(true));
+    jobs(&mut plans, &entering(State::Fault));
+    assert_eq!(jobs(&mut plans, &stopped(true)), Vec::<String>::new(), "FAULT was told already");
+}
+
+#[test]
+fn a_server_that_is_down_is_inactive() {
+    let mut plans = Plans::default();
+    plans.update(&config(true));
+    let weight = Event::Weight { service: vs(), address: rs(), from: 1, to: 2 };
+    assert!(!plans.facts(&weight).down);
+    plans.jobs(&real(false, false));
+    assert!(plans.facts(&weight).down);
+    plans.jobs(&real(true, false));
+    assert!(!plans.facts(&weight).down);
+}
+
+mod fixtures;
