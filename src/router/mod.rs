@@ -13,8 +13,8 @@ mod thread;
 mod tests;
 
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lbd_vrrp::net::{NetError, Sockets};
@@ -77,6 +77,13 @@ pub enum RouterError {
     Late,
 }
 
+impl RouterError {
+    /// Whether rights are missing (exit status 4).
+    pub fn is_rights(&self) -> bool {
+        matches!(self, RouterError::Permission { .. })
+    }
+}
+
 impl From<NetError> for RouterError {
     fn from(error: NetError) -> Self {
         match error {
@@ -95,7 +102,7 @@ pub struct Router {
     interfaces: watch::Receiver<Arc<Interfaces>>,
     stop_limit: Arc<Slot<Duration>>,
     /// Disconnected when the VRRP thread has ended.
-    ended: Receiver<()>,
+    ended: Mutex<Receiver<()>>,
 }
 
 impl Router {
@@ -146,7 +153,7 @@ impl Router {
             _end: end,
         };
         thread::spawn(parts).map_err(failed("thread vrrp"))?;
-        Ok(Router { commands, waker, snapshot, interfaces, stop_limit, ended })
+        Ok(Router { commands, waker, snapshot, interfaces, stop_limit, ended: Mutex::new(ended) })
     }
 
     /// The virtual routers may take part from here on: the table behind the addresses is complete.
@@ -183,12 +190,16 @@ impl Router {
     /// the stops are announced; without, everything is left as it is (handover).
     ///
     /// Waits, at most `limit` and a little more.
-    pub fn stop(self, release: bool, limit: Duration) {
+    pub fn stop(&self, release: bool, limit: Duration) {
         self.stop_limit.with(|stored| *stored = limit);
         self.command(|commands| commands.stop = Some(release));
-        if let Err(RecvTimeoutError::Timeout) = self.ended.recv_timeout(limit + STOP_GRACE) {
+        if let Err(RecvTimeoutError::Timeout) = self.ended().recv_timeout(limit + STOP_GRACE) {
             tracing::error!("VRRP thread did not end in time");
         }
+    }
+
+    fn ended(&self) -> MutexGuard<'_, Receiver<()>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn command(&self, change: impl FnOnce(&mut Commands)) {

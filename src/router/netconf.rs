@@ -267,6 +267,9 @@ impl<E: Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + Unpin> Netconf<E> {
         }
         let Some(index) = self.mirror.index_of(&address.device) else { return };
         let message = RouteNetlinkMessage::DelAddress(kernel::deletion(index, address));
+        // What goes from here on goes by our own doing.
+        self.drain();
+        let before = self.lost.len();
         match self.request(message, 0).await {
             Ok(()) => {}
             Err(error) if matches!(errno(&error), Some(Errno::EADDRNOTAVAIL | Errno::ENODEV)) => {}
@@ -275,8 +278,6 @@ impl<E: Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + Unpin> Netconf<E> {
                 tracing::error!(%ip, device, %error, "virtual address could not be removed");
             }
         }
-        let before = self.lost.len();
-        self.drain();
         // Without promote_secondaries the kernel removes secondary addresses with their primary:
         // that was our doing, so they return at once.
         let collateral = self.lost.split_off(before);
@@ -289,18 +290,23 @@ impl<E: Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + Unpin> Netconf<E> {
         let mut request = NetlinkMessage::from(message);
         request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
         let mut answers = self.handle.request(request)?;
-        let wait = async {
-            while let Some(answer) = answers.next().await {
-                if let NetlinkPayload::Error(error) = answer.payload {
-                    return match error.code {
-                        Some(_) => Err(rtnetlink::Error::NetlinkError(error).into()),
-                        None => Ok(()),
-                    };
+        // The monitor's messages about our own change carry the number of the request, so they
+        // arrive here, before the acknowledgement.
+        let until = tokio::time::Instant::now() + REQUEST_LIMIT;
+        loop {
+            let answer = match tokio::time::timeout_at(until, answers.next()).await {
+                Err(_) => return Err(RequestError::Late),
+                Ok(None) => return Ok(()),
+                Ok(Some(answer)) => answer,
+            };
+            match answer.payload {
+                NetlinkPayload::Error(error) if error.code.is_some() => {
+                    return Err(rtnetlink::Error::NetlinkError(error).into());
                 }
+                NetlinkPayload::Error(_) => return Ok(()),
+                _ => self.on_message(answer),
             }
-            Ok(())
-        };
-        tokio::time::timeout(REQUEST_LIMIT, wait).await.unwrap_or(Err(RequestError::Late))
+        }
     }
 
     /// Takes in what has arrived, without waiting.
