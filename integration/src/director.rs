@@ -64,6 +64,7 @@ pub struct Director<'lab> {
     dir: tempfile::TempDir,
     child: Option<Child>,
     extra: Vec<String>,
+    quiet: bool,
 }
 
 impl<'lab> Director<'lab> {
@@ -86,6 +87,7 @@ impl<'lab> Director<'lab> {
             dir,
             child: None,
             extra: Vec::new(),
+            quiet: false,
         };
         this.configure(config)?;
         Ok(this)
@@ -102,6 +104,13 @@ impl<'lab> Director<'lab> {
     #[must_use]
     pub fn args(mut self, args: &[&str]) -> Self {
         self.extra.extend(args.iter().map(|arg| (*arg).to_owned()));
+        self
+    }
+
+    /// Keeps the daemon's log out of this process's output, and asks the daemon for no details.
+    #[must_use]
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
         self
     }
 
@@ -142,9 +151,8 @@ impl<'lab> Director<'lab> {
             self.binaries.as_ref().map_or(Path::new("/usr/sbin/keepalived"), |binaries| &binaries.lbd);
         let mut command = self.cell.map_or_else(|| Command::new(program), |cell| cell.command(program));
         command
-            .arg("-n")
-            .arg("-l")
-            .arg("-D")
+            .args(["-n", "-l"])
+            .args((!self.quiet).then_some("-D"))
             .arg("-f")
             .arg(self.config())
             .arg("-p")
@@ -322,6 +330,9 @@ impl<'lab> Director<'lab> {
 impl Drop for Director<'_> {
     fn drop(&mut self) {
         self.kill();
+        if self.quiet {
+            return;
+        }
         // Into the scenario's log, which is shown when it fails.
         let _ = writeln!(
             std::io::stderr(),

@@ -18,9 +18,11 @@
 //! appended), `LBD_BED_DAEMON` (`lbd` or `keepalived`). The full output of each run is in `target/bed/NAME.log`.
 
 pub mod adverts;
+pub mod bench;
 pub mod build;
 pub mod cell;
 pub mod client;
+pub mod demo;
 pub mod director;
 pub mod kernel;
 pub mod netns;

@@ -101,6 +101,21 @@ impl Uml {
         core: usize,
         limit: Duration,
     ) -> Result<Outcome> {
+        self.watch(command, env, core, limit, |_| {})
+    }
+
+    /// [`run`](Self::run), with each line of the guest's output handed to `seen` as it comes.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn watch(
+        &self,
+        command: &[&OsStr],
+        env: &[(&str, &OsStr)],
+        core: usize,
+        limit: Duration,
+        mut seen: impl FnMut(&str),
+    ) -> Result<Outcome> {
         let dir = tempfile::Builder::new().prefix("lbd-uml-").tempdir()?;
         let token = format!("guest-{:016x}", fastrand::u64(..));
         let init = dir.path().join("init");
@@ -146,7 +161,10 @@ impl Uml {
                         status = code.trim().parse().ok();
                         break;
                     }
-                    None => output.push_str(&line),
+                    None => {
+                        seen(&line);
+                        output.push_str(&line);
+                    }
                 },
                 Err(RecvTimeoutError::Timeout) => {
                     output.push_str(&format!("\nguest: killed at its limit of {limit:?}\n"));

@@ -6,7 +6,7 @@
 mod balance;
 mod failover;
 mod faults;
-mod pair;
+pub mod pair;
 mod reload;
 mod restart;
 mod seed;
