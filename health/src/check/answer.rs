@@ -6,7 +6,7 @@
 
 use md5::{Digest, Md5};
 
-/// Longest header, in octets. keepalived has 4,096 for the status line and what it looks at.
+/// Longest header, in octets. keepalived fails a server whose header is longer than 4,096.
 pub const MAX_HEADER: usize = 64 * 1024;
 
 /// An answer as far as it was received.

@@ -85,8 +85,10 @@ async fn read(
         let read = match timeout_at(end.min(Instant::now() + limit), stream.read(&mut buffer)).await {
             Ok(Ok(0)) => return Ok(answer),
             Ok(Ok(read)) => read,
-            // As for keepalived a reset ends the answer; many servers reset after a complete one.
-            Ok(Err(_)) if answer.has_header() => return Ok(answer),
+            // keepalived 2.2.7 fails a server that resets, after a complete answer too (observed).
+            Ok(Err(error)) if answer.length() > 0 => {
+                return Err(format!("{} after {} octets", words(&error), answer.length()));
+            }
             Ok(Err(error)) => return Err(words(&error)),
             Err(_) if Instant::now() >= end => {
                 return Err(format!("answer not complete after {}", seconds(whole)));
