@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
@@ -37,7 +38,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// What netconf tells the VRRP thread.
 #[derive(Debug)]
 pub(super) enum Report {
-    /// The first dump is complete.
+    /// Links and addresses are known and told; nothing is held.
     Ready,
     Interface(Interface),
     InterfaceGone(String),
@@ -48,7 +49,7 @@ pub(super) enum Report {
     },
     /// Everything wanted was done; the thread ends.
     Stopped,
-    /// netconf cannot work.
+    /// It failed; if it can it starts anew and says `Ready` again.
     Failed(io::Error),
 }
 
@@ -66,34 +67,52 @@ pub(super) struct Reports {
 }
 
 impl Reports {
-    fn send(&self, report: Report) {
-        if self.queue.send(report).is_ok() {
-            self.waker.wake();
-        }
+    /// `false` when nobody reads them any more.
+    fn send(&self, report: Report) -> bool {
+        let read = self.queue.send(report).is_ok();
+        self.waker.wake();
+        read
     }
 }
 
-/// Starts the thread, in the network namespace of the calling one.
+/// Starts the thread, in the network namespace of the calling one. When it fails or panics it
+/// says so and starts anew after a second, as long as somebody reads its reports.
 pub(super) fn spawn(
     shared: Arc<Shared>,
     reports: Reports,
     interfaces: watch::Sender<Arc<Interfaces>>,
 ) -> io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new().name("netconf".into()).spawn(move || {
-        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime,
-            Err(error) => return reports.send(Report::Failed(error)),
-        };
-        runtime.block_on(run(shared, reports, interfaces));
+        let mut told = BTreeMap::new();
+        loop {
+            let attempt = || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                runtime.block_on(run(&shared, &reports, &interfaces, &mut told))
+            };
+            let error = match catch_unwind(AssertUnwindSafe(attempt)) {
+                Ok(Ok(())) => {
+                    reports.send(Report::Stopped);
+                    return;
+                }
+                Ok(Err(error)) => error,
+                Err(_panic) => io::Error::other("panic in netconf"),
+            };
+            if !reports.send(Report::Failed(error)) {
+                return;
+            }
+            std::thread::park_timeout(RETRY);
+        }
     })
 }
 
-async fn run(shared: Arc<Shared>, reports: Reports, interfaces: watch::Sender<Arc<Interfaces>>) {
+async fn run(
+    shared: &Shared,
+    reports: &Reports,
+    interfaces: &watch::Sender<Arc<Interfaces>>,
+    told: &mut BTreeMap<String, Interface>,
+) -> io::Result<()> {
     let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
-    let (connection, handle, events) = match new_multicast_connection(&groups) {
-        Ok(parts) => parts,
-        Err(error) => return reports.send(Report::Failed(error)),
-    };
+    let (connection, handle, events) = new_multicast_connection(&groups)?;
     tokio::spawn(connection);
     let events = events.map(|(message, _)| message);
     let mut netconf = Netconf {
@@ -103,18 +122,15 @@ async fn run(shared: Arc<Shared>, reports: Reports, interfaces: watch::Sender<Ar
         handle,
         events,
         mirror: Mirror::default(),
-        told: BTreeMap::new(),
+        told,
         held: BTreeMap::new(),
         lost: Vec::new(),
         overrun: false,
     };
-    if let Err(error) = netconf.dump().await {
-        return netconf.reports.send(Report::Failed(io::Error::other(error.to_string())));
-    }
+    netconf.dump().await.map_err(|error| io::Error::other(error.to_string()))?;
     netconf.tell();
     netconf.reports.send(Report::Ready);
-    netconf.serve().await;
-    netconf.reports.send(Report::Stopped);
+    netconf.serve().await
 }
 
 /// An address that somebody holds.
@@ -129,15 +145,15 @@ struct Held {
 /// Interface, address, prefix length.
 type HeldKey = (String, std::net::IpAddr, u8);
 
-struct Netconf<E> {
-    shared: Arc<Shared>,
-    reports: Reports,
-    interfaces: watch::Sender<Arc<Interfaces>>,
+struct Netconf<'a, E> {
+    shared: &'a Shared,
+    reports: &'a Reports,
+    interfaces: &'a watch::Sender<Arc<Interfaces>>,
     handle: Handle,
     events: E,
     mirror: Mirror,
     /// Interfaces as the engine was told.
-    told: BTreeMap<String, Interface>,
+    told: &'a mut BTreeMap<String, Interface>,
     held: BTreeMap<HeldKey, Held>,
     /// Held addresses that went without our doing.
     lost: Vec<HeldKey>,
@@ -154,10 +170,10 @@ enum RequestError {
     NoInterface,
 }
 
-impl<E: Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + Unpin> Netconf<E> {
-    async fn serve(&mut self) {
+impl<E: Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + Unpin> Netconf<'_, E> {
+    async fn serve(&mut self) -> io::Result<()> {
         loop {
-            let shared = Arc::clone(&self.shared);
+            let shared = self.shared;
             let retry = self.held.values().any(|held| !held.set);
             tokio::select! {
                 biased;
@@ -165,7 +181,7 @@ impl<E: Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + Unpin> Netconf<E> {
                 event = self.events.next() => match event {
                     Some(message) => self.on_message(message),
                     // The connection ended: nothing more can be done on this socket.
-                    None => return self.reports.send(Report::Failed(io::ErrorKind::ConnectionAborted.into())),
+                    None => return Err(io::ErrorKind::ConnectionAborted.into()),
                 },
                 () = tokio::time::sleep(RETRY), if retry => self.add_missing().await,
             }
@@ -180,7 +196,7 @@ impl<E: Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + Unpin> Netconf<E> {
             self.report_lost();
             self.tell();
             if wants.stop {
-                return;
+                return Ok(());
             }
         }
     }
@@ -416,7 +432,7 @@ impl<E: Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + Unpin> Netconf<E> {
         for name in self.told.keys().filter(|name| !now.contains_key(*name)) {
             self.reports.send(Report::InterfaceGone(name.clone()));
         }
-        self.told = now;
+        *self.told = now;
         self.interfaces.send_if_modified(|interfaces| {
             let fresh = self.mirror.for_readers();
             let different = **interfaces != fresh;

@@ -26,8 +26,9 @@ use super::snapshot::{InstanceSnapshot, Interfaces, RouterSnapshot, saved_addres
 use crate::event::{Event as Announcement, EventSender};
 use crate::state_file::{SavedInstance, boot_clock_ms};
 
-/// Datagrams taken before timers are looked at again: a flood delays no advert of ours.
-const DATAGRAMS: usize = 64;
+/// Datagrams taken before timers are looked at again: what waited while this process slept comes
+/// first (the master is alive), a flood delays no advert of ours by more than a millisecond.
+const DATAGRAMS: usize = 512;
 /// Panics after which the engine is not started again, unless there is a quiet minute between.
 const PANICS: u32 = 5;
 const QUIET: Duration = Duration::from_secs(60);
@@ -197,9 +198,16 @@ impl Driver {
             Report::AddressesSet(router) => self.feed(Event::AddressesSet(router)),
             Report::AddressLost { router, what } => self.feed(Event::AddressLost { router, what }),
             Report::Failed(error) => {
-                tracing::error!(%error, "netconf ended: virtual addresses can no longer be changed");
+                tracing::error!(%error, "netconf failed: virtual addresses cannot be changed until it is back");
             }
-            Report::Ready | Report::Stopped => {}
+            // It started anew and knows nothing of what is held.
+            Report::Ready => {
+                let hold = |router: &lbd_vrrp::router::Router| (router.id(), router.held());
+                for (router, hold) in self.engine.routers().iter().map(hold).collect::<Vec<_>>() {
+                    self.want(Want { router, hold, purge: Vec::new() });
+                }
+            }
+            Report::Stopped => {}
         }
     }
 
