@@ -3,6 +3,7 @@
 //! Needs CAP_NET_ADMIN, and changes the table of the network namespace it makes for itself; without
 //! IPVS in the kernel it says so and is counted as skipped.
 #![allow(clippy::print_stdout, reason = "a skip is said aloud, so that it can be counted")]
+#![allow(clippy::indexing_slicing, reason = "helpers of a test: a panic is the report")]
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU32};

@@ -324,6 +324,22 @@ fn a_lost_connection_is_made_again_and_the_table_read() {
 }
 
 #[test]
+fn a_want_withdrawn_before_it_was_sent_removes_no_other_programs_service() {
+    let there = table(&[(999, entry("wlc", &[(1, 1)]))]);
+    let mut bed = Bed::new(there.clone(), Owned::new());
+    bed.set(vec![]);
+    *bed.reachable.lock().expect("flag") = false;
+    bed.kernel.kernel().fail.push_back(IpvsError::Overrun);
+    assert!(bed.keeper.stats().is_err());
+    bed.set(vec![part(999, &[(2, 2)])]);
+    bed.set(vec![(id(999), None)]);
+    *bed.reachable.lock().expect("flag") = true;
+    bed.after(AUDIT);
+    assert!(bed.converged());
+    assert_eq!(bed.kernel.table(), there);
+}
+
+#[test]
 fn after_a_panic_the_table_is_read_and_planned_anew() {
     let mut bed = Bed::new(Table::default(), Owned::new());
     bed.set(vec![part(80, &[(1, 1)])]);
@@ -516,7 +532,8 @@ proptest::proptest! {
             bed.after(SECOND);
         }
         bed.kernel.kernel().schedulers.insert("rr".to_owned());
-        bed.after(AUDIT);
+        bed.kernel.kernel().fail.clear();
+        // The longest wait before a retry, then an audit.
         bed.after(AUDIT);
         bed.after(AUDIT);
         let mut expected: Vec<_> = want.into_iter().collect();
