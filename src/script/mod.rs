@@ -4,6 +4,7 @@
 //! program's life (`process`), what happens between fork and exec (`exec_helper`), who may be run as
 //! whom (`security`), what an exit status means (the callers).
 
+pub mod disabled;
 pub mod exec_helper;
 mod process;
 mod reap;

@@ -1,0 +1,150 @@
+//! A configuration without its disabled scripts.
+//!
+//! As keepalived, lbd goes on without a script that cannot or must not be run, and without what
+//! depends on it: a tracker that could only ever fail would hold its virtual router in FAULT, a
+//! checker its server down. The operator is told by [`super::security::check`].
+
+use std::collections::HashSet;
+
+use lbd_grammar::config::Config;
+use lbd_health::{CheckKind, ScriptId};
+
+use super::security::Finding;
+
+/// Removes every script that `findings` disable, with the trackers, checkers and notifications that
+/// would run it.
+pub fn drop_disabled(config: &mut Config, findings: &[Finding]) {
+    let gone: HashSet<&ScriptId> = findings
+        .iter()
+        .filter(|finding| finding.disabled)
+        .filter_map(|finding| finding.script.as_ref())
+        .collect();
+    if gone.is_empty() {
+        return;
+    }
+    let clear = |script: &mut Option<ScriptId>| {
+        if script.as_ref().is_some_and(|id| gone.contains(id)) {
+            *script = None;
+        }
+    };
+    config.scripts.retain(|id, _| !gone.contains(id));
+    config.vrrp_scripts.retain(|_, script| !gone.contains(&script.script));
+    for instance in &mut config.vrrp_instances {
+        instance.router.trackers.retain(|(tracker, _)| config.vrrp_scripts.contains_key(&tracker.0));
+        let notify = &mut instance.notify;
+        for script in [
+            &mut notify.master,
+            &mut notify.backup,
+            &mut notify.fault,
+            &mut notify.stop,
+            &mut notify.any,
+            &mut notify.master_rx_lower_priority,
+        ] {
+            clear(script);
+        }
+    }
+    for server in &mut config.virtual_servers {
+        clear(&mut server.quorum_up);
+        clear(&mut server.quorum_down);
+        for real in &mut server.real_servers {
+            clear(&mut real.notify_up);
+            clear(&mut real.notify_down);
+            real.checks.retain(|check| match &check.kind {
+                CheckKind::Misc(misc) => !gone.contains(&misc.script),
+                CheckKind::Tcp(_) | CheckKind::Http(_) => true,
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "../notify/tests/fixtures.rs"]
+mod fixtures;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use lbd_grammar::config::{Script, VrrpNotify, VrrpScript};
+    use lbd_health::{Check, MiscCheck, Schedule};
+    use lbd_ipvs::{Protocol, ServiceId};
+    use lbd_vrrp::{TrackerId, Weight};
+
+    use super::super::security::FindingKind;
+    use super::*;
+
+    fn id(name: &str) -> ScriptId {
+        ScriptId(name.into())
+    }
+
+    fn misc(script: &str) -> Check {
+        let second = Duration::from_secs(1);
+        let schedule = Schedule {
+            delay_loop: second,
+            retry: 0,
+            delay_before_retry: second,
+            warmup: second,
+            alpha: false,
+            log_all_failures: false,
+        };
+        let misc = MiscCheck { script: id(script), timeout: second, dynamic: false };
+        Check { schedule, kind: CheckKind::Misc(misc) }
+    }
+
+    fn finding(script: &str, disabled: bool) -> Finding {
+        Finding {
+            script: Some(id(script)),
+            message: String::new(),
+            remedy: String::new(),
+            disabled,
+            kind: FindingKind::NotExecutable,
+        }
+    }
+
+    fn config() -> Config {
+        let mut config = Config::default();
+        for name in ["up", "down", "qup", "qdown", "chk", "good", "any"] {
+            config.scripts.insert(id(name), Script { argv: vec![name.into()], user: None });
+        }
+        let weight = Weight { value: 0, reverse: false };
+        let notify = VrrpNotify { master: Some(id("good")), any: Some(id("any")), ..VrrpNotify::default() };
+        let mut instance = fixtures::instance("VI_1", notify);
+        for name in ["chk", "good"] {
+            let second = Duration::from_secs(1);
+            let script = VrrpScript { script: id(name), interval: second, timeout: second, fall: 1, rise: 1 };
+            config.vrrp_scripts.insert(Arc::from(name), script);
+            instance.router.trackers.push((TrackerId(name.into()), weight));
+        }
+        config.vrrp_instances.push(instance);
+        let service = ServiceId::Addr { protocol: Protocol::Tcp, vip: ([10, 0, 0, 1], 80).into() };
+        let mut server = fixtures::virtual_server(service, ([10, 0, 0, 2], 80).into());
+        server.real_servers[0].checks = vec![misc("chk"), misc("good")];
+        config.virtual_servers.push(server);
+        config
+    }
+
+    #[test]
+    fn what_depends_on_a_disabled_script_goes_with_it() {
+        let mut config = config();
+        let findings: Vec<Finding> = ["chk", "any", "down", "qup"].map(|name| finding(name, true)).into();
+        drop_disabled(&mut config, &findings);
+        assert_eq!(config.scripts.keys().map(|id| &*id.0).collect::<Vec<_>>(), ["up", "qdown", "good"]);
+        assert_eq!(config.vrrp_scripts.keys().map(|name| &**name).collect::<Vec<_>>(), ["good"]);
+        let instance = &config.vrrp_instances[0];
+        assert_eq!(instance.router.trackers.len(), 1);
+        assert_eq!((&instance.notify.master, &instance.notify.any), (&Some(id("good")), &None));
+        let server = &config.virtual_servers[0];
+        assert_eq!((&server.quorum_up, &server.quorum_down), (&None, &Some(id("qdown"))));
+        let real = &server.real_servers[0];
+        assert_eq!((&real.notify_up, &real.notify_down), (&Some(id("up")), &None));
+        assert_eq!(real.checks, [misc("good")]);
+    }
+
+    #[test]
+    fn what_is_only_reported_stays() {
+        let mut same = config();
+        drop_disabled(&mut same, &[finding("chk", false), finding("any", false)]);
+        assert_eq!(same, config());
+    }
+}
