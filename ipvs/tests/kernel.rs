@@ -92,7 +92,12 @@ fn everything() -> Table {
                 scheduler: Scheduler::new("sh").expect("name"),
                 ..v4.clone()
             },
-            vec![(real("10.9.1.1:53"), dest(Forwarding::Nat, 1))],
+            // The director's own address (a sorry server): the method comes back as it was sent.
+            vec![
+                (real("10.9.1.1:53"), dest(Forwarding::Nat, 1)),
+                (real("127.0.0.1:53"), dest(Forwarding::Direct, 1)),
+                (real("127.0.0.2:5353"), dest(Forwarding::Nat, 1)),
+            ],
         ),
         (
             addr(Protocol::Tcp, "10.9.0.2:0"),
