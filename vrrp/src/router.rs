@@ -271,7 +271,7 @@ impl Router {
         self.situation == *situation
     }
 
-    /// When [`Event::Deadline`] is due.
+    /// When the next `Event::Deadline` is due.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Backup { down_at, .. } => Some(*down_at),
