@@ -106,7 +106,11 @@ fn identity(uid: Uid, gid: Gid, groups: &OsStr) -> Result<(), String> {
             .filter(|one| !one.is_empty())
             .map(|one| one.parse().map(Gid::from_raw).map_err(failed("group list")))
             .collect::<Result<_, _>>()?;
-        setgroups(&groups).map_err(failed("supplementary groups"))?;
+        match setgroups(&groups) {
+            // Without CAP_SETGID, as in a container of few rights: the groups stay, the user does too.
+            Err(Errno::EPERM) if (uid, gid) == (geteuid(), getegid()) => {}
+            result => result.map_err(failed("supplementary groups"))?,
+        }
     }
     setgid(gid).map_err(failed(&format!("group {gid}")))?;
     setuid(uid).map_err(|error| {
