@@ -88,6 +88,8 @@ pub struct Outage {
     pub answers: BTreeMap<String, u32>,
     /// Attempts without an answer, by error.
     pub failures: BTreeMap<String, u32>,
+    /// When the longest time without an answer ended.
+    pub answered_again: Option<Instant>,
 }
 
 /// A client that opens a new connection every [`PROBE_INTERVAL`].
@@ -114,7 +116,9 @@ impl Probe {
                 match get(address, PROBE_TIMEOUT) {
                     Ok(who) => {
                         let now = Instant::now();
-                        outage.longest = outage.longest.max(now - last);
+                        if now - last > outage.longest {
+                            (outage.longest, outage.answered_again) = (now - last, Some(now));
+                        }
                         last = now;
                         *outage.answers.entry(who).or_insert(0) += 1;
                     }

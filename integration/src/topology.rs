@@ -160,6 +160,15 @@ impl Lab {
         self.switch.ip(&format!("link set {} {}", port(host, dev), if plugged { "up" } else { "down" }))
     }
 
+    /// Keeps a card from all others that are isolated too (`true`), its carrier on: two hosts that do not hear each other.
+    ///
+    /// # Errors
+    /// When there is no such card.
+    pub fn isolate(&self, host: &str, dev: &str, apart: bool) -> Result<()> {
+        let word = if apart { "on" } else { "off" };
+        self.switch.ip(&format!("link set {} type bridge_slave isolated {word}", port(host, dev)))
+    }
+
     /// Makes a host take packets for `vip` without answering ARP for it: a real server of DR or TUN.
     ///
     /// # Errors

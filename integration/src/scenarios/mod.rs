@@ -129,6 +129,7 @@ pub const ALL: &[Scenario] = &[
         failover::failover,
     ),
     scenario("restart", "kill -9 and start within a second under traffic", Need::Ipvs, 90, restart::restart)
+        .alone()
         .lbd_only(),
     scenario(
         "reload",

@@ -52,12 +52,18 @@ pub fn restart(ctx: &Ctx) -> Result<()> {
     })?;
 
     let server = held.server.clone();
-    let slowest = held.finish()?;
-    let outage = probe.finish()?;
-    step!("down for {down:?}; connection to {server} went on, slowest echo {slowest:?}; {outage:?}");
+    let (slowest, outage) = (held.finish(), probe.finish()?);
     let (on_a, on_b, tables) = (on_a.finish()?, on_b.finish()?, tables.finish()?);
+    step!("down for {down:?}; connection to {server}: slowest echo {slowest:?}");
+    step!(
+        "answers {:?}, failures {:?}; longest gap {:?}, over {:?} after the kill",
+        outage.answers,
+        outage.failures,
+        outage.longest,
+        outage.answered_again.map(|at| at.saturating_duration_since(dead))
+    );
+    ensure!(on_b.is_empty(), "the peer took over: {on_b:?}");
     ensure!(on_a.len() == 1 && on_a[0].1.is_none(), "the address left a: {on_a:?}");
-    ensure!(on_b.is_empty(), "the address was on b: {on_b:?}");
     for (at, table) in &tables {
         let at = at.duration_since(dead);
         let service =
@@ -68,6 +74,7 @@ pub fn restart(ctx: &Ctx) -> Result<()> {
             "{at:?} after the kill the dead server was back: {service:?}"
         );
     }
+    slowest.context("the established connection did not go on")?;
     ensure!(outage.longest < LONGEST_GAP, "the client was without an answer for {:?}", outage.longest);
 
     r3.open()?;
