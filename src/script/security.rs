@@ -74,7 +74,7 @@ pub fn check(config: &Config) -> Vec<Finding> {
 pub struct Runnable {
     /// File to execute, without symbolic links.
     pub path: PathBuf,
-    /// Argument vector, argv[0] as written.
+    /// Argument vector, `argv[0]` as written.
     pub argv: Vec<OsString>,
     /// User.
     pub uid: u32,
