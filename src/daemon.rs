@@ -267,11 +267,17 @@ impl Daemon {
                 Err(failure) => return Err(failure),
             }
         }
-        if self.options.parts.vrrp && !config.vrrp_instances.is_empty() {
+        if self.needs_router(config) {
             self.start_router(config, instances)?;
         }
         self.track(config);
         Ok(())
+    }
+
+    /// The router's threads also tell which addresses are on this host (ha_suspend).
+    fn needs_router(&self, config: &Config) -> bool {
+        let watches = self.options.parts.checkers && config.virtual_servers.iter().any(|one| one.ha_suspend);
+        watches || self.options.parts.vrrp && !config.vrrp_instances.is_empty()
     }
 
     async fn start_checkers(&mut self, config: &Arc<Config>, saved: Saved) -> Result<(), Failure> {
@@ -306,13 +312,21 @@ impl Daemon {
     }
 
     fn start_router(&mut self, config: &Config, saved: Vec<SavedInstance>) -> Result<(), Failure> {
-        let router =
-            Router::start(RouterOptions { instances: routers(config), saved, events: self.events.clone() })?;
+        let router = Router::start(RouterOptions {
+            instances: self.routers(config),
+            saved,
+            events: self.events.clone(),
+        })?;
         router.begin();
         tokio::spawn(remember_instances(router.snapshot(), self.remember.clone()));
         tokio::spawn(local_addresses(router.interfaces(), self.local.clone()));
         self.shared.parts().router = Some(Arc::new(router));
         Ok(())
+    }
+
+    fn routers(&self, config: &Config) -> Vec<InstanceConfig> {
+        let instances = config.vrrp_instances.iter().filter(|_| self.options.parts.vrrp);
+        instances.map(|instance| instance.router.clone()).collect()
     }
 
     /// Runs the scripts that a virtual router tracks.
@@ -400,10 +414,8 @@ impl Daemon {
         }
         self.notifier.update(config);
         match router {
-            Some(router) => router.reload(routers(config)),
-            None if self.options.parts.vrrp && !config.vrrp_instances.is_empty() => {
-                self.start_router(config, Vec::new())?;
-            }
+            Some(router) => router.reload(self.routers(config)),
+            None if self.needs_router(config) => self.start_router(config, Vec::new())?,
             None => {}
         }
         self.track(config);
@@ -477,10 +489,6 @@ impl Backend for Api {
             }
         })
     }
-}
-
-fn routers(config: &Config) -> Vec<InstanceConfig> {
-    config.vrrp_instances.iter().map(|instance| instance.router.clone()).collect()
 }
 
 fn instances(router: &Router) -> Vec<InstanceStatus> {

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +14,7 @@ use lbd_grammar::config::{Config, RealServer, VirtualServer};
 use lbd_health::{Check, CheckKind, CheckerHandle, CheckerView, Programs, Report, ServerState, Start};
 use lbd_ipvs::ServiceId;
 use tokio::sync::{mpsc, oneshot, watch};
+use tracing::error;
 
 use super::owner::{OwnerHandle, Part};
 use super::pool::{Pool, QuorumChange, Standing};
@@ -82,6 +84,8 @@ impl DirectorHandle {
             dirty: BTreeMap::new(),
         };
         director.apply(config);
+        // Also when it is empty: what an earlier process left is removed with the first set.
+        director.options.owner.set_parts(std::mem::take(&mut director.dirty).into_iter().collect());
         director.flush();
         // What the earlier process saw matters for the start only.
         director.options.saved.clear();
@@ -191,7 +195,11 @@ impl Director {
                 },
                 _count = incoming.recv_many(&mut batch, BATCH) => {
                     for (key, report) in batch.drain(..) {
-                        self.on_report(key, report);
+                        // One server's trouble is not the others'.
+                        let taken = catch_unwind(AssertUnwindSafe(|| self.on_report(key, report)));
+                        if taken.is_err() {
+                            error!("a checker's report was lost to a panic; its next one counts");
+                        }
                     }
                     self.flush();
                 }
