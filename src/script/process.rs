@@ -112,7 +112,6 @@ impl Drop for Group {
         if self.alive {
             self.signal(Signal::SIGKILL);
         } else {
-            // tokio reaps a child that is dropped alive later on: then it stays in the set.
             self.running.children().remove(&self.pid);
         }
         self.running.count.send_modify(|count| *count = count.saturating_sub(1));
@@ -150,6 +149,11 @@ async fn supervise(
         }
     };
     let _nobody_waits = end.send(outcome);
+    if group.alive {
+        // It hangs in the kernel: its number must not be forgotten before it is reaped.
+        let _status = child.wait().await;
+        group.alive = false;
+    }
 }
 
 /// TERM to the group, KILL when its leader has not ended two seconds later; what is left of the group

@@ -289,6 +289,22 @@ async fn connect_timeout() {
     assert_eq!(outcome, Outcome::bad("connect timeout after 0.3 s"));
 }
 
+/// 50,000 TCP checks are to fit: 3 kB for a real server, most of it for the task.
+#[tokio::test]
+async fn tasks_are_small() {
+    let check = Arc::new(Check {
+        schedule: schedule(),
+        kind: CheckKind::Tcp(connection(([127, 0, 0, 1], 9).into())),
+    });
+    let start = at_once(&check);
+    let (reports, _receiver) = mpsc::channel(1);
+    let (_suspend, suspended) = watch::channel(false);
+    let key = (0_u64, 0_u64);
+    let task = drive(key, check, start, Instant::now(), fake(&[(0, 0)]), suspended, reports);
+    let size = size_of_val(&task);
+    assert!(size <= 1536, "{size} octets");
+}
+
 #[test]
 fn rejoining() {
     let due = Instant::now();
