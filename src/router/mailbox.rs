@@ -42,6 +42,9 @@ pub(super) struct Commands {
     pub reload: Option<Vec<InstanceConfig>>,
     pub trackers: BTreeMap<TrackerId, bool>,
     pub stop: Option<bool>,
+    /// Makes the engine panic.
+    #[cfg(test)]
+    pub panic: bool,
 }
 
 /// What the VRRP thread wants of netconf.

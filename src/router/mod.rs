@@ -14,7 +14,7 @@ mod tests;
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use lbd_vrrp::net::{NetError, Sockets};
@@ -101,7 +101,7 @@ pub struct Router {
     snapshot: watch::Receiver<Arc<RouterSnapshot>>,
     interfaces: watch::Receiver<Arc<Interfaces>>,
     stop_limit: Arc<Slot<Duration>>,
-    /// Disconnected when the VRRP thread has ended.
+    /// Says once that the VRRP thread works; disconnected when it has ended.
     ended: Mutex<Receiver<()>>,
 }
 
@@ -136,7 +136,7 @@ impl Router {
         let first = first_reports(&mut reports)?;
         let commands: Arc<Slot<Commands>> = Arc::default();
         let stop_limit: Arc<Slot<Duration>> = Arc::default();
-        let (end, ended) = sync_channel(0);
+        let (end, ended) = sync_channel(1);
         let parts = thread::Parts {
             sockets,
             waker: waker.clone(),
@@ -150,9 +150,11 @@ impl Router {
             instances: options.instances,
             saved: options.saved,
             stop_limit: Arc::clone(&stop_limit),
-            _end: end,
+            life: end,
         };
         thread::spawn(parts).map_err(failed("thread vrrp"))?;
+        // So that the first snapshot a caller sees has all virtual routers.
+        ended.recv_timeout(START_LIMIT).map_err(|_| RouterError::Late)?;
         Ok(Router { commands, waker, snapshot, interfaces, stop_limit, ended: Mutex::new(ended) })
     }
 
@@ -193,13 +195,19 @@ impl Router {
     pub fn stop(&self, release: bool, limit: Duration) {
         self.stop_limit.with(|stored| *stored = limit);
         self.command(|commands| commands.stop = Some(release));
-        if let Err(RecvTimeoutError::Timeout) = self.ended().recv_timeout(limit + STOP_GRACE) {
-            tracing::error!("VRRP thread did not end in time");
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = Instant::now() + limit + STOP_GRACE;
+        loop {
+            match ended.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    tracing::error!("VRRP thread did not end in time");
+                    return;
+                }
+                // Said before the end.
+                Ok(()) => {}
+            }
         }
-    }
-
-    fn ended(&self) -> MutexGuard<'_, Receiver<()>> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn command(&self, change: impl FnOnce(&mut Commands)) {

@@ -425,6 +425,39 @@ fn interfaces_scripts_and_other_peoples_hands() {
     );
 }
 
+#[test]
+fn a_panic_of_the_engine_costs_no_mastership() {
+    if skip("a_panic_of_the_engine_costs_no_mastership") {
+        return;
+    }
+    let net = Net::new("p");
+    let mut first = net.start(1, config(200), vec![]);
+    let second = net.start(2, config(100), vec![]);
+    first.router.begin();
+    second.router.begin();
+    net.wait(1, VIP, true, seconds(5));
+    assert_eq!(first.states(), ["BACKUP", "MASTER"]);
+    let before = first.wait_state("MASTER", seconds(1)).last_advert_ms;
+    first.router.command(|commands| commands.panic = true);
+    let until = Instant::now() + seconds(1);
+    while first.instance().last_advert_ms <= before {
+        assert!(Instant::now() < until, "an advert within one interval");
+        assert!(net.has(1, VIP));
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    assert_eq!(first.states(), ["MASTER"], "resumed");
+    // Again and again: it gives up, and the other one takes over.
+    let until = Instant::now() + seconds(5);
+    while net.has(1, VIP) {
+        assert!(Instant::now() < until, "addresses are given up");
+        first.router.command(|commands| commands.panic = true);
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    net.wait(2, VIP, true, seconds(5));
+    first.router.stop(true, seconds(1));
+    second.router.stop(true, seconds(5));
+}
+
 struct Keepalived(Child);
 
 impl Keepalived {

@@ -51,8 +51,8 @@ pub(super) struct Parts {
     pub saved: Vec<SavedInstance>,
     /// Longest wait for netconf when stopping.
     pub stop_limit: Arc<Slot<Duration>>,
-    /// Tells by its end that the thread has ended.
-    pub _end: SyncSender<()>,
+    /// Told once that the first snapshot is there; by its end that the thread has ended.
+    pub life: SyncSender<()>,
 }
 
 /// What is kept of a router beside the engine.
@@ -61,9 +61,13 @@ struct Seen {
     revision: u64,
     state: State,
     since: SystemTime,
-    last_advert_ms: u64,
-    published_advert_ms: u64,
     snapshot: Arc<InstanceSnapshot>,
+}
+
+/// Adverts of a router, kept apart: the first may go out before anything of it was published.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sent {
+    last_ms: u64,
     /// The last send failed: told once until one succeeds.
     failing: bool,
 }
@@ -74,6 +78,7 @@ struct Driver {
     engine: Engine,
     actions: Vec<Action>,
     seen: BTreeMap<RouterId, Seen>,
+    sent: BTreeMap<RouterId, Sent>,
     joined: BTreeSet<(IfIndex, Ipv4Addr)>,
     /// For a new engine after a panic.
     host: BTreeMap<String, Interface>,
@@ -96,6 +101,7 @@ pub(super) fn spawn(parts: Parts) -> io::Result<std::thread::JoinHandle<()>> {
             engine,
             actions: Vec::new(),
             seen: BTreeMap::new(),
+            sent: BTreeMap::new(),
             joined: BTreeSet::new(),
             host: BTreeMap::new(),
             trackers: BTreeMap::new(),
@@ -133,6 +139,7 @@ impl Driver {
             self.take_report(report);
         }
         self.publish();
+        let _told_before = self.parts.life.try_send(());
         while !self.ended {
             if let Err(error) = self.wait() {
                 tracing::error!(%error, "VRRP thread cannot wait");
@@ -213,6 +220,8 @@ impl Driver {
 
     fn take_commands(&mut self) {
         let commands = self.parts.commands.take();
+        #[cfg(test)]
+        assert!(!commands.panic, "a test asked for a panic");
         if let Some(instances) = commands.reload {
             self.parts.instances.clone_from(&instances);
             self.feed(Event::Reload(instances));
@@ -337,6 +346,7 @@ impl Driver {
         let old: Vec<RouterId> = self.seen.keys().copied().collect();
         self.actions.clear();
         self.seen.clear();
+        self.sent.clear();
         self.engine = Engine::new(self.parts.instances.clone());
         for interface in self.host.values().cloned().collect::<Vec<_>>() {
             self.feed(Event::Interface(interface));
@@ -407,19 +417,14 @@ impl Driver {
     }
 
     fn note_sent(&mut self, router: RouterId, destination: Ipv4Addr, result: io::Result<()>) {
-        let seen = self.seen.get_mut(&router);
-        match (result, seen) {
-            (Ok(()), Some(seen)) => {
-                seen.last_advert_ms = boot_clock_ms();
-                seen.failing = false;
-            }
-            (Ok(()), None) => {}
-            (Err(error), seen) => {
+        let sent = self.sent.entry(router).or_default();
+        match result {
+            Ok(()) => *sent = Sent { last_ms: boot_clock_ms(), failing: false },
+            Err(error) => {
                 self.send_errors += 1;
-                if let Some(seen) = seen
-                    && !std::mem::replace(&mut seen.failing, true)
-                {
-                    let instance = seen.snapshot.status.name.as_str();
+                if !std::mem::replace(&mut sent.failing, true) {
+                    let named = self.engine.routers().iter().find(|one| one.id() == router);
+                    let instance = named.map(|one| &*one.config().name);
                     tracing::warn!(instance, %destination, %error, "advertisement could not be sent");
                 }
             }
@@ -466,28 +471,27 @@ impl Driver {
                 revision: u64::MAX,
                 state,
                 since: SystemTime::now(),
-                last_advert_ms: 0,
-                published_advert_ms: 0,
                 snapshot: Arc::default(),
-                failing: false,
             });
             let revision = router.revision();
-            if seen.revision == revision && seen.published_advert_ms == seen.last_advert_ms {
+            let last_ms = self.sent.get(&router.id()).map_or(0, |sent| sent.last_ms);
+            if seen.revision == revision && seen.snapshot.last_advert_ms == last_ms {
                 continue;
             }
             changed = true;
             seen.revision = revision;
-            seen.published_advert_ms = seen.last_advert_ms;
             if std::mem::replace(&mut seen.state, state) != state {
                 seen.since = SystemTime::now();
             }
-            seen.snapshot = Arc::new(InstanceSnapshot::of(router, seen.since, seen.last_advert_ms));
+            seen.snapshot = Arc::new(InstanceSnapshot::of(router, seen.since, last_ms));
         }
         let published = (order, self.begun, self.engine.strangers());
         if !changed && published == self.published {
             return;
         }
-        self.seen.retain(|id, _| published.0.contains(id));
+        let order: BTreeSet<RouterId> = published.0.iter().copied().collect();
+        self.seen.retain(|id, _| order.contains(id));
+        self.sent.retain(|id, _| order.contains(id));
         let of = |id: &RouterId| self.seen.get(id).map(|seen| Arc::clone(&seen.snapshot));
         let snapshot = RouterSnapshot {
             instances: published.0.iter().filter_map(of).collect(),
