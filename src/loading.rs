@@ -9,6 +9,7 @@ use std::sync::Arc;
 use lbd_grammar::config::Config;
 use lbd_grammar::{Diagnostic, Kind, LoadOptions, Severity, Sources};
 
+use crate::script::disabled::drop_disabled;
 use crate::script::security::{self, FindingKind};
 
 /// A configuration that was read, whether it can run or not.
@@ -34,9 +35,9 @@ pub enum Lints {
 /// look-ups.
 pub fn check(path: &Path, config_id: Option<&str>) -> Checked {
     let options = LoadOptions { config_id: config_id.map(str::to_owned) };
-    let loaded = lbd_grammar::load(path, &options);
+    let mut loaded = lbd_grammar::load(path, &options);
     let mut diagnostics = loaded.diagnostics;
-    if let Some(config) = &loaded.config {
+    if let Some(config) = &mut loaded.config {
         for name in config.interfaces() {
             if nix::net::if_::if_nametoindex(name).is_err() {
                 let message = format!("interface {name} does not exist");
@@ -50,7 +51,9 @@ pub fn check(path: &Path, config_id: Option<&str>) -> Checked {
                 );
             }
         }
-        for finding in security::check(config) {
+        let findings = security::check(config);
+        drop_disabled(config, &findings);
+        for finding in findings {
             let span = finding.script.as_ref().and_then(|script| loaded.spans.script(script));
             let kind = match finding.kind {
                 _ if finding.disabled => Kind::Repaired,
