@@ -295,3 +295,58 @@ fn packet_ids_start_at_two_and_are_never_zero() {
     assert_eq!(ids[..2], [2, 3]);
     assert!(ids.len() > 65_536 && !ids.contains(&0));
 }
+
+#[test]
+fn answers_to_lower_priorities_are_limited() {
+    let mut sim = Sim::new(vec![config("A", 51, 200), config("B", 51, 100)]);
+    sim.begin();
+    sim.run(seconds(4));
+    let mut forged = config("B", 51, 1);
+    forged.source = Some(Ipv4Addr::new(10, 0, 0, 9));
+    let mut other = Sim::new(vec![forged]);
+    let router = other.router(0);
+    other.event(0, Event::Begin { resume: vec![router] });
+    let Some((_, Action::SendAdvert { packet, .. })) = other.nodes[0].log.first() else {
+        panic!("no advert")
+    };
+    let before = adverts(&sim, 0).len();
+    for _ in 0..200 {
+        sim.event(0, Event::Datagram { interface: index(), octets: packet });
+        sim.run(Duration::from_millis(1));
+    }
+    // One for each 100 ms, and the regular one may fall into the time.
+    assert!(adverts(&sim, 0).len() - before <= 3, "{}", adverts(&sim, 0).len() - before);
+}
+
+#[test]
+fn routers_of_one_vrid_get_the_adverts_of_their_group_or_peer() {
+    let other_group = Ipv4Addr::new(224, 0, 38, 12);
+    let mut grouped = config("G", 51, 100);
+    grouped.delivery = Delivery::Multicast { group: other_group };
+    let unicast = |name, peer| {
+        let mut unicast = config(name, 51, 100);
+        let peers = vec![Ipv4Addr::new(10, 0, 0, peer)];
+        unicast.delivery = Delivery::Unicast { peers, ttl: 255, check_source: false };
+        unicast
+    };
+    let all = vec![config("A", 51, 100), grouped.clone(), unicast("U3", 3), unicast("U2", 2)];
+    let mut sim = Sim::new(vec![config("A", 51, 100), config("A", 51, 200)]);
+    sim.nodes[0].engine = Engine::new(all);
+    sim.event(0, Event::Interface(interface(1)));
+    sim.event(0, Event::Begin { resume: vec![] });
+    let received = |sim: &Sim| -> Vec<u64> {
+        sim.nodes[0].engine.routers().iter().map(|router| router.counters().received).collect()
+    };
+    for (name, sender, want) in [
+        ("the common group", config("A", 51, 200), [1, 0, 0, 0]),
+        ("another group", grouped, [1, 1, 0, 0]),
+        ("unicast of the second peer", unicast("U", 1), [1, 1, 0, 1]),
+    ] {
+        sim.nodes[1].engine = Engine::new(vec![sender]);
+        sim.event(1, Event::Interface(interface(2)));
+        let router = sim.router(1);
+        sim.event(1, Event::Begin { resume: vec![router] });
+        sim.run(Duration::from_millis(1));
+        assert_eq!(received(&sim), want, "{name}");
+    }
+}

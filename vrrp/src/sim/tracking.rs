@@ -134,3 +134,22 @@ fn the_source_follows_the_interface() {
     assert_eq!(packet[12..16], [10, 0, 0, 9]);
     assert_eq!(sim.masters(), [0]);
 }
+
+#[test]
+fn a_renamed_interface_is_gone_under_its_old_name() {
+    let mut sim = Sim::new(vec![config("A", 51, 100)]);
+    sim.begin();
+    sim.event(0, Event::Interface(Interface { name: "lan0".into(), ..interface(1) }));
+    assert_eq!(faults(&sim), ["interface eth0 does not exist"]);
+    sim.event(0, Event::Interface(interface(1)));
+    assert_eq!(sim.nodes[0].state(), State::Backup);
+}
+
+#[test]
+fn an_owner_sends_from_its_own_virtual_address_where_there_is_no_other() {
+    let mut sim = Sim::new(vec![config("A", 51, 255)]);
+    sim.event(0, Event::Interface(Interface { addresses: vec![VIP], ..interface(1) }));
+    sim.begin();
+    assert_eq!(sim.nodes[0].engine.routers()[0].source(), Some(VIP));
+    assert_eq!(sim.masters(), [0]);
+}
