@@ -119,4 +119,7 @@ fn lock(plans: &Mutex<Plans>) -> MutexGuard<'_, Plans> {
 }
 
 #[cfg(test)]
+#[path = "tests/fixtures.rs"]
+pub(crate) mod fixtures;
+#[cfg(test)]
 mod tests;

@@ -255,5 +255,3 @@ fn a_server_that_is_down_is_inactive() {
     plans.jobs(&real(true, false));
     assert!(!plans.facts(&weight).down);
 }
-
-mod fixtures;

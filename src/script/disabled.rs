@@ -58,10 +58,6 @@ pub fn drop_disabled(config: &mut Config, findings: &[Finding]) {
 }
 
 #[cfg(test)]
-#[path = "../notify/tests/fixtures.rs"]
-mod fixtures;
-
-#[cfg(test)]
 mod tests {
     use std::sync::Arc;
     use std::time::Duration;
@@ -73,6 +69,7 @@ mod tests {
 
     use super::super::security::FindingKind;
     use super::*;
+    use crate::notify::fixtures;
 
     fn id(name: &str) -> ScriptId {
         ScriptId(name.into())
