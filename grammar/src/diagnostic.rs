@@ -219,7 +219,8 @@ fn snippet<'a>(
     let from = (range.start - start).min(text.len());
     let to = (range.end - start).min(text.len()).max(from);
     let name = sources.name(span.file());
-    let (cut, from, to) = cut(text, from, to);
+    let text = without_password(text);
+    let (cut, from, to) = cut(&text, from, to);
     let mut annotation = kind.span(from..to);
     if let Some(label) = label {
         annotation = annotation.label(printable(label));
@@ -230,12 +231,21 @@ fn snippet<'a>(
 fn patch<'a>(sources: &'a Sources, fix: &'a Fix) -> Option<Snippet<'a, Patch<'a>>> {
     let (text, start, line) = sources.lines(fix.span);
     let range = fix.span.range();
-    if text.len() > LONGEST_LINE || text.contains('\n') || text.contains('\0') {
+    if text.len() > LONGEST_LINE || text.contains(['\n', '\0']) || text.contains("auth_pass") {
         return None;
     }
     let range = range.start.checked_sub(start)?..range.end.checked_sub(start)?;
     let patch = Patch::new(range, fix.replacement.as_str());
     Some(Snippet::source(text).line_start(line).path(sources.name(fix.span.file())).patch(patch))
+}
+
+/// A line as it may be shown: passwords do not belong into logs.
+fn without_password(line: &str) -> std::borrow::Cow<'_, str> {
+    const KEYWORD: &str = "auth_pass";
+    let Some(at) = line.find(KEYWORD) else { return line.into() };
+    let (before, secret) = line.split_at_checked(at + KEYWORD.len()).unwrap_or((line, ""));
+    let hide = |c: char| if c.is_whitespace() { c.to_string() } else { "*".repeat(c.len_utf8()) };
+    format!("{before}{}", secret.chars().map(hide).collect::<String>()).into()
 }
 
 /// The part of a line around a span, and the span in it.

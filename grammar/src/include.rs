@@ -10,6 +10,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::diagnostic::{Diagnostic, Kind, quote};
+use crate::keyword::MOST;
 use crate::scan::{self, MAX_DEPTH, Piece};
 use crate::source::{Sources, Span};
 use crate::tree::{self, Statement};
@@ -124,6 +125,7 @@ impl Reader {
                 ),
             }
         }
+        broken.truncate(MOST.saturating_sub(self.diagnostics.len()).max(1));
         self.diagnostics.append(&mut broken);
         self.includes(statements)
     }
@@ -241,10 +243,13 @@ impl Reader {
     }
 
     fn warn(&mut self, span: Span, message: String, help: &str) {
-        self.diagnostics.push(Diagnostic::warning(Kind::CannotRead, Some(span), message).help(help));
+        self.refuse(false, span, message, help);
     }
 
     fn refuse(&mut self, error: bool, span: Span, message: String, help: &str) {
+        if self.diagnostics.len() > MOST {
+            return;
+        }
         let new = if error { Diagnostic::error } else { Diagnostic::warning };
         self.diagnostics.push(new(Kind::CannotRead, Some(span), message).help(help));
     }

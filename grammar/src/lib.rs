@@ -59,6 +59,31 @@ pub fn load_str(name: &str, text: &str) -> Loaded {
     finish(reader, &statements)
 }
 
+/// Loads a text and prints all that is said about it: what fuzzing and property tests call.
+///
+/// # Panics
+/// If what was loaded contradicts itself; that would be a fault of this crate.
+#[doc(hidden)]
+pub fn exercise(text: &str) {
+    let loaded = load_str("text", text);
+    for diagnostic in &loaded.diagnostics {
+        let long = render(diagnostic, &loaded.sources, false);
+        assert!(!long.is_empty() && !diagnostic.summary(&loaded.sources).contains('\n'));
+    }
+    assert_eq!(exit_code(&loaded.diagnostics) == 3, loaded.config.is_none());
+    if let Some(config) = loaded.config {
+        let ids: std::collections::HashSet<_> =
+            config.virtual_servers.iter().map(|server| server.id).collect();
+        assert_eq!(ids.len(), config.virtual_servers.len(), "virtual servers are unique");
+        for server in &config.virtual_servers {
+            let addresses: std::collections::HashSet<_> =
+                server.real_servers.iter().map(|real| real.address).collect();
+            assert_eq!(addresses.len(), server.real_servers.len(), "real servers are unique");
+            assert!(server.hysteresis < server.quorum);
+        }
+    }
+}
+
 fn finish(reader: Reader, statements: &[Statement]) -> Loaded {
     let sources = reader.sources;
     let (config, mut diagnostics, spans) = keyword::lower(&sources, statements, reader.diagnostics);

@@ -87,7 +87,7 @@ impl Scanner<'_> {
         while let Some(byte) = self.peek() {
             match byte {
                 b' ' | b'\t' | b'\n' | 0x0b..=0x0d => self.at += 1,
-                b'#' | b'!' => self.to_newline(),
+                b'#' | b'!' => self.skip_line(),
                 _ => return,
             }
         }
@@ -125,7 +125,7 @@ impl Scanner<'_> {
         }
     }
 
-    fn to_newline(&mut self) {
+    fn skip_line(&mut self) {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         self.at += memchr::memchr(b'\n', rest).unwrap_or(rest.len());
     }
@@ -147,7 +147,7 @@ impl Scanner<'_> {
         }
         loop {
             let start = self.at;
-            self.to_newline();
+            self.skip_line();
             let line = self.text.get(start..self.at).unwrap_or_default();
             if !line.trim_end().ends_with('\\') || self.at == self.bytes.len() {
                 return true;
@@ -192,7 +192,7 @@ impl Scanner<'_> {
                     continue;
                 }
                 b'#' | b'!' => {
-                    self.to_newline();
+                    self.skip_line();
                     continue;
                 }
                 b'{' => {

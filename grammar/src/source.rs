@@ -32,11 +32,6 @@ impl Span {
         let index = |offset| usize::try_from(offset).unwrap_or(usize::MAX);
         index(self.start)..index(self.end)
     }
-
-    /// From the start of `self` to the end of `other`, which is in the same file and not before.
-    pub(crate) fn to(self, other: Self) -> Self {
-        Self { end: other.end.max(self.start), ..self }
-    }
 }
 
 /// A place as people read it: line and column count from 1, columns are characters.

@@ -4,7 +4,7 @@
 //! Not here: keywords (`keyword`), files (`include`).
 
 use pest::Parser;
-use pest::iterators::Pair;
+use pest::iterators::{Pair, Pairs};
 
 use crate::source::{Sources, Span};
 
@@ -55,8 +55,14 @@ pub(crate) fn parse_block(text: &str, file: u32, offset: usize, limit: usize) ->
             pest::error::InputLocation::Pos(at) | pest::error::InputLocation::Span((at, _)) => at,
         },
     })?;
-    let item = pairs.next().and_then(|block| block.into_inner().next()).ok_or(Broken { at: 0 })?;
-    Ok(statement(item, place))
+    let items = pairs.next().map(Pair::into_inner).ok_or(Broken { at: 0 })?;
+    let mut statements = statements(items, place).into_iter();
+    match (statements.next(), statements.next()) {
+        (Some(statement), None) => Ok(statement),
+        (_, second) => {
+            Err(Broken { at: second.map_or(0, |second| second.head.range().start.saturating_sub(offset)) })
+        }
+    }
 }
 
 /// Where a parsed text came from.
@@ -74,21 +80,28 @@ impl Origin {
 }
 
 /// The recursion is as deep as the blocks, which the scanner limits.
-fn statement(item: Pair<'_, Rule>, origin: Origin) -> Statement {
-    let start = item.as_span().start();
-    let mut head = origin.span(start, start);
-    let mut body = None;
-    for part in item.into_inner() {
-        let span = part.as_span();
-        if part.as_rule() == Rule::head {
-            head = trimmed(part.as_str(), span.start(), origin);
-        } else {
-            let open = origin.span(span.start(), span.start() + 1);
-            let statements = part.into_inner().map(|item| statement(item, origin)).collect();
-            body = Some(Body { open, statements });
+fn statements(items: Pairs<'_, Rule>, origin: Origin) -> Vec<Statement> {
+    let mut statements: Vec<Statement> = Vec::new();
+    for item in items.filter(|pair| pair.as_rule() == Rule::item) {
+        let start = item.as_span().start();
+        let (mut head, mut body) = (None, None);
+        for part in item.into_inner() {
+            let span = part.as_span();
+            if part.as_rule() == Rule::head {
+                head = Some(trimmed(part.as_str(), span.start(), origin));
+            } else {
+                let open = origin.span(span.start(), span.start() + 1);
+                body = Some(Body { open, statements: self::statements(part.into_inner(), origin) });
+            }
+        }
+        match (head, statements.last_mut()) {
+            (Some(head), _) => statements.push(Statement { head, body }),
+            // The brace stands on a line of its own.
+            (None, Some(last)) if last.body.is_none() => last.body = body,
+            (None, _) => statements.push(Statement { head: origin.span(start, start), body }),
         }
     }
-    Statement { head, body }
+    statements
 }
 
 fn trimmed(text: &str, start: usize, origin: Origin) -> Span {

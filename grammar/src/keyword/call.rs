@@ -125,7 +125,8 @@ impl<'c, 's> Call<'c, 's> {
     /// A word as an unsigned number.
     pub fn number_in(&mut self, word: Word<'_>, range: RangeInclusive<u64>) -> Option<u64> {
         let (low, high) = (*range.start(), *range.end());
-        let digits = word.text.strip_prefix('+').unwrap_or(word.text);
+        let digits = word.text.trim();
+        let digits = digits.strip_prefix('+').unwrap_or(digits);
         let all = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         match digits.parse::<u64>() {
             Ok(number) if all && range.contains(&number) => return Some(number),
@@ -137,7 +138,7 @@ impl<'c, 's> Call<'c, 's> {
 
     /// A signed number.
     pub fn integer_in(&mut self, word: Word<'_>, range: RangeInclusive<i64>) -> Option<i64> {
-        match word.text.parse::<i64>() {
+        match word.text.trim().parse::<i64>() {
             Ok(number) if range.contains(&number) => return Some(number),
             Ok(_) => {
                 let found = format!("{} is out of range", quote(word.text));
@@ -287,12 +288,12 @@ impl<'c, 's> Call<'c, 's> {
         };
         let user: Vec<Word<'_>> = words.take(2).collect();
         if let Some(argument) = user.iter().find(|word| !is_user(word.text)) {
-            let line = self.context.sources.text(self.head().to(argument.span));
+            let line = self.context.sources.text(self.head());
             let line = line.strip_prefix(self.keyword.name).unwrap_or(line).trim();
             self.bad(
                 *argument,
                 format!("{} cannot be a user name, and the second word is one", quote(argument.text)),
-                format!("put the whole command in quotes: `{} \"{line} …\"`", self.keyword.name),
+                format!("put the whole command in quotes: `{} \"{line}\"`", self.keyword.name),
             );
             return None;
         }
@@ -400,6 +401,7 @@ pub(crate) fn seconds(time: Duration) -> String {
 
 /// Decimal seconds with up to six decimals.
 pub(crate) fn parse_seconds(text: &str) -> Result<Duration, &'static str> {
+    let text = text.trim();
     let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
     let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     if whole.is_empty() && decimals.is_empty() || !digits(whole) || !digits(decimals) {

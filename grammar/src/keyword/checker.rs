@@ -104,24 +104,22 @@ static SCHEDULE_MISC: [Row<CheckBuilder>; 6] = schedule("0", "1");
 /// Rows that say when a checker runs; the built-in retry and delay_before_retry differ.
 const fn schedule(retry: &'static str, delay: &'static str) -> [Row<CheckBuilder>; 6] {
     [
-        row("retry", "N", "Retries before it has failed.", check_retry as Lower)
+        row("retry", "N", "Retries before it has failed.", check_retry)
             .range("0..=4294967295; else the real server's")
             .default(retry),
-        row("delay_before_retry", "SECS", "Wait before each retry.", check_delay as Lower)
+        row("delay_before_retry", "SECS", "Wait before each retry.", check_delay)
             .range("0..=4294.967295; else the real server's")
             .default(delay),
-        row("warmup", "SECS", "The first check waits a random part of it.", check_warmup as Lower)
+        row("warmup", "SECS", "The first check waits a random part of it.", check_warmup)
             .range(DELAY)
             .otherwise("the real server's, else delay_loop"),
-        row("delay_loop", "SECS", "Time between checks.", check_delay_loop as Lower)
+        row("delay_loop", "SECS", "Time between checks.", check_delay_loop)
             .range(TIME)
             .otherwise("the real server's"),
-        row("alpha", "[BOOL]", "Starts as failed.", check_alpha as Lower).otherwise("the real server's"),
-        row("log_all_failures", "[BOOL]", "Log every failed try.", check_log as Lower).default("false"),
+        row("alpha", "[BOOL]", "Starts as failed.", check_alpha).otherwise("the real server's"),
+        row("log_all_failures", "[BOOL]", "Log every failed try.", check_log).default("false"),
     ]
 }
-
-type Lower = fn(&mut CheckBuilder, &mut Call<'_, '_>);
 
 fn check_retry(builder: &mut CheckBuilder, call: &mut Call<'_, '_>) {
     builder.schedule.retry(call, 0);

@@ -16,6 +16,9 @@ use crate::source::{Sources, Span};
 use crate::spans::Spans;
 use crate::tree::{Statement, Word};
 
+/// Most warnings.
+pub(crate) const MOST: usize = 2_000;
+
 /// The state of one load.
 pub(crate) struct Context<'s> {
     pub sources: &'s Sources,
@@ -56,20 +59,22 @@ impl<'s> Context<'s> {
         }
     }
 
+    /// Whether further warnings are dropped.
+    pub fn is_full(&self) -> bool {
+        self.diagnostics.len() > MOST
+    }
+
     /// Adds a diagnostic. Past a limit warnings are dropped: nobody reads a million of them.
     pub fn report(&mut self, diagnostic: Diagnostic) {
-        const MOST: usize = 2_000;
-        match self.diagnostics.len() {
-            count if count < MOST || diagnostic.severity == Severity::Error => {
-                if count < 2 * MOST {
-                    self.diagnostics.push(diagnostic);
-                }
-            }
-            MOST => self.diagnostics.push(
+        let count = self.diagnostics.len();
+        let wanted = count < MOST || (diagnostic.severity == Severity::Error && count < 2 * MOST);
+        if wanted {
+            self.diagnostics.push(diagnostic);
+        } else if count == MOST {
+            self.diagnostics.push(
                 Diagnostic::warning(Kind::Lint, diagnostic.span, "further warnings are not shown")
                     .help("deal with those before it first"),
-            ),
-            _ => {}
+            );
         }
     }
 

@@ -323,11 +323,16 @@ const TRACKING: Rows = &[
         },
     )
     .block(),
-    unserved("track_file", "{ NAME … }", "Files to track.", "they are not tracked; use a vrrp_script")
+    unserved("track_file", "{ NAME … }", "Files to track.", "the files are not tracked; use a vrrp_script")
         .block(),
-    unserved("track_process", "{ NAME … }", "Processes to track.", "they are not tracked; use a vrrp_script")
-        .block(),
-    unserved("track_bfd", "{ NAME … }", "BFD sessions to track.", "they are not tracked").block(),
+    unserved(
+        "track_process",
+        "{ NAME … }",
+        "Processes to track.",
+        "the processes are not tracked; use a vrrp_script",
+    )
+    .block(),
+    unserved("track_bfd", "{ NAME … }", "BFD sessions to track.", "the sessions are not tracked").block(),
 ];
 
 const ADDRESSES: Rows = &[
@@ -352,8 +357,8 @@ const ADDRESSES: Rows = &[
     row("no_virtual_ipaddress", "", "It is meant to have no address.", |b: &mut B, _| {
         b.no_addresses_wanted = true
     }),
-    unserved("virtual_routes", "{ ROUTE … }", "Routes of the master.", "they are not set").block(),
-    unserved("virtual_rules", "{ RULE … }", "Routing rules of the master.", "they are not set").block(),
+    unserved("virtual_routes", "{ ROUTE … }", "Routes of the master.", "the routes are not set").block(),
+    unserved("virtual_rules", "{ RULE … }", "Routing rules of the master.", "the rules are not set").block(),
 ];
 
 const NOTIFY: Rows = &[

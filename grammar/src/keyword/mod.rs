@@ -18,7 +18,7 @@ mod script;
 mod tracking;
 mod virtual_server;
 
-pub(crate) use context::Context;
+pub(crate) use context::{Context, MOST};
 pub use doc::{Block, blocks};
 pub(crate) use root::lower;
 
@@ -191,7 +191,9 @@ impl<B: Default> Table<B> {
             return;
         }
         let Some(row) = self.find(first.text) else {
-            context.report(self.unknown(first, statement));
+            if !context.is_full() {
+                context.report(self.unknown(first, statement));
+            }
             return;
         };
         let keyword = row.keyword;
@@ -264,3 +266,6 @@ impl<B: Default> Table<B> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -143,12 +143,12 @@ fn look_ahead<'s>(context: &mut Context<'s>, statements: &[Statement]) {
     for statement in statements {
         let (words, _) = tree::words(sources, statement.head);
         let mut words = words.into_iter();
-        match (words.next().map(|word| word.text), words.next()) {
-            (Some("vrrp_script"), Some(name)) => {
-                context.script_places.entry(name.text).or_insert(name.span);
-            }
-            (Some(word), _) => context.definitions.extend(context::definition(word)),
-            _ => {}
+        let (first, second) = (words.next(), words.next());
+        // A condition may stand before a definition.
+        let both = [first, second].into_iter().flatten();
+        context.definitions.extend(both.filter_map(|word| context::definition(word.text)));
+        if let (Some("vrrp_script"), Some(name)) = (first.map(|word| word.text), second) {
+            context.script_places.entry(name.text).or_insert(name.span);
         }
     }
 }

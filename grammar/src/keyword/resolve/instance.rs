@@ -46,6 +46,9 @@ pub(crate) fn lower(root: &mut Root, call: &mut Call<'_, '_>) {
 }
 
 fn complete(mut builder: InstanceBuilder, name: Word<'_>, call: &mut Call<'_, '_>) -> Option<Found> {
+    if is_left_out(&builder, name, call) {
+        return None;
+    }
     let missing = |call: &mut Call<'_, '_>, keyword: &str, help: &str| {
         let message = format!("vrrp_instance {} has no usable `{keyword}`", quote(name.text));
         call.say(Diagnostic::error(Kind::Fatal, Some(name.span), message).help(help));
@@ -59,9 +62,6 @@ fn complete(mut builder: InstanceBuilder, name: Word<'_>, call: &mut Call<'_, '_
     }
     if builder.interface.is_none() {
         missing(call, "interface", "add `interface NAME`");
-    }
-    if is_left_out(&builder, name, call) {
-        return None;
     }
     let ((vrid, vrid_place), (interface, _)) = (builder.vrid?, builder.interface.take()?);
 
@@ -154,13 +154,11 @@ fn priority(builder: &mut InstanceBuilder, call: &mut Call<'_, '_>) -> Priority 
     let master = builder.master == Some(true);
     let priority = builder.priority.unwrap_or(if master { Priority::OWNER } else { Priority::DEFAULT });
     let why = if priority == Priority::OWNER { "priority 255" } else { "`state MASTER`" };
-    if master || priority == Priority::OWNER {
-        if let Some(span) = builder.nopreempt.take() {
-            let message = format!("`nopreempt` has no effect with {why}");
-            let help =
-                "use `state BACKUP` on all its routers and a priority below 255, or remove `nopreempt`";
-            call.say(Diagnostic::warning(Kind::Repaired, Some(span), message).label("ignored").help(help));
-        }
+    let powerless = builder.nopreempt.take_if(|_| master || priority == Priority::OWNER);
+    if let Some(span) = powerless {
+        let message = format!("`nopreempt` has no effect with {why}");
+        let help = "use `state BACKUP` on all its routers and a priority below 255, or remove `nopreempt`";
+        call.say(Diagnostic::warning(Kind::Repaired, Some(span), message).label("ignored").help(help));
     }
     let cleared = match (master, builder.nopreempt) {
         (true, _) => Some("`state MASTER`"),

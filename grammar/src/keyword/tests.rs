@@ -1,0 +1,82 @@
+//! The tables against themselves and against the reference.
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::*;
+use crate::source::Sources;
+
+#[test]
+fn every_default_is_a_value_of_its_keyword() {
+    let sources = Sources::default();
+    let mut context = Context::new(&sources);
+    root::TABLE.defaults(&mut context);
+    global::TABLE.defaults(&mut context);
+    instance::TABLE.defaults(&mut context);
+    instance::AUTHENTICATION.defaults(&mut context);
+    script::TABLE.defaults(&mut context);
+    virtual_server::TABLE.defaults(&mut context);
+    real_server::TABLE.defaults(&mut context);
+    checker::check_defaults(&mut context);
+    checker::URL.defaults(&mut context);
+    assert_eq!(context.diagnostics, []);
+}
+
+#[test]
+fn rows_are_unique_and_documented() {
+    for block in blocks() {
+        let mut seen = HashSet::new();
+        for keyword in &block.keywords {
+            assert!(seen.insert(keyword.name), "{} twice in {}", keyword.name, block.name);
+            assert!(keyword.help.ends_with('.') && keyword.help.len() > 4, "{}", keyword.name);
+            assert_eq!(keyword.block, keyword.arguments.contains('{'), "{}", keyword.name);
+            if let Serves::Unserved(means) = keyword.serves {
+                assert!(!means.is_empty(), "{}", keyword.name);
+            }
+        }
+    }
+}
+
+/// Every keyword of the reference is known somewhere, in the block where the reference has it as
+/// far as that block has a table.
+#[test]
+#[allow(clippy::print_stderr, reason = "a skip must be seen")]
+fn the_reference_is_covered() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/reference");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).ok();
+    let (Some(global), Some(vrrp), Some(lvs)) = (read("global_defs.md"), read("vrrp.md"), read("lvs.md"))
+    else {
+        eprintln!("SKIP the_reference_is_covered: there is no shared/reference beside the project");
+        return;
+    };
+    let section = |text: &str, from: &str, to: &str| -> BTreeSet<String> {
+        let start = text.find(from).expect("the section begins");
+        let end = text.get(start..).and_then(|rest| rest.find(to)).map_or(text.len(), |at| start + at);
+        let rows = text.get(start..end).unwrap_or_default().lines().filter(|line| line.starts_with("| `"));
+        rows.flat_map(|row| {
+            let cell = row.split('|').nth(1).unwrap_or_default().to_owned();
+            cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect()
+    };
+    let check = |block: &str, wanted: BTreeSet<String>, least: usize| {
+        assert!(wanted.len() >= least, "{block}: only {} keywords found", wanted.len());
+        let known: HashSet<&str> = blocks()
+            .filter(|known| known.name == block)
+            .flat_map(|known| known.keywords.iter().map(|keyword| keyword.name))
+            .collect();
+        let missing: Vec<&String> =
+            wanted.iter().filter(|name| *name != block && !known.contains(name.as_str())).collect();
+        assert!(missing.is_empty(), "{block} lacks {missing:?}");
+    };
+    check("global_defs", section(&global, "## 2. Inside", "TMP = "), 140);
+    check("", section(&global, "## 1. Root", "## 2."), 8);
+    check("", section(&vrrp, "## 1. Root", "## 2."), 14);
+    check("vrrp_instance", section(&vrrp, "### 4.1", "### Authentication"), 68);
+    check("virtual_server", section(&lvs, "## 3. ", "### Post-parse"), 39);
+    check("real_server", section(&lvs, "## 4. ", "## 5."), 16);
+    let common = section(&lvs, "Connection group", "## 6.");
+    for checker in ["TCP_CHECK", "HTTP_GET"] {
+        check(checker, common.clone(), 13);
+    }
+    check("MISC_CHECK", section(&lvs, "Scheduling group", "## 6."), 6);
+}

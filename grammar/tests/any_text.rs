@@ -1,0 +1,145 @@
+//! Any text loads: nothing panics, nothing takes long.
+
+mod common;
+
+use lbd_grammar::{blocks, exercise, load_str};
+use proptest::prelude::*;
+
+/// A text in the shape of a configuration, with words that mean something in places where they may not.
+fn configuration() -> impl Strategy<Value = String> {
+    let keywords: Vec<String> =
+        blocks().flat_map(|block| block.keywords.iter().map(|keyword| keyword.name.to_owned())).collect();
+    let values = [
+        "1",
+        "0",
+        "255",
+        "70000",
+        "-5",
+        "1.5",
+        "99999999999999999999",
+        "10.0.0.1",
+        "10.0.0.1/24",
+        "2001:db8::1",
+        "eth0",
+        "DR",
+        "NAT",
+        "TUN",
+        "TCP",
+        "rr",
+        "weight",
+        "fwmark",
+        "group",
+        "\"a b\"",
+        "\"open",
+        "'x",
+        "true",
+        "$X",
+        "${_PWD}",
+        "@id",
+        "~SEQ(a,1,2)",
+        "\\#",
+        "include",
+        "\u{0}",
+        "\u{feff}",
+        "\u{4e2d}",
+    ];
+    let word = prop_oneof![
+        5 => prop::sample::select(keywords.clone()),
+        5 => prop::sample::select(values.to_vec()).prop_map(str::to_owned),
+        1 => "\\PC{0,8}",
+    ];
+    let line = (prop::sample::select(keywords), prop::collection::vec(word, 0..4), "[ \t{}#!\n\r]{0,3}")
+        .prop_map(|(keyword, words, end)| format!("{keyword} {}{end}\n", words.join(" ")));
+    prop::collection::vec(line, 0..60).prop_map(|lines| lines.concat())
+}
+
+/// Texts that load without fault, to be damaged.
+const SOUND: [&str; 3] = [
+    "global_defs {\n router_id a\n vrrp_garp_interval 0.1\n script_user nobody nogroup\n enable_script_security\n}\n\
+     vrrp_script chk {\n script \"/bin/chk 'a b'\"\n interval 2\n weight -5\n}\n\
+     vrrp_instance V {\n state MASTER\n interface eth0\n virtual_router_id 7\n priority 100\n unicast_peer {\n 10.0.0.2\n }\n\
+     authentication {\n auth_type PASS\n auth_pass 1111\n }\n virtual_ipaddress {\n 10.0.0.9/24 dev eth1 label eth1:0\n }\n\
+     track_script {\n chk weight 10\n }\n notify \"/bin/n\" nobody\n}\n",
+    "virtual_server 10.0.0.1 80 {\n lb_algo wrr\n lb_kind TUN type gue port 99 csum\n protocol TCP\n quorum 2\n hysteresis 1\n\
+     sorry_server 10.0.0.9 80\n real_server 10.0.0.2 80 {\n weight 3\n HTTP_GET {\n url {\n path /\n status_code 200-299 301\n\
+     digest 00112233445566778899aabbccddeeff\n }\n connect_timeout 3\n }\n }\n\
+     real_server 2001:db8::1 80 {\n MISC_CHECK {\n misc_path \"/bin/m a\" nobody\n misc_dynamic\n }\n }\n}\n",
+    "virtual_server fwmark 7 {\n ip_family inet6\n lb_algo mh\n mh-port\n lb_kind DR\n persistence_timeout\n\
+     persistence_granularity 64\n real_server fe80::1 {\n TCP_CHECK {\n connect_port 80\n bind_if eth0\n }\n }\n}\n",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn arbitrary_text(text in any::<String>()) {
+        exercise(&text);
+    }
+
+    #[test]
+    fn arbitrary_braces_and_quotes(text in "[a{}\"#!$\\\\\n '@~=]{0,200}") {
+        exercise(&text);
+    }
+
+    #[test]
+    fn configuration_like_text(text in configuration()) {
+        exercise(&text);
+    }
+
+    #[test]
+    fn damaged_text(
+        which in 0..SOUND.len(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), 0..4_usize, "[{}\"#!\n 0-9a-z.:/$-]{0,3}"), 1..8),
+    ) {
+        let mut text: Vec<char> = SOUND[which].chars().collect();
+        for (at, removed, inserted) in damage {
+            let at = at.index(text.len() + 1);
+            let end = (at + removed).min(text.len());
+            text.splice(at..end, inserted.chars());
+        }
+        exercise(&text.into_iter().collect::<String>());
+    }
+}
+
+#[test]
+fn the_sound_texts_are_sound() {
+    for text in SOUND {
+        assert_eq!(common::summaries(&load_str("c", text)), Vec::<String>::new());
+    }
+}
+
+/// Twice the servers take about twice the time; a quadratic step anywhere takes far more than this.
+#[test]
+fn many_servers_load_in_linear_time() {
+    let mut text = String::new();
+    for server in 0..2_000 {
+        let vip = format!("10.{}.{}.1", server / 250, server % 250);
+        text.push_str(&format!("virtual_server {vip} 80 {{\n lb_algo wrr\n lb_kind NAT\n protocol TCP\n"));
+        for real in 0..10 {
+            text.push_str(&format!(
+                " real_server 192.168.{real}.1 80 {{\n  weight 2\n  TCP_CHECK {{\n  }}\n }}\n"
+            ));
+        }
+        text.push_str("}\n");
+    }
+    // One virtual server with many real servers, one instance with many addresses.
+    text.push_str("virtual_server 10.200.0.1 80 {\n lb_algo wrr\n lb_kind NAT\n protocol TCP\n");
+    for real in 0..20_000 {
+        text.push_str(&format!(" real_server 172.16.{}.{} 80 {{ }}\n", real / 250, real % 250));
+    }
+    text.push_str(
+        "}\nvrrp_instance V {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress_excluded {\n",
+    );
+    for vip in 0..20_000 {
+        text.push_str(&format!("  172.17.{}.{} dev eth0\n", vip / 250, vip % 250));
+    }
+    text.push_str(" }\n}\n");
+    let started = std::time::Instant::now();
+    let loaded = load_str("big", &text);
+    let took = started.elapsed();
+    let config = loaded.config.expect("a configuration");
+    assert_eq!(config.virtual_servers.len(), 2_001);
+    assert_eq!(config.virtual_servers[2_000].real_servers.len(), 20_000);
+    assert_eq!(config.vrrp_instances[0].router.excluded_addresses.len(), 20_000);
+    assert!(took.as_secs() < 30, "took {took:?} without optimisation");
+}

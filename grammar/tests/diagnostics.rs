@@ -1,0 +1,440 @@
+//! What is said about mistakes: once, in order, with the exact place and a remedy.
+
+mod common;
+
+use common::{rendered, summaries};
+use lbd_grammar::{Kind, Severity, exit_code, load_str};
+
+const GOOD_INSTANCE: &str =
+    "vrrp_instance V {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n  10.0.0.9\n }\n}\n";
+
+/// Statements of a virtual server that is otherwise without fault; they begin in line 6.
+fn server(lines: &str) -> String {
+    format!(
+        "virtual_server 10.0.0.1 80 {{\n lb_algo rr\n lb_kind NAT\n protocol TCP\n real_server 10.0.0.2 80 {{ }}\n{lines}\n}}\n"
+    )
+}
+
+/// Statements of a real server; they begin in line 2.
+fn real(lines: &str) -> String {
+    format!(
+        "virtual_server 10.0.0.1 80 {{ lb_algo rr\n lb_kind NAT\n protocol TCP\n real_server 10.0.0.2 80 {{\n{lines}\n}}\n}}\n"
+    )
+}
+
+/// Statements of an instance that is otherwise without fault; they begin in line 2.
+fn instance(lines: &str) -> String {
+    format!(
+        "vrrp_instance V {{\n{lines}\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {{\n  10.0.0.9\n }}\n}}\n"
+    )
+}
+
+#[test]
+fn one_mistake_gives_one_diagnostic() {
+    let table: Vec<(&str, String, &str)> = vec![
+        ("nothing", String::new(), ""),
+        ("a good instance", GOOD_INSTANCE.into(), ""),
+        ("unknown scheduler", server(" lb_algo wrrr"), "c:6:10: unknown lb_algo `wrrr`; did you mean `wrr`?"),
+        (
+            "unknown keyword",
+            server(" delay_lop 5"),
+            "c:6:2: unknown keyword `delay_lop`; did you mean `delay_loop`?",
+        ),
+        (
+            "keyword of another block",
+            server(" uthreshold 5"),
+            "c:6:2: unknown keyword `uthreshold`; it belongs in `real_server`",
+        ),
+        (
+            "root keyword",
+            "virtual_servr 10.0.0.1 80 { }".into(),
+            "c:1:1: unknown keyword `virtual_servr`; did you mean `virtual_server`?",
+        ),
+        (
+            "bad number",
+            server(" quorum many"),
+            "c:6:9: `quorum`: `many` is not a number; a number from 1 to 4294967295",
+        ),
+        (
+            "no hexadecimal",
+            server(" weight 0x10"),
+            "c:6:9: `weight`: `0x10` is not a number; a number from 1 to 2147483647",
+        ),
+        (
+            "time",
+            server(" delay_loop 0"),
+            "c:6:13: `delay_loop`: `0` is out of range; a time in seconds from 0.000001 to 4294.967295",
+        ),
+        (
+            "missing argument",
+            server(" quorum"),
+            "c:6:2: `quorum` needs an argument, so it is ignored; write `quorum N`",
+        ),
+        (
+            "extra word",
+            server(" quorum 1 hysteresis 0"),
+            "c:6:11: `hysteresis` after `quorum` is ignored; one keyword per line: begin a new line before `hysteresis`",
+        ),
+        (
+            "port too large",
+            "virtual_server 10.0.0.1 70000 { real_server 10.0.0.2 80 { } }".into(),
+            "c:1:25: `virtual_server`: port `70000` is out of range; a port from 1 to 65535",
+        ),
+        (
+            "port of a real server",
+            server(" real_server 10.0.0.3 70000 { }"),
+            "c:6:23: `real_server`: port `70000` is out of range; a port from 1 to 65535",
+        ),
+        (
+            "wrong family",
+            server(" real_server 2001:db8::1 80 { }"),
+            "c:6:2: real_server 2001:db8::1 is inet6, the virtual server inet: NAT cannot join them; give an inet address, or use `lvs_method TUN`",
+        ),
+        (
+            "twice",
+            server(" real_server 10.0.0.2 80 { }"),
+            "c:6:2: real_server 10.0.0.2:80 is given twice (first here: c:5:2); remove one of them",
+        ),
+        (
+            "quorum too large",
+            server(" quorum 3"),
+            "c:6:2: quorum 3 is above the weight of all real servers: 1 is used; lower the quorum, or raise weights",
+        ),
+        (
+            "hysteresis too large",
+            server(" hysteresis 1"),
+            "c:6:2: hysteresis 1 is not below the quorum: 0 is used; write a number below the quorum",
+        ),
+        (
+            "one-packet scheduling of TCP",
+            server(" ops"),
+            "c:6:2: `ops` is for UDP only and has no effect here; remove it",
+        ),
+        (
+            "a flag before its scheduler",
+            server(" sh-port"),
+            "c:6:2: `sh-port` has to stand after `lb_algo sh`; put `lb_algo sh` before it, or remove it",
+        ),
+        (
+            "gue without port",
+            server(" lb_kind TUN type gue"),
+            "c:6:14: `lb_kind`: a gue tunnel needs a port; add `port N`",
+        ),
+        (
+            "sorry server twice as real",
+            server(" sorry_server 10.0.0.2 80\n sorry_server_inhibit"),
+            "c:6:2: sorry_server 10.0.0.2:80 is also a real_server: both are inhibited, or neither; set sorry_server_inhibit and its inhibit_on_failure alike",
+        ),
+        (
+            "no block",
+            server(" real_server 10.0.0.3 80"),
+            "c:6:2: `real_server` needs a block, so it is ignored; write `real_server ADDR [PORT] { … }`",
+        ),
+        (
+            "two keywords in a line",
+            real(" weight 0 TCP_CHECK {\n connect_timeout 3\n }"),
+            "c:5:11: `TCP_CHECK` must stand on a line of its own; one keyword per line: begin a new line before it",
+        ),
+        (
+            "a block where none belongs",
+            real(" weight 1 {\n}"),
+            "c:5:11: `weight` takes no block; one keyword per line: begin a new line before it",
+        ),
+        (
+            "unserved check",
+            real(" SSL_GET {\n url {\n path /\n }\n }"),
+            "c:5:2: `SSL_GET` is not supported yet; the real server is without this check, and always up if it has no other",
+        ),
+        (
+            "url without path",
+            real(" HTTP_GET {\n url {\n }\n url {\n path /\n }\n }"),
+            "c:6:2: `url` has no usable `path`, so it is ignored; add `path /`",
+        ),
+        (
+            "digest",
+            real(" HTTP_GET {\n url {\n path /\n digest 12\n }\n }"),
+            "c:8:9: `digest`: `12` is no MD5 digest; 32 hexadecimal digits",
+        ),
+        (
+            "status code",
+            real(" HTTP_GET {\n url {\n path /\n status_code 200 600\n }\n }"),
+            "c:8:18: `status_code`: `600` is no status code; N or N-M, from 100 to 599",
+        ),
+        (
+            "script without a path",
+            real(" MISC_CHECK {\n }"),
+            "c:5:2: `MISC_CHECK` has no usable `misc_path`, so it is left out; add `misc_path \"COMMAND\"` to it",
+        ),
+        (
+            "unquoted command",
+            real(" notify_up /bin/x -a"),
+            "c:5:19: `notify_up`: `-a` cannot be a user name, and the second word is one; put the whole command in quotes: `notify_up \"/bin/x -a\"`",
+        ),
+        (
+            "virtual server group",
+            "virtual_server group x { }".into(),
+            "c:1:1: `virtual_server group` is not supported yet; this virtual server is left out; write one virtual_server for each address of the group",
+        ),
+        (
+            "virtual server twice",
+            format!("{0}{0}", server("")),
+            "c:8:1: virtual_server TCP 10.0.0.1:80 is defined twice (first here: c:1:1); put all its real servers into one block",
+        ),
+        (
+            "no real server",
+            "virtual_server 10.0.0.1 80 { lb_algo rr\n lb_kind DR\n protocol TCP }".into(),
+            "c:1:1: virtual_server TCP 10.0.0.1:80 has no real_server, so it is left out; add at least one `real_server ADDR PORT { … }`",
+        ),
+        (
+            "advert interval",
+            instance(" advert_int 1.6"),
+            "c:2:2: `advert_int` of version 2 counts whole seconds: 2 is used; write the same whole number on all its routers",
+        ),
+        (
+            "nopreempt of a master",
+            instance(" state MASTER\n priority 100\n nopreempt"),
+            "c:4:2: `nopreempt` has no effect with `state MASTER`; use `state BACKUP` on all its routers and a priority below 255, or remove `nopreempt`",
+        ),
+        ("unknown state", instance(" state MASTR"), "c:2:8: unknown state `MASTR`; did you mean `MASTER`?"),
+        (
+            "priority",
+            instance(" priority 256"),
+            "c:2:11: `priority`: `256` is out of range; a number from 1 to 255",
+        ),
+        (
+            "unicast without peers",
+            instance(" unicast_src_ip 10.0.0.5"),
+            "c:2:2: unicast is asked for without any usable peer, so adverts go by multicast; list the other routers in `unicast_peer { … }`, or remove the unicast keywords",
+        ),
+        (
+            "peer of the other family",
+            instance(" unicast_peer {\n 10.0.0.2\n 2001:db8::1\n }"),
+            "c:4:2: peer 2001:db8::1 is IPv6, the instance IPv4; remove it",
+        ),
+        (
+            "unknown script",
+            instance(" track_script {\n chk\n }"),
+            "c:3:2: no usable vrrp_script `chk` is defined before this line; add a block `vrrp_script chk { … }` before it",
+        ),
+        (
+            "version 3",
+            instance(" version 3"),
+            "c:2:2: VRRP version 3 is not supported yet; vrrp_instance `V` is left out: it does not run on this host; version 3 and IPv6 come later",
+        ),
+        (
+            "address twice",
+            instance(" virtual_ipaddress {\n 10.0.0.9/24\n }"),
+            "c:8:3: address 10.0.0.9 is given twice (first here: c:3:2); remove one of them",
+        ),
+        (
+            "two addresses in a line",
+            instance(" virtual_ipaddress {\n 10.0.0.1 10.0.0.2\n }"),
+            "c:3:11: unknown option `10.0.0.2` of an address; one address per line: begin a new line before it",
+        ),
+        (
+            "prefix",
+            instance(" virtual_ipaddress {\n 10.0.0.1/33\n }"),
+            "c:3:2: `virtual_ipaddress`: `10.0.0.1/33` is not an address; for example 192.0.2.1/24",
+        ),
+        (
+            "weight",
+            instance(" track_interface {\n eth1 weight 254\n }"),
+            "c:3:14: weight 254 is reduced to 253; a number from -253 to 253",
+        ),
+        (
+            "authentication without password",
+            instance(" authentication {\n auth_type PASS\n }"),
+            "c:2:2: `authentication` has no usable `auth_pass`, so adverts go without it; write `auth_type PASS` and `auth_pass SECRET` in it, or remove it",
+        ),
+        (
+            "instance twice",
+            format!("{GOOD_INSTANCE}{GOOD_INSTANCE}"),
+            "c:8:15: vrrp_instance `V` is given twice (first here: c:1:15); remove one of them",
+        ),
+        (
+            "condition",
+            "@node1 use_pid_dir".into(),
+            "c:1:1: the condition `@node1` is not supported yet; this line is left out; move it into a file for this host only",
+        ),
+        (
+            "definition",
+            "$A=1".into(),
+            "c:1:1: the definition of `$A` is not supported yet; write the value where it is used",
+        ),
+        (
+            "generator",
+            "~SEQ(x,1,3) use_pid_dir".into(),
+            "c:1:1: the generator `~SEQ(x,1,3)` is not supported yet; this line is left out; write its lines out",
+        ),
+        (
+            "NUL",
+            server(" quo\0rum 1"),
+            "c:6:2: this line holds a NUL byte; remove the byte; the file may be damaged or not be text",
+        ),
+        (
+            "neighbour adverts",
+            "global_defs {\n vrrp_gna_interval 0.5\n}".into(),
+            "c:2:2: `vrrp_gna_interval` is not supported yet; version 3 and IPv6 come later",
+        ),
+        ("no gap", "global_defs {\n vrrp_garp_interval 0\n vrrp_gna_interval 0\n}".into(), ""),
+        ("own interface tracked", instance(" track_interface {\n eth0\n }"), ""),
+        ("not a reference", instance(" notify \"/bin/x $HOME ${HOME}\""), ""),
+    ];
+    let mut wrong = Vec::new();
+    for (name, text, want) in table {
+        let loaded = load_str("c", &text);
+        let got = summaries(&loaded);
+        let want: Vec<&str> = if want.is_empty() { vec![] } else { vec![want] };
+        if got != want {
+            wrong.push(format!("{name}:\n{text}\n got {got:#?}\nwant {want:#?}"));
+        }
+        assert!(loaded.config.is_some(), "{name}: keepalived survives this, so lbd does");
+        for diagnostic in &loaded.diagnostics {
+            assert_eq!(diagnostic.severity, Severity::Warning, "{name}");
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn what_cannot_run_is_an_error() {
+    for (name, text, want) in [
+        (
+            "no identifier",
+            "vrrp_instance V {\n interface eth0\n no_virtual_ipaddress\n}",
+            "c:1:15: vrrp_instance `V` has no usable `virtual_router_id`; add `virtual_router_id N`, N from 1 to 255, the same on all its routers",
+        ),
+        (
+            "no interface",
+            "vrrp_instance V {\n virtual_router_id 1\n no_virtual_ipaddress\n}",
+            "c:1:15: vrrp_instance `V` has no usable `interface`; add `interface NAME`",
+        ),
+        (
+            "same identifier",
+            "vrrp_instance V {\n interface e\n virtual_router_id 7\n no_virtual_ipaddress\n}\nvrrp_instance W {\n interface e\n virtual_router_id 7\n no_virtual_ipaddress\n}",
+            "c:8:2: vrrp_instance `V` and `W` have the same virtual_router_id 7 on e (the other is here: c:3:2); give one of them another number from 1 to 255, the same on all its routers",
+        ),
+        (
+            "unclosed block",
+            "global_defs {\n router_id x\n",
+            "c:1:13: this block is not closed; add the missing `}`",
+        ),
+        (
+            "one brace too many",
+            "global_defs {\n}\n}\n",
+            "c:3:1: this `}` closes nothing; remove it, or add the `{` that it belongs to",
+        ),
+        (
+            "unclosed quote",
+            "global_defs {\n router_id \"x\n}\n",
+            "c:2:12: this quote is not closed; close it on the same line",
+        ),
+        (
+            "brace without keyword",
+            "{ }",
+            "c:1:1: this `{` has no keyword before it; remove it with its `}`, or put the block's keyword before it",
+        ),
+    ] {
+        let loaded = load_str("c", text);
+        assert_eq!(summaries(&loaded), [want], "{name}");
+        assert!(loaded.config.is_none(), "{name}");
+        assert_eq!(exit_code(&loaded.diagnostics), 3, "{name}");
+    }
+}
+
+#[test]
+fn distinct_groups_or_peers_may_share_an_identifier() {
+    let one = |name: &str, how: &str| {
+        format!(
+            "vrrp_instance {name} {{\n interface e\n virtual_router_id 7\n no_virtual_ipaddress\n{how}\n}}\n"
+        )
+    };
+    for (name, left, right, conflict) in [
+        ("same group", "", "", true),
+        ("two groups", "", "mcast_dst_ip 224.0.0.99", false),
+        ("one by unicast", "", "unicast_peer {\n10.0.0.1\n}", false),
+        ("other peers", "unicast_peer {\n10.0.0.1\n}", "unicast_peer {\n10.0.0.2\n}", false),
+        ("a common peer", "unicast_peer {\n10.0.0.1\n}", "unicast_peer {\n10.0.0.2\n10.0.0.1\n}", true),
+    ] {
+        let loaded = load_str("c", &format!("{}{}", one("A", left), one("B", right)));
+        assert_eq!(loaded.config.is_none(), conflict, "{name}: {:?}", summaries(&loaded));
+    }
+}
+
+/// An unclosed block hides neither what is wrong in it nor what follows it.
+#[test]
+fn all_mistakes_are_reported_once_and_in_order() {
+    let text = "global_defs {\n routr_id x\n}\nvrrp_instance V {\n interface eth0\n virtual_router_id 300\n virtual_ipaddress {\n  10.0.0.999\n}\nvirtual_server 10.0.0.1 80 {\n lb_algo wrrr\n lb_kind DR\n protocol TCP\n real_server 10.0.0.2 {\n  wieght 1\n }\n}\n";
+    let loaded = load_str("c", text);
+    assert_eq!(
+        summaries(&loaded),
+        [
+            "c:2:2: unknown keyword `routr_id`; did you mean `router_id`?",
+            "c:4:15: vrrp_instance `V` has no usable `virtual_router_id`; add `virtual_router_id N`, N from 1 to 255, the same on all its routers",
+            "c:6:20: `virtual_router_id`: `300` is out of range; a number from 1 to 255",
+            "c:7:20: this block is not closed; add the missing `}`",
+            "c:8:3: `virtual_ipaddress`: `10.0.0.999` is not an address; for example 192.0.2.1/24",
+            "c:10:1: no usable `lb_algo`: wlc is used; add `lb_algo wlc`",
+            "c:11:10: unknown lb_algo `wrrr`; did you mean `wrr`?",
+            "c:15:3: unknown keyword `wieght`; did you mean `weight`?",
+        ]
+    );
+}
+
+#[test]
+fn the_long_form_shows_the_line_and_the_fix() {
+    let loaded = load_str("lb.conf", &server("    lb_algo wrrr # fast"));
+    insta::assert_snapshot!(rendered(&loaded), @r"
+    warning: unknown lb_algo `wrrr`
+     --> lb.conf:6:13
+      |
+    6 |     lb_algo wrrr # fast
+      |             ^^^^ ignored
+      |
+    help: did you mean `wrr`?
+      |
+    6 -     lb_algo wrrr # fast
+    6 +     lb_algo wrr # fast
+      |
+    ");
+}
+
+#[test]
+fn a_password_is_shown_nowhere() {
+    let text = instance(" authentication {\n  auth_type PASS\n  auth_pass topsecret1 extra\n }");
+    let loaded = load_str("c", &text);
+    let long = rendered(&loaded);
+    assert!(long.contains("only the first 8 are used"), "{long}");
+    let all = format!("{long}{:?}{:?}", summaries(&loaded), loaded.config);
+    assert!(!all.contains("topsecret"), "{all}");
+}
+
+#[test]
+fn exit_codes_follow_the_order_3_4_5() {
+    use lbd_grammar::Diagnostic;
+    let warn = |kind| Diagnostic::warning(kind, None, "");
+    let error = Diagnostic::error(Kind::Fatal, None, "");
+    for (name, diagnostics, want) in [
+        ("clean", vec![], 0),
+        ("lint", vec![warn(Kind::Lint)], 0),
+        ("include that is missing", vec![warn(Kind::CannotRead)], 0),
+        ("script security", vec![warn(Kind::Lint), warn(Kind::ScriptSecurity)], 5),
+        ("unserved", vec![warn(Kind::ScriptSecurity), warn(Kind::Unserved)], 4),
+        ("missing interface", vec![warn(Kind::MissingInterface)], 4),
+        ("repaired", vec![warn(Kind::Repaired)], 4),
+        ("error", vec![warn(Kind::Unserved), error], 3),
+    ] {
+        assert_eq!(exit_code(&diagnostics), want, "{name}");
+    }
+}
+
+/// A file of nonsense does not give a flood.
+#[test]
+fn diagnostics_are_limited() {
+    let loaded = load_str("c", &"nonsense\n".repeat(100_000));
+    assert!(loaded.diagnostics.len() <= 2_001, "{}", loaded.diagnostics.len());
+    let long = "x".repeat(1 << 20);
+    let loaded = load_str("c", &format!("global_defs {{\n router_id a {long}\n {long} y\n}}"));
+    assert_eq!(loaded.diagnostics.len(), 2);
+    assert!(rendered(&loaded).len() < 10_000, "a long line is cut");
+}
