@@ -14,6 +14,8 @@
 //! cargo test -p lbd-integration --test ipvs dr                as a test
 //! ```
 //!
+//! `LBD_BED_LBD` and `LBD_BED_LBCTL` name binaries that were built already; without them the bed builds the workspace's.
+//!
 //! Environment: `LBD_UML` and `LBD_UML_MODULES` (where user-mode-linux is), `LBD_SKIP_LOG` (a file to which skips are
 //! appended), `LBD_BED_DAEMON` (`lbd` or `keepalived`). The full output of each run is in `target/bed/NAME.log`.
 

@@ -1,17 +1,21 @@
 //! A director that is killed and started again within a second, under traffic: nobody must notice.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
 use super::Ctx;
 use super::pair::{self, KEY, REAL, SERVICE, VIP};
+use crate::adverts::Capture;
 use crate::client::{Held, Probe};
 use crate::step;
 use crate::table;
 use crate::vip;
 use crate::wait::{self, pause};
 
+/// The director that is killed.
+const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 11);
 /// Longest time a client may be without an answer.
 const LONGEST_GAP: Duration = Duration::from_millis(200);
 
@@ -30,6 +34,7 @@ pub fn restart(ctx: &Ctx) -> Result<()> {
     r3.close();
     table::expect_dests(a.ns(), KEY, &REAL[..2], Duration::from_secs(4) + ctx.slack())?;
 
+    let adverts = Capture::start(b.ns())?;
     let on_a = vip::Watch::start(a.ns(), VIP, ctx.poll())?;
     let on_b = vip::Watch::start(b.ns(), VIP, ctx.poll())?;
     let tables = table::Watch::start(a.ns(), ctx.poll())?;
@@ -37,9 +42,14 @@ pub fn restart(ctx: &Ctx) -> Result<()> {
     let probe = Probe::start(client, SERVICE)?;
     pause(Duration::from_millis(500));
 
+    // A restart resumes while the last advert is young, so the phase is fixed: right after one.
+    let before = Instant::now();
+    wait::until("an advert of a", Duration::from_secs(3), || {
+        adverts.last_from(A).filter(|advert| advert.at > before)
+    })?;
     let dead = Instant::now();
     a.kill();
-    pause(Duration::from_millis(300));
+    pause(Duration::from_millis(700));
     a.start()?;
     let down = dead.elapsed();
     a.expect_status("MASTER again", Duration::from_secs(8), |status| {
