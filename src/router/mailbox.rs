@@ -3,7 +3,7 @@
 //! A slot keeps the latest value of each kind (one for each tracker, one for each virtual
 //! router), so it is never full, nothing in it is dropped, and the sender never waits for its reader.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -72,14 +72,9 @@ impl Wants {
             let old = self.routers.remove(at);
             want.purge.extend(old.purge.into_iter().chain(old.hold));
         }
-        want.purge.retain(|address| !want.hold.contains(address));
-        let mut kept: Vec<DeviceAddress> = Vec::with_capacity(want.purge.len());
-        for address in want.purge {
-            if !kept.contains(&address) {
-                kept.push(address);
-            }
-        }
-        want.purge = kept;
+        // Sets: a router may have a thousand addresses, and the sender is the VRRP thread.
+        let mut seen: HashSet<DeviceAddress> = want.hold.iter().cloned().collect();
+        want.purge.retain(|address| seen.insert(address.clone()));
         self.routers.push(want);
     }
 }

@@ -224,9 +224,8 @@ impl<E: Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + Unpin> Netconf<'_, 
                     unwanted.push(held.address.clone());
                 }
             }
-            let gone = |address: &&DeviceAddress| !unwanted.contains(*address);
-            let purge: Vec<DeviceAddress> = want.purge.iter().filter(gone).cloned().collect();
-            unwanted.extend(purge);
+            let listed: BTreeSet<HeldKey> = unwanted.iter().map(key).collect();
+            unwanted.extend(want.purge.iter().filter(|address| !listed.contains(&key(address))).cloned());
             // Last in, first out: a primary address would take its secondary ones along.
             for address in unwanted.into_iter().rev() {
                 let at = key(&address);

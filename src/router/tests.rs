@@ -526,3 +526,29 @@ fn beside_keepalived_in_both_roles() {
         }
     }
 }
+
+#[test]
+fn a_thousand_addresses_come_and_go() {
+    if skip("a_thousand_addresses_come_and_go") {
+        return;
+    }
+    let net = Net::new("k");
+    let mut many = config(255);
+    many.addresses = vec![vip(VIP)];
+    let address = |number: u16| {
+        let [high, low] = number.to_be_bytes();
+        Ipv4Addr::new(10, 78, high, low)
+    };
+    many.excluded_addresses = (1..=1000).map(|number| vip(address(number))).collect();
+    let one = net.start(1, many, vec![]);
+    let started = Instant::now();
+    one.router.begin();
+    net.wait(1, address(1000), true, seconds(5));
+    let there = started.elapsed();
+    let started = Instant::now();
+    one.router.stop(true, seconds(10));
+    let gone = started.elapsed();
+    assert!(!net.has(1, address(1)) && !net.has(1, address(1000)) && !net.has(1, VIP));
+    writeln!(io::stderr(), "1,000 addresses: there after {there:?}, gone after {gone:?}").expect("stderr");
+    assert!(there < seconds(2) && gone < seconds(2), "{there:?} {gone:?}");
+}
