@@ -178,8 +178,8 @@ fn split<'a>(text: &'a str, quotes: &[u8]) -> (Vec<Piece<'a>>, Option<usize>) {
     (words, None)
 }
 
-/// Splits a command into program and arguments: both quotes, adjacent parts join, escapes as
-/// `reference` describes them. `None` if a quote is not closed.
+/// Splits a command into program and arguments: both quotes count, adjacent parts join, and a
+/// backslash escapes also within quotes. `None` if a quote is not closed.
 pub(crate) fn command_arguments(command: &str) -> Option<Vec<String>> {
     let mut arguments = Vec::new();
     let mut word: Option<Vec<u8>> = None;

@@ -176,6 +176,15 @@ fn services() {
             flags(&[]),
             0,
         ),
+        (
+            "one packet of a mark",
+            "fwmark 7",
+            format!("ops{real}"),
+            "FWM 7 inet",
+            "wlc",
+            ServiceFlags::ONE_PACKET,
+            0,
+        ),
         ("suffix of an address", "10.0.0.1/24 80", real.to_owned(), "UDP 10.0.0.1:80", "wlc", flags(&[]), 0),
     ] {
         let server = server(head, &lines);

@@ -80,7 +80,16 @@ const ELECTION: Rows = &[
     .otherwise("MASTER with priority 255, else BACKUP"),
     row("interface", "IF", "Interface of the adverts.", |b: &mut B, c| {
         let span = c.head();
-        b.interface = c.interface().map(|name| (name, span)).or(b.interface.take());
+        let Some(word) = c.word() else { return };
+        if word.text == "lo" {
+            c.bad(
+                word,
+                "VRRP cannot run on the loopback interface",
+                "name the interface to the other routers",
+            );
+            return;
+        }
+        b.interface = c.interface_in(word).map(|name| (name, span)).or(b.interface.take());
     })
     .otherwise("required"),
     unserved("vrf", "IF", "VRF of an instance without interface.", "the interface's own is used"),

@@ -248,7 +248,8 @@ impl Resolver<'_, '_> {
             flags = flags.with(ServiceFlags::PERSISTENT);
         }
         if let Some(span) = self.builder.ops {
-            if matches!(id, ServiceId::Addr { protocol: Protocol::Udp, .. }) {
+            // What carries a firewall mark is not known here; the kernel applies it to UDP alone.
+            if matches!(id, ServiceId::Addr { protocol: Protocol::Udp, .. } | ServiceId::FwMark { .. }) {
                 flags = flags.with(ServiceFlags::ONE_PACKET);
             } else {
                 self.repaired(span, "`ops` is for UDP only and has no effect here".into(), "remove it");
