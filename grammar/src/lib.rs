@@ -8,6 +8,7 @@ pub mod config;
 mod diagnostic;
 mod include;
 mod keyword;
+mod pattern;
 mod scan;
 mod source;
 mod spans;
