@@ -12,6 +12,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::director::{Daemon, Director};
 use crate::netns::Netns;
+use crate::process::busy;
 use crate::servers::Server;
 use crate::wait;
 
@@ -129,7 +130,7 @@ fn daemon(daemon: Daemon, config: &str, size: Size) -> Result<Duration> {
     let mut director = Director::new(daemon, "bench", &ns, config)?.quiet();
     let start = Instant::now();
     director.start()?;
-    let took = complete(&ns, size, start)?;
+    let took = complete(&ns, &director, size, start)?;
     director.stop()?;
     Ok(took)
 }
@@ -156,12 +157,20 @@ fn ipvsadm(size: Size) -> Result<Duration> {
     Ok(took)
 }
 
-/// Looks until the table is complete. A look at a big table costs time that the daemon then lacks, so the next one comes
-/// after a twentieth of the time that has passed: an error of 5 %, against lbd as against keepalived.
-fn complete(ns: &Netns, size: Size, start: Instant) -> Result<Duration> {
+/// Waits until the table is complete; the time is that of the look which found it so.
+///
+/// A look at a big table costs time that the daemon then lacks (there may be one processor): it is made only when no thread
+/// of the daemon runs or wants to, or when a tenth more time has passed.
+fn complete(ns: &Netns, director: &Director<'_>, size: Size, start: Instant) -> Result<Duration> {
     let want = (size.services, size.services * size.real_servers);
+    let pid = director.pid()?;
+    let mut looked = Duration::from_millis(50);
     loop {
+        wait::pause(Duration::from_millis(2));
         let at = start.elapsed();
+        if busy(pid) && at < looked * 11 / 10 {
+            continue;
+        }
         let have = count(ns)?;
         if have == want {
             return Ok(at);
@@ -169,7 +178,7 @@ fn complete(ns: &Netns, size: Size, start: Instant) -> Result<Duration> {
         if at > Duration::from_secs(120) {
             bail!("after {at:?} the table has {have:?} (services, destinations), want {want:?}");
         }
-        wait::pause((start.elapsed() / 20).max(Duration::from_millis(2)));
+        looked = at;
     }
 }
 

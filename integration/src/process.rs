@@ -37,6 +37,18 @@ pub fn tree(pid: Pid) -> Vec<Pid> {
     all
 }
 
+/// Whether a thread of `pid` or of its descendants runs or is ready to.
+pub fn busy(pid: Pid) -> bool {
+    tree(pid).into_iter().any(|pid| {
+        let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+        tasks.flatten().any(|task| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            // The name, in brackets, may have blanks and brackets of its own.
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['R', 'D']))
+        })
+    })
+}
+
 /// Ends a process and its descendants as a crash of the machine would: all are stopped first, so that none sees another die.
 pub fn crash(pid: Pid) {
     let all = tree(pid);
