@@ -521,8 +521,11 @@ async fn local_addresses(
 /// Writes down who is master and when it last said so, for a process that starts after a crash.
 async fn remember_instances(mut snapshot: watch::Receiver<Arc<RouterSnapshot>>, remember: Remember) {
     while snapshot.changed().await.is_ok() {
-        let saved = snapshot.borrow_and_update().saved();
-        remember.instances(saved);
+        let snapshot = snapshot.borrow_and_update();
+        // Before that nobody is master, and the file still says who was.
+        if snapshot.begun {
+            remember.instances(snapshot.saved());
+        }
     }
 }
 
