@@ -10,6 +10,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use lbd_integration::skip;
 use lbd_ipvs::{
     Client, Destination, Entry, Family, Forwarding, Ipvs, IpvsError, Netmask, Op, Protocol, Scheduler,
     Service, ServiceFlags, ServiceId, SyncDaemon, SyncState, Table, Timeouts, Tunnel, TunnelChecksum, plan,
@@ -148,13 +149,13 @@ fn everything() -> Table {
 fn kernel_round_trip() {
     // The threads of a test binary share nothing but the process: only this one is in the namespace.
     if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
-        println!("SKIP kernel_round_trip: no network namespace of its own ({error})");
+        skip::report("kernel_round_trip", &format!("no network namespace of its own ({error})"));
         return;
     }
     let mut client = match Client::connect() {
         Err(error @ IpvsError::NoIpvs) => {
             assert!(error.to_string().contains("modprobe ip_vs"));
-            println!("SKIP kernel_round_trip: no IPVS in this kernel");
+            skip::report("kernel_round_trip", "no IPVS in this kernel");
             return;
         }
         other => other.expect("connects"),

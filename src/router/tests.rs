@@ -32,7 +32,7 @@ fn skip(name: &str) -> bool {
     } else {
         return false;
     };
-    writeln!(io::stderr(), "SKIP {name}: {reason}").expect("stderr");
+    lbd_integration::skip::report(name, reason);
     true
 }
 
@@ -305,7 +305,7 @@ fn the_address_follows_stop_silence_and_return() {
                 assert!(adverts >= 5, "{name}: {adverts} adverts captured");
                 assert_eq!(bad, "", "{name}: malformed");
             }
-            None => writeln!(io::stderr(), "SKIP capture: needs tshark").expect("stderr"),
+            None => lbd_integration::skip::report("capture", "needs tshark"),
         }
     }
 }
@@ -498,7 +498,7 @@ fn beside_keepalived_in_both_roles() {
         let net = Net::new(test);
         let directory = tempfile::tempdir().expect("directory");
         let Some(mut keepalived) = Keepalived::start(&net, 2, theirs, directory.path()) else {
-            writeln!(io::stderr(), "SKIP beside_keepalived_in_both_roles: needs keepalived").expect("stderr");
+            lbd_integration::skip::report("beside_keepalived_in_both_roles", "needs keepalived");
             return;
         };
         let mut one = net.start(1, config(ours), vec![]);

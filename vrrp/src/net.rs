@@ -204,10 +204,7 @@ mod tests {
     fn a_packet_over_loopback() {
         let mut sockets = match Sockets::open() {
             Err(NetError::Permission { .. }) => {
-                let name = "a_packet_over_loopback";
-                let mut stderr = io::stderr();
-                let _told =
-                    io::Write::write_all(&mut stderr, format!("SKIP {name}: needs CAP_NET_RAW\n").as_bytes());
+                lbd_integration::skip::report("a_packet_over_loopback", "needs CAP_NET_RAW");
                 return;
             }
             sockets => sockets.expect("sockets"),

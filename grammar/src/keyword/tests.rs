@@ -39,13 +39,15 @@ fn rows_are_unique_and_documented() {
 /// Every keyword of the reference is known somewhere, in the block where the reference has it as
 /// far as that block has a table.
 #[test]
-#[allow(clippy::print_stderr, reason = "a skip must be seen")]
 fn the_reference_is_covered() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/reference");
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).ok();
     let (Some(global), Some(vrrp), Some(lvs)) = (read("global_defs.md"), read("vrrp.md"), read("lvs.md"))
     else {
-        eprintln!("SKIP the_reference_is_covered: there is no shared/reference beside the project");
+        lbd_integration::skip::report(
+            "the_reference_is_covered",
+            "there is no shared/reference beside the project",
+        );
         return;
     };
     let section = |text: &str, from: &str, to: &str| -> BTreeSet<String> {

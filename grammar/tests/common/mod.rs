@@ -1,6 +1,5 @@
 //! What the integration tests share.
 #![allow(dead_code, reason = "each test binary uses its part")]
-#![allow(clippy::print_stderr, reason = "a skip must be seen")]
 
 use std::path::PathBuf;
 
@@ -10,7 +9,8 @@ use lbd_grammar::{Loaded, render};
 pub fn shared(test: &str, folder: &str) -> Option<Vec<(String, String)>> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared").join(folder);
     let Ok(entries) = std::fs::read_dir(&path) else {
-        eprintln!("SKIP {test}: there is no shared/{folder} beside the project");
+        let reason = format!("there is no shared/{folder} beside the project");
+        lbd_integration::skip::report(test, &reason);
         return None;
     };
     let mut files: Vec<(String, String)> = entries
