@@ -136,7 +136,7 @@ fn balance(ctx: &Ctx, forwarding: Forwarding) -> Result<()> {
 }
 
 /// Packets came in through `tunl0` of a real server.
-fn tunnelled(lab: &Lab) -> Result<()> {
+pub(super) fn tunnelled(lab: &Lab) -> Result<()> {
     let devices = lab.host("r1").proc_net("dev")?;
     let line = devices.lines().find_map(|line| line.trim().strip_prefix("tunl0:")).context("no tunl0")?;
     let packets: u64 = line.split_whitespace().nth(1).context("no counter")?.parse()?;

@@ -4,6 +4,7 @@
 //! ([`Ctx::slack`]); where a time is itself the demand, the scenario runs natively and says so.
 
 mod balance;
+pub mod examples;
 mod failover;
 mod faults;
 pub mod pair;
@@ -211,6 +212,11 @@ pub const ALL: &[Scenario] = &[
         faults::lbctl_without_socket,
     )
     .lbd_only(),
+    scenario("examples_dr", "conf.d: dr and sorry", Need::Ipvs, 90, examples::dr_and_sorry),
+    scenario("examples_nat_tun", "conf.d: nat and tun", Need::Ipvs, 90, examples::nat_and_tun),
+    scenario("examples_checks", "conf.d: http and misc", Need::Ipvs, 90, examples::checks),
+    scenario("examples_vrrp", "conf.d: the VRRP pair", Need::Netns, 60, examples::vrrp),
+    scenario("examples_tracking", "conf.d: script tracking", Need::Netns, 60, examples::tracking),
     scenario("sick_servers", "real servers that hang or reset", Need::Ipvs, 60, faults::sick_servers),
 ];
 
