@@ -277,6 +277,16 @@ fn one_mistake_gives_one_diagnostic() {
             "c:2:2: `vrrp_gna_interval` is not supported yet; version 3 and IPv6 come later",
         ),
         ("no gap", "global_defs {\n vrrp_garp_interval 0\n vrrp_gna_interval 0\n}".into(), ""),
+        (
+            "a flood of gratuitous ARP",
+            "global_defs {\n vrrp_garp_master_repeat 4294967295\n}".into(),
+            "c:2:2: `vrrp_garp_master_repeat` of 4294967295 is reduced to 100; a number up to 100",
+        ),
+        (
+            "a flood of answers",
+            instance(" garp_lower_prio_repeat 101"),
+            "c:2:2: `garp_lower_prio_repeat` of 101 is reduced to 100; a number up to 100",
+        ),
         ("own interface tracked", instance(" track_interface {\n eth0\n }"), ""),
         ("not a reference", instance(" notify \"/bin/x $HOME ${HOME}\""), ""),
     ];

@@ -108,6 +108,12 @@ pub struct GratuitousArp {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TrackerId(pub Arc<str>);
 
+impl GratuitousArp {
+    /// Most requests for an address in one burst, whatever the configuration says: all of a burst is
+    /// in memory at once.
+    pub const MOST_REPEATS: u32 = 100;
+}
+
 impl fmt::Display for TrackerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

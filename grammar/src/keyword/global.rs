@@ -6,10 +6,12 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use lbd_vrrp::GratuitousArp;
+
 use super::call::Call;
 use super::{Row, Table, row, unserved};
 use crate::config::ScriptUser;
-use crate::diagnostic::quote;
+use crate::diagnostic::{Diagnostic, Kind, quote};
 
 /// What global_defs says.
 #[derive(Clone, Debug, Default)]
@@ -62,13 +64,30 @@ impl GarpBuilder {
     }
 
     pub fn lower_priority_repeat(&mut self, call: &mut Call<'_, '_>) {
-        self.lower_priority_repeat = call.number_as(0..=0x7fff_ffff).or(self.lower_priority_repeat);
+        let count = call.number_as(0..=0x7fff_ffff).map(|count| bounded(call, count));
+        self.lower_priority_repeat = count.or(self.lower_priority_repeat);
     }
 }
 
 /// A repeat of 0 counts as 1.
 fn repeat(call: &mut Call<'_, '_>) -> Option<u32> {
-    call.number_as::<u32>(0..=u32::MAX.into()).map(|count| count.max(1))
+    let count = call.number_as::<u32>(0..=u32::MAX.into())?;
+    Some(bounded(call, count).max(1))
+}
+
+/// A burst has its bounds.
+fn bounded(call: &mut Call<'_, '_>, count: u32) -> u32 {
+    let most = GratuitousArp::MOST_REPEATS;
+    if count > most {
+        let (name, place) = (call.name(), call.head());
+        let message = format!("{} of {count} is reduced to {most}", quote(name));
+        call.say(
+            Diagnostic::warning(Kind::Repaired, Some(place), message)
+                .help(format!("a number up to {most}"))
+                .fix(place, format!("{name} {most}")),
+        );
+    }
+    count.min(most)
 }
 
 fn interval(call: &mut Call<'_, '_>) -> Option<Duration> {
@@ -185,7 +204,7 @@ const VRRP: Rows = &[
     row("vrrp_garp_master_repeat", "N", "Gratuitous ARPs per address in a burst.", |b: &mut B, c| {
         b.garp.repeat(c)
     })
-    .range("0..=4294967295, 0 is 1")
+    .range("0..=4294967295, 0 is 1, above 100 is 100")
     .default("5"),
     row("vrrp_garp_master_refresh", "SECS", "Period while master.", |b: &mut B, c| b.garp.refresh(c))
         .range("0..=4294967295, 0 for none")
@@ -193,7 +212,7 @@ const VRRP: Rows = &[
     row("vrrp_garp_master_refresh_repeat", "N", "Gratuitous ARPs per refresh.", |b: &mut B, c| {
         b.garp.refresh_repeat(c)
     })
-    .range("0..=4294967295, 0 is 1")
+    .range("0..=4294967295, 0 is 1, above 100 is 100")
     .default("1"),
     row("vrrp_garp_lower_prio_delay", "SECS", "Second burst after a lower advert.", |b: &mut B, c| {
         b.garp.lower_priority_delay(c);
@@ -203,7 +222,7 @@ const VRRP: Rows = &[
     row("vrrp_garp_lower_prio_repeat", "N", "Burst after a lower advert.", |b: &mut B, c| {
         b.garp.lower_priority_repeat(c);
     })
-    .range("0..=2147483647, 0 for none")
+    .range("0..=2147483647, 0 for none, above 100 is 100")
     .otherwise("vrrp_garp_master_repeat"),
     row("vrrp_down_timer_adverts", "N", "Adverts missed before the master is down.", |b: &mut B, c| {
         b.down_timer_adverts = c.number_as(1..=100).or(b.down_timer_adverts);

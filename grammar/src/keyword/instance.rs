@@ -412,7 +412,7 @@ const GARP: Rows = &[
     row("garp_master_repeat", "N", "Gratuitous ARPs per address in a burst.", |b: &mut B, c| {
         b.garp.repeat(c)
     })
-    .range("0..=4294967295, 0 is 1")
+    .range("0..=4294967295, 0 is 1, above 100 is 100")
     .otherwise("vrrp_garp_master_repeat"),
     row("garp_master_refresh", "SECS", "Period while master.", |b: &mut B, c| b.garp.refresh(c))
         .range("0..=4294967295, 0 for none")
@@ -420,7 +420,7 @@ const GARP: Rows = &[
     row("garp_master_refresh_repeat", "N", "Gratuitous ARPs per refresh.", |b: &mut B, c| {
         b.garp.refresh_repeat(c)
     })
-    .range("0..=4294967295, 0 is 1")
+    .range("0..=4294967295, 0 is 1, above 100 is 100")
     .otherwise("vrrp_garp_master_refresh_repeat"),
     row("garp_lower_prio_delay", "SECS", "Second burst after a lower advert.", |b: &mut B, c| {
         b.garp.lower_priority_delay(c);
@@ -430,7 +430,7 @@ const GARP: Rows = &[
     row("garp_lower_prio_repeat", "N", "Burst after a lower advert.", |b: &mut B, c| {
         b.garp.lower_priority_repeat(c)
     })
-    .range("0..=2147483647, 0 for none")
+    .range("0..=2147483647, 0 for none, above 100 is 100")
     .otherwise("vrrp_garp_lower_prio_repeat"),
     unserved("garp_extra_if", "[all] SECS", "Gratuitous ARP on silent interfaces.", "none is sent there"),
     unserved("vmac_garp_intvl", "[all] SECS", "Old name of garp_extra_if.", "none is sent there"),

@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use super::RouterId;
+use crate::types::GratuitousArp;
 
 #[derive(Clone, Debug)]
 struct Waiting {
@@ -42,6 +43,7 @@ impl Garp {
         (rounds, interval): (u32, Duration),
         send: &mut impl FnMut(&str, Ipv4Addr),
     ) {
+        let rounds = rounds.min(GratuitousArp::MOST_REPEATS);
         if interval.is_zero() {
             for _ in 0..rounds {
                 addresses.iter().for_each(|address| send(device, *address));
@@ -117,6 +119,19 @@ mod tests {
         let on = |address| ("eth0".to_owned(), address);
         assert_eq!(sent, [on(A), on(B), on(A), on(B)]);
         assert_eq!(garp.deadline(), None);
+    }
+
+    #[test]
+    fn a_burst_is_bounded() {
+        for interval in [Duration::ZERO, Duration::from_millis(10)] {
+            let (mut garp, mut sent) = (Garp::default(), Vec::new());
+            let now = Instant::now();
+            garp.announce(now, RouterId(1), "eth0", &[A], (u32::MAX, interval), &mut |_, address| {
+                sent.push((0, address));
+            });
+            drain(&mut garp, now, &mut sent);
+            assert_eq!(sent.len(), 100, "{interval:?}");
+        }
     }
 
     #[test]
