@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use socket2::{Domain, Socket, Type};
 
 use crate::netns::Netns;
 use crate::wait;
@@ -20,13 +21,17 @@ pub const PROBE_INTERVAL: Duration = Duration::from_millis(20);
 /// Time an attempt of a [`Probe`] may take.
 pub const PROBE_TIMEOUT: Duration = Duration::from_millis(150);
 
+/// Ports of the client's connections: below those that the kernel gives, a power of two of them.
+const FIRST_PORT: u16 = 16384;
+const PORTS: u16 = 16384;
+
 /// One request on a connection of its own; the body (the server's name) when the status is 200, `status N` otherwise.
 ///
 /// # Errors
 /// When the connection fails or the answer does not come within `limit`.
 pub fn get(address: SocketAddr, limit: Duration) -> std::io::Result<String> {
     let deadline = Instant::now() + limit;
-    let mut stream = TcpStream::connect_timeout(&address, limit)?;
+    let mut stream = connect(address, limit)?;
     let left = |at: Instant| deadline.saturating_duration_since(at).max(Duration::from_millis(1));
     stream.set_write_timeout(Some(left(Instant::now())))?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: bed\r\nConnection: close\r\n\r\n")?;
@@ -48,6 +53,30 @@ pub fn get(address: SocketAddr, limit: Duration) -> std::io::Result<String> {
         Some("200") => Ok(body.to_owned()),
         status => Ok(format!("status {}", status.unwrap_or("?"))),
     }
+}
+
+/// Connects from a port that no earlier connection of this process had.
+///
+/// The kernel draws its own anew every ten seconds and may come upon one that a director still remembers: IPVS then sends
+/// the connection where the old one went, past the scheduler, or nowhere when that server is gone.
+fn connect(address: SocketAddr, limit: Duration) -> std::io::Result<TcpStream> {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let any = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    let mut result = Err(ErrorKind::AddrInUse.into());
+    for _ in 0..PORTS {
+        let port = FIRST_PORT + NEXT.fetch_add(1, Ordering::Relaxed) % PORTS;
+        result = socket.bind(&SocketAddr::new(any, port).into());
+        if !result.as_ref().is_err_and(|error| error.kind() == ErrorKind::AddrInUse) {
+            break;
+        }
+    }
+    result?;
+    socket.connect_timeout(&address.into(), limit)?;
+    Ok(socket.into())
 }
 
 /// Sends `count` requests one after the other and counts who answered. Failures are counted as `error: …`.
@@ -158,8 +187,7 @@ impl Held {
     /// When nobody answers within 2 s.
     pub fn open(ns: &Netns, address: &str) -> Result<Self> {
         let address: SocketAddr = address.parse()?;
-        let mut stream =
-            ns.run(|| TcpStream::connect_timeout(&address, REQUEST_LIMIT))?.context("held connection")?;
+        let mut stream = ns.run(|| connect(address, REQUEST_LIMIT))?.context("held connection")?;
         stream.set_read_timeout(Some(Duration::from_secs(3)))?;
         stream.set_nodelay(true)?;
         stream.write_all(b"ECHO\n")?;
