@@ -282,7 +282,7 @@ fn programs_and_their_users() {
 fn instances() {
     let text = "global_defs {\n vrrp_garp_master_delay 1\n vrrp_mcast_group4 224.0.0.99\n vrrp_min_garp\n\
         vrrp_down_timer_adverts 4\n vrrp_skip_check_adv_addr\n}\n\
-        vrrp_script a {\n script /bin/a\n weight -7\n}\nvrrp_script b {\n script /bin/b\n interval 0.5\n rise 2\n}\n\
+        vrrp_script a {\n script /bin/a\n weight -7\n interval 0.0009\n}\nvrrp_script b {\n script /bin/b\n interval 0.5009\n rise 2\n}\n\
         vrrp_instance M {\n state MASTER\n interface eth0\n virtual_router_id 1\n garp_master_delay 9\n\
         virtual_ipaddress {\n 10.0.0.1/24 brd + dev eth1 scope link label eth1:x\n 10.0.0.2\n }\n\
         authentication {\n auth_type PASS\n auth_pass 12345678\n }\n }\n\
@@ -323,6 +323,7 @@ fn instances() {
     let script = &config.vrrp_scripts["b"];
     assert_eq!((script.interval, script.timeout), (Duration::from_millis(500), Duration::from_millis(500)));
     assert_eq!((script.rise, script.fall), (2, 1));
+    assert_eq!(config.vrrp_scripts["a"].interval, Duration::from_secs(1), "less than a millisecond is 0");
 }
 
 #[test]

@@ -73,6 +73,8 @@ const ROWS: &[Row<ScriptBuilder>] = &[
 /// Milliseconds count; 0 is 1 s.
 fn time(call: &mut Call<'_, '_>) -> Option<Duration> {
     let time = call.timer(Duration::ZERO, Duration::from_secs(4294))?;
+    // Without what is below a millisecond, or a program would be started again and again without a pause.
+    let time = time - Duration::from_nanos((time.subsec_nanos() % 1_000_000).into());
     Some(if time.is_zero() { Duration::from_secs(1) } else { time })
 }
 
