@@ -171,13 +171,29 @@ impl Reader {
             self.refuse(true, span, message, "include the file from further out");
             return;
         }
+        if pattern.contains("${") {
+            // Else the braces would be taken for alternatives.
+            let message = format!("the definition used in {} is not supported yet", quote(&pattern));
+            if self.diagnostics.len() <= MOST {
+                self.diagnostics.push(
+                    Diagnostic::warning(Kind::Unserved, Some(span), message)
+                        .help("no file is included; write its name itself"),
+                );
+            }
+            return;
+        }
         let directory = self.open.last().map(|open| open.directory.clone()).unwrap_or_default();
         for alternative in alternatives(&pattern) {
             let (paths, wild) = matches(&directory, &alternative);
             if paths.is_empty() {
                 let message = format!("no file matches {}", quote(&alternative));
                 let strict = if wild { checked.wildcard } else { checked.matched };
-                self.refuse(strict, span, message, "check the name; it is relative to the file it stands in");
+                let help = if Path::new(&alternative).is_absolute() {
+                    "check the name"
+                } else {
+                    "check the name; it is relative to the file it stands in"
+                };
+                self.refuse(strict, span, message, help);
             }
             for path in paths {
                 self.include_one(&path, span, checked, out);

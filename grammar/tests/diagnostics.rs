@@ -352,6 +352,47 @@ fn what_cannot_run_is_an_error() {
     }
 }
 
+/// What is left out with a definition is not also said to be missing, with a remedy that does not help.
+#[test]
+fn definitions_cause_no_misleading_remedies() {
+    let write = "write them without definitions and conditions";
+    let left_out = "this line is left out; write the value itself";
+    for (name, text, want) in [
+        (
+            "identifier",
+            "$ID=7\nvrrp_instance V {\n interface e\n virtual_router_id $ID\n no_virtual_ipaddress\n}",
+            vec![
+                "c:1:1: the definition of `$ID` is not supported yet; write the value where it is used".into(),
+                format!(
+                    "c:2:15: vrrp_instance `V` has no usable `virtual_router_id`; lines of this block were left out (see their warnings): {write}"
+                ),
+                format!("c:4:20: the definition used in `$ID` is not supported yet; {left_out}"),
+            ],
+        ),
+        (
+            "script",
+            "vrrp_script S {\n script \"/bin/x ${_PWD}\"\n}",
+            vec![
+                format!(
+                    "c:1:1: vrrp_script `S` has no usable `script`, so it is left out; lines of this block were left out (see their warnings): {write}"
+                ),
+                format!("c:2:9: the definition used in `/bin/x ${{_PWD}}` is not supported yet; {left_out}"),
+            ],
+        ),
+        (
+            "defined in a block",
+            "virtual_server 10.0.0.1 80 {\n lb_algo rr\n lb_kind NAT\n protocol TCP\n$REAL=10.0.0.2\n real_server $REAL 80 {\n }\n}",
+            vec![
+                "c:1:1: virtual_server TCP 10.0.0.1:80 has no usable real_server, so it is left out; add at least one `real_server ADDR PORT { … }`".into(),
+                "c:5:1: the definition of `$REAL` is not supported yet; write the value where it is used".into(),
+                format!("c:6:14: the definition used in `$REAL` is not supported yet; {left_out}"),
+            ],
+        ),
+    ] {
+        assert_eq!(summaries(&load_str("c", text)), want, "{name}");
+    }
+}
+
 #[test]
 fn distinct_groups_or_peers_may_share_an_identifier() {
     let one = |name: &str, how: &str| {

@@ -171,3 +171,19 @@ fn depth_and_length_are_limited() {
     let quotes = "\"".repeat(1 << 20);
     assert!(load_str("c", &quotes).diagnostics.len() <= 2);
 }
+
+#[test]
+fn an_include_that_finds_nothing_names_the_remedy_that_helps() {
+    let directory = directory(&[(
+        "main.conf",
+        "include ${_PWD}/a.conf\ninclude /nonexistent/*.conf\ninclude b/*.conf\n",
+    )]);
+    assert_eq!(
+        said(&directory, &load_main(&directory)),
+        [
+            "main.conf:1:9: the definition used in `${_PWD}/a.conf` is not supported yet; no file is included; write its name itself",
+            "main.conf:2:9: no file matches `/nonexistent/*.conf`; check the name",
+            "main.conf:3:9: no file matches `b/*.conf`; check the name; it is relative to the file it stands in",
+        ]
+    );
+}

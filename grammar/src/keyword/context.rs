@@ -37,6 +37,8 @@ pub(crate) struct Context<'s> {
     pub script_places: HashMap<&'s str, Span>,
     /// Names defined by `$NAME=`.
     pub definitions: HashSet<&'s str>,
+    /// Statements that were left out because of parts of the language that come later.
+    pub left_out: usize,
     /// A place for what stands in no file.
     pub nowhere: Span,
 }
@@ -55,6 +57,7 @@ impl<'s> Context<'s> {
             vrrp_scripts: IndexMap::new(),
             script_places: HashMap::new(),
             definitions: HashSet::new(),
+            left_out: 0,
             nowhere: Span::new(u32::MAX, 0..0),
         }
     }
@@ -129,12 +132,23 @@ impl<'s> Context<'s> {
         } else if let Some(reference) = words.iter().find(|word| self.has_reference(word.text)) {
             let what = format!("the definition used in {}", quote(reference.text));
             self.unserved(reference.span, &what, "this line is left out; write the value itself");
+            self.left_out += 1;
             return true;
         } else {
             return false;
         };
         self.unserved(first.span, &what, means);
+        self.left_out += 1;
         true
+    }
+
+    /// The remedy where something is missing in a block that was entered when `left_out` was
+    /// `before`: it may be in one of the lines that were left out.
+    pub fn help_with_missing(&self, before: usize, help: &str) -> String {
+        if self.left_out == before {
+            return help.to_owned();
+        }
+        "lines of this block were left out (see their warnings): write them without definitions and conditions".to_owned()
     }
 
     /// Whether a word refers to something that is defined; other dollars are just characters.

@@ -141,6 +141,10 @@ pub(crate) fn lower(
 fn look_ahead<'s>(context: &mut Context<'s>, statements: &[Statement]) {
     let sources: &'s Sources = context.sources;
     for statement in statements {
+        // A definition may stand in any block.
+        if let Some(body) = &statement.body {
+            look_ahead(context, &body.statements);
+        }
         let (words, _) = tree::words(sources, statement.head);
         let mut words = words.into_iter();
         let (first, second) = (words.next(), words.next());

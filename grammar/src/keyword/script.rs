@@ -85,14 +85,14 @@ pub(super) fn lower(call: &mut Call<'_, '_>) {
     let head = call.head();
     let context = &mut *call.context;
     let mut builder = ScriptBuilder::default();
+    let left_out = context.left_out;
     TABLE.run(&mut builder, body, context);
     let Some(name) = name else { return };
     let built_in = TABLE.defaults(context);
     let Some(mut command) = builder.command else {
         let message = format!("vrrp_script {} has no usable `script`, so it is left out", quote(name.text));
-        context.report(
-            Diagnostic::warning(Kind::BadValue, Some(head), message).help("add `script \"COMMAND\"`"),
-        );
+        let help = context.help_with_missing(left_out, "add `script \"COMMAND\"`");
+        context.report(Diagnostic::warning(Kind::BadValue, Some(head), message).help(help));
         return;
     };
     if let Some(first) = context.spans.vrrp_scripts.get(name.text).copied() {

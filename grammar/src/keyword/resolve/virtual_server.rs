@@ -34,7 +34,9 @@ enum Key {
 pub(crate) fn lower(root: &mut Root, call: &mut Call<'_, '_>) {
     let key = key(call);
     let mut builder = ServerBuilder::default();
+    let left_out = call.context.left_out;
     TABLE.run(&mut builder, call.body(), call.context);
+    builder.lost_reals |= call.context.left_out != left_out;
     let Some(key) = key else { return };
     let place = call.head();
     let Some(server) = Resolver { builder, place, context: call.context }.server(key) else { return };
