@@ -287,6 +287,11 @@ fn one_mistake_gives_one_diagnostic() {
             instance(" garp_lower_prio_repeat 101"),
             "c:2:2: `garp_lower_prio_repeat` of 101 is reduced to 100; a number up to 100",
         ),
+        (
+            "interfaces may always appear later",
+            "global_defs {\n dynamic_interfaces allow_if_changes\n}".into(),
+            "",
+        ),
         ("own interface tracked", instance(" track_interface {\n eth0\n }"), ""),
         ("not a reference", instance(" notify \"/bin/x $HOME ${HOME}\""), ""),
     ];

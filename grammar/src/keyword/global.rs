@@ -177,11 +177,15 @@ const SCRIPTS: Rows = &[
 pub(super) const NO_FIFO: &str = "no FIFO is written; use notify scripts";
 
 const VRRP: Rows = &[
-    unserved(
+    row(
         "dynamic_interfaces",
         "[allow_if_changes]",
-        "Interfaces may appear later.",
-        "remove it: an interface that is missing is a fault until it appears, always",
+        "Interfaces may appear later, as they always may.",
+        |_, c| {
+            if let Some(word) = c.optional() {
+                c.choice_in(word, &[("allow_if_changes", ())]);
+            }
+        },
     ),
     unserved("default_interface", "IF", "Interface of static addresses.", "static addresses are not made"),
     unserved("disable_local_igmp", "", "No IGMP for local groups.", "the host's setting stays"),
