@@ -1,5 +1,6 @@
 //! The daemon and the CLI: joins the leaf crates to clocks, sockets and the operator.
 
+pub mod allocator;
 pub mod control;
 pub mod daemon;
 pub mod director;

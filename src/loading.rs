@@ -34,8 +34,10 @@ pub enum Lints {
 /// Reads the configuration at `path` and holds it against this host. Blocking: file I/O, user
 /// look-ups.
 pub fn check(path: &Path, config_id: Option<&str>) -> Checked {
+    let began = std::time::Instant::now();
     let options = LoadOptions { config_id: config_id.map(str::to_owned) };
     let mut loaded = lbd_grammar::load(path, &options);
+    tracing::debug!("{} read in {} ms", path.display(), began.elapsed().as_millis());
     let mut diagnostics = loaded.diagnostics;
     if let Some(config) = &mut loaded.config {
         for name in config.interfaces() {

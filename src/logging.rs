@@ -5,7 +5,7 @@
 //! [`QUEUE`] lines wait, further ones are dropped, counted, and the count is logged later.
 
 use std::fmt::{self, Write as _};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::linux::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -42,7 +42,8 @@ pub struct LogGuard {
 /// The thread could not be started, or a log was set before.
 pub fn start(detail: u8) -> io::Result<LogGuard> {
     let form = Form::of_stderr();
-    let (queue, guard) = spawn_writer(form, QUEUE, io::stderr())?;
+    // Lines that wait together go out together.
+    let (queue, guard) = spawn_writer(form, QUEUE, BufWriter::with_capacity(MAX_LINE, io::stderr()))?;
     let wanted = std::env::var(FILTER_VARIABLE).ok();
     let (filter, complaint) = filter(detail, wanted.as_deref());
     let subscriber = tracing_subscriber::registry().with(Lines { form, queue }.with_filter(filter));

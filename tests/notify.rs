@@ -56,7 +56,7 @@ impl Bench {
         let notify = VrrpNotify { any: any.clone(), master, ..VrrpNotify::default() };
         config.vrrp_instances.push(fixtures::instance("VI_1", notify));
         config.vrrp_instances.push(fixtures::instance("VI_2", VrrpNotify { any, ..VrrpNotify::default() }));
-        config.virtual_servers.push(fixtures::virtual_server(service(), address()));
+        config.virtual_servers.push(fixtures::virtual_server(service(), address()).into());
         let down = config.scripts.get(&server).cloned().expect("a script");
         config.scripts.insert(ScriptId("down".into()), down);
         let room = Arc::new(ScriptRoom::with_helper(env!("CARGO_BIN_EXE_lbd").into()));

@@ -23,8 +23,8 @@ pub struct Config {
     pub vrrp_scripts: IndexMap<Arc<str>, VrrpScript>,
     /// vrrp_instance, in file order.
     pub vrrp_instances: Vec<VrrpInstance>,
-    /// virtual_server, in file order; ids are unique.
-    pub virtual_servers: Vec<VirtualServer>,
+    /// virtual_server, in file order; ids are unique. Shared, not copied, with who runs them.
+    pub virtual_servers: Vec<Arc<VirtualServer>>,
 }
 
 /// global_defs: what is not folded into the objects it is a default for.

@@ -9,9 +9,10 @@ use std::process::ExitCode;
 use lbd::loading::{self, Lints};
 use lbd::options::{self, ConfigTest, EXIT_FAILED, Options, Request};
 use lbd::script::exec_helper;
-use lbd::{daemon, logging};
+use lbd::{allocator, daemon, logging};
 
 fn main() -> ExitCode {
+    allocator::configure();
     let line: Vec<OsString> = std::env::args_os().collect();
     if let Some((word, rest)) = line.get(1..).and_then(<[OsString]>::split_first)
         && word == exec_helper::WORD

@@ -29,6 +29,8 @@ use crate::state_file::{SavedServer, Verdicts};
 const REPORT_QUEUE: usize = 4096;
 /// Commands waiting for the director. When full, callers wait.
 const COMMAND_QUEUE: usize = 16;
+/// How long the first checks wait for the table.
+const TABLE_FIRST: Duration = Duration::from_secs(5);
 /// Reports handled before the wanted parts go out together.
 const BATCH: usize = 256;
 
@@ -164,7 +166,13 @@ struct Checker {
     key: u64,
     check: Arc<Check>,
     last: Option<Report>,
-    _task: CheckerHandle,
+    task: Task,
+}
+
+enum Task {
+    /// Started when the table has what is wanted so far: checking does not hold up serving.
+    Waiting(Start),
+    Running(#[expect(dead_code, reason = "held for its Drop")] CheckerHandle),
 }
 
 impl Director {
@@ -175,12 +183,16 @@ impl Director {
     ) {
         let mut batch = Vec::with_capacity(BATCH);
         let mut local = self.options.local_addresses.clone();
+        // Refused or late, the table's owner goes on by itself.
+        let _converged = self.options.owner.flush_wait(TABLE_FIRST).await;
+        self.start_checkers();
         loop {
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(Command::Reload(config, done)) => {
                         self.apply(&config);
                         self.flush();
+                        self.start_checkers();
                         let _gone = done.send(());
                     }
                     Some(Command::Status(answer)) => {
@@ -290,11 +302,11 @@ impl Director {
             .map(|managed| (managed.pool.config().id, managed))
             .collect();
         self.places.clear();
+        let now = SystemTime::now();
         for virtual_server in &config.virtual_servers {
-            let shared = Arc::new(virtual_server.clone());
             let managed = match old.remove(&virtual_server.id) {
-                Some(managed) => self.reconfigure(managed, &shared),
-                None => self.create(&shared),
+                Some(managed) => self.reconfigure(managed, virtual_server, now),
+                None => self.create(virtual_server, now),
             };
             self.places_of(&managed);
             self.services.push(managed);
@@ -317,20 +329,17 @@ impl Director {
         }
     }
 
-    fn create(&mut self, config: &Arc<VirtualServer>) -> Managed {
+    fn create(&mut self, config: &Arc<VirtualServer>, now: SystemTime) -> Managed {
         let suspended = watch::Sender::new(false);
-        let servers: Vec<Server> = config
-            .real_servers
-            .iter()
-            .map(|real| self.server(config.id, real, Vec::new(), &suspended, SystemTime::now()))
-            .collect();
+        let servers: Vec<Server> =
+            config.real_servers.iter().map(|real| self.server(config.id, real, Vec::new(), now)).collect();
         let (pool, change) = Pool::new(config.clone(), standings(&servers, config));
         announce_quorum(&self.options.events, config.id, change);
         self.dirty.insert(config.id, Some(part(&pool)));
         Managed { pool, servers, suspended }
     }
 
-    fn reconfigure(&mut self, managed: Managed, config: &Arc<VirtualServer>) -> Managed {
+    fn reconfigure(&mut self, managed: Managed, config: &Arc<VirtualServer>, now: SystemTime) -> Managed {
         let Managed { mut pool, servers, suspended } = managed;
         let before = part(&pool);
         let mut old: HashMap<SocketAddr, Server> =
@@ -339,12 +348,11 @@ impl Director {
             .real_servers
             .iter()
             .map(|real| {
-                let (kept, since) =
-                    old.remove(&real.address).map_or((Vec::new(), SystemTime::now()), |server| {
-                        let views = server.state.checkers().to_vec();
-                        (server.checkers.into_iter().zip(views).collect(), server.since)
-                    });
-                self.server(config.id, real, kept, &suspended, since)
+                let (kept, since) = old.remove(&real.address).map_or((Vec::new(), now), |server| {
+                    let views = server.state.checkers().to_vec();
+                    (server.checkers.into_iter().zip(views).collect(), server.since)
+                });
+                self.server(config.id, real, kept, since)
             })
             .collect();
         for server in old.values() {
@@ -366,7 +374,6 @@ impl Director {
         service: ServiceId,
         config: &RealServer,
         mut kept: Vec<(Checker, CheckerView)>,
-        suspended: &watch::Sender<bool>,
         since: SystemTime,
     ) -> Server {
         let mut checkers = Vec::with_capacity(config.checks.len());
@@ -380,7 +387,7 @@ impl Director {
                 Some((checker, view)) if *checker.check == *check => (checker, view),
                 Some((checker, view)) => {
                     let start = Start { up: view.up, has_run: view.has_run, first: None };
-                    (Checker { last: checker.last.clone(), ..self.checker(check, start, suspended) }, view)
+                    (Checker { last: checker.last.clone(), ..self.checker(check, start) }, view)
                 }
                 None => {
                     let was_down =
@@ -393,7 +400,7 @@ impl Director {
                     } else {
                         Start::new(check)
                     };
-                    (self.checker(check, start, suspended), start.view())
+                    (self.checker(check, start), start.view())
                 }
             };
             checkers.push(checker);
@@ -405,19 +412,26 @@ impl Director {
         Server { address: config.address, since, state: ServerState::resume(views), checkers }
     }
 
-    fn checker(&mut self, check: &Check, start: Start, suspended: &watch::Sender<bool>) -> Checker {
+    fn checker(&mut self, check: &Check, start: Start) -> Checker {
         let key = self.next_key;
         self.next_key += 1;
-        let check = Arc::new(check.clone());
-        let task = lbd_health::spawn(
-            key,
-            check.clone(),
-            start,
-            self.options.programs.clone(),
-            suspended.subscribe(),
-            self.reports.clone(),
-        );
-        Checker { key, check, last: None, _task: task }
+        Checker { key, check: Arc::new(check.clone()), last: None, task: Task::Waiting(start) }
+    }
+
+    fn start_checkers(&mut self) {
+        for managed in &mut self.services {
+            for checker in managed.servers.iter_mut().flat_map(|server| &mut server.checkers) {
+                let Task::Waiting(start) = checker.task else { continue };
+                checker.task = Task::Running(lbd_health::spawn(
+                    checker.key,
+                    checker.check.clone(),
+                    start,
+                    self.options.programs.clone(),
+                    managed.suspended.subscribe(),
+                    self.reports.clone(),
+                ));
+            }
+        }
     }
 
     fn forget(&mut self, service: ServiceId, address: SocketAddr, check: &Check) {

@@ -1,13 +1,14 @@
 //! The checkers' thread: a runtime of its own for the director and all checkers, so that nothing else
 //! delays a check, and the table owner it feeds.
 
+use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lbd_grammar::config::Config;
 use lbd_ipvs::TableStats;
 use tokio::sync::oneshot;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::actor::{DirectorHandle, DirectorOptions, NoAnswer};
 use super::owner::{OwnerHandle, Stop};
@@ -26,19 +27,25 @@ impl Checkers {
     ///
     /// # Errors
     /// When the system refuses a thread or a runtime.
-    pub fn start(options: DirectorOptions, config: &Config) -> std::io::Result<Self> {
+    pub async fn start(options: DirectorOptions, config: Arc<Config>) -> std::io::Result<Self> {
         let owner = options.owner.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let director = {
-            let _inside = runtime.enter();
-            DirectorHandle::start(options, config)
-        };
         let (end, ended) = oneshot::channel::<()>();
+        let (started, director) = oneshot::channel();
         let thread = std::thread::Builder::new().name("checkers".into()).spawn(move || {
-            let _closed = runtime.block_on(ended);
+            // Inside the runtime: from outside, each of thousands of checkers would wake it up anew.
+            runtime.block_on(async move {
+                let began = Instant::now();
+                let director = DirectorHandle::start(options, &config);
+                debug!("wanted services stated in {} ms", began.elapsed().as_millis());
+                let _gone = started.send(director);
+                drop(config);
+                let _closed = ended.await;
+            });
             // Programs that still run are ended by their own time limits' drop; nothing is waited for.
             runtime.shutdown_timeout(Duration::from_millis(500));
         })?;
+        let director = director.await.map_err(|_| std::io::Error::other("the checkers' thread panicked"))?;
         Ok(Checkers { owner, director, end: std::sync::Mutex::new(Some((end, thread))) })
     }
 

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lbd_grammar::config::{Config, VrrpNotify};
+use lbd_grammar::config::{Config, RealServer, VirtualServer, VrrpNotify};
 use lbd_health::ScriptId;
 use lbd_ipvs::ServiceId;
 use lbd_vrrp::State;
@@ -57,40 +57,20 @@ pub struct Plans {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Plan {
     instances: HashMap<Arc<str>, VrrpNotify>,
-    servers: HashMap<(ServiceId, SocketAddr), Pair>,
-    services: HashMap<ServiceId, Service>,
-}
-
-/// Scripts for up and down.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Pair {
-    up: Option<ScriptId>,
-    down: Option<ScriptId>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-struct Service {
-    scripts: Pair,
-    quorum: u32,
-    hysteresis: u32,
+    services: HashMap<ServiceId, Arc<VirtualServer>>,
 }
 
 impl Plan {
     fn new(config: &Config) -> Self {
-        let mut plan = Plan::default();
-        for instance in &config.vrrp_instances {
-            plan.instances.insert(instance.router.name.clone(), instance.notify.clone());
+        let instances = config.vrrp_instances.iter();
+        Plan {
+            instances: instances.map(|one| (one.router.name.clone(), one.notify.clone())).collect(),
+            services: config.virtual_servers.iter().map(|one| (one.id, one.clone())).collect(),
         }
-        for server in &config.virtual_servers {
-            let scripts = Pair { up: server.quorum_up.clone(), down: server.quorum_down.clone() };
-            let service = Service { scripts, quorum: server.quorum, hysteresis: server.hysteresis };
-            plan.services.insert(server.id, service);
-            for real in &server.real_servers {
-                let pair = Pair { up: real.notify_up.clone(), down: real.notify_down.clone() };
-                plan.servers.insert((server.id, real.address), pair);
-            }
-        }
-        plan
+    }
+
+    fn server(&self, service: ServiceId, address: SocketAddr) -> Option<&RealServer> {
+        self.services.get(&service)?.real_servers.iter().find(|real| real.address == address)
     }
 }
 
@@ -102,8 +82,8 @@ impl Plans {
         if plan != self.now {
             self.before = std::mem::replace(&mut self.now, plan);
         }
-        let servers = &self.now.servers;
-        self.down.retain(|server| servers.contains_key(server));
+        let now = &self.now;
+        self.down.retain(|(service, address)| now.server(*service, *address).is_some());
     }
 
     /// What is known besides the event.
@@ -162,12 +142,17 @@ impl Plans {
                 } else {
                     self.down.insert(key);
                 }
-                let pair = self.now.servers.get(&key).or(self.before.servers.get(&key));
-                plain(Object::Server(*service, *address), pair.and_then(|pair| pair.script(*up)))
+                let known =
+                    self.now.server(*service, *address).or_else(|| self.before.server(*service, *address));
+                let script =
+                    known.and_then(|one| if *up { &one.notify_up } else { &one.notify_down }.clone());
+                plain(Object::Server(*service, *address), script)
             }
             Event::Quorum { service, up, .. } => {
                 let known = self.now.services.get(service).or(self.before.services.get(service));
-                plain(Object::Service(*service), known.and_then(|one| one.scripts.script(*up)))
+                let script =
+                    known.and_then(|one| if *up { &one.quorum_up } else { &one.quorum_down }.clone());
+                plain(Object::Service(*service), script)
             }
             Event::VrrpPriority { .. }
             | Event::Script { .. }
@@ -178,12 +163,6 @@ impl Plans {
 
     fn instance(&self, name: &Arc<str>) -> Option<&VrrpNotify> {
         self.now.instances.get(name).or(self.before.instances.get(name))
-    }
-}
-
-impl Pair {
-    fn script(&self, up: bool) -> Option<ScriptId> {
-        if up { self.up.clone() } else { self.down.clone() }
     }
 }
 

@@ -177,7 +177,7 @@ fn config(with_instance: bool) -> Config {
                 master_rx_lower_priority: id("low"),
             },
         ));
-        config.virtual_servers.push(fixtures::virtual_server(vs(), rs()));
+        config.virtual_servers.push(fixtures::virtual_server(vs(), rs()).into());
     }
     config
 }

@@ -4,6 +4,8 @@
 //! depends on it: a tracker that could only ever fail would hold its virtual router in FAULT, a
 //! checker its server down. The operator is told by [`super::security::check`].
 
+use std::sync::Arc;
+
 use std::collections::HashSet;
 
 use lbd_grammar::config::Config;
@@ -44,6 +46,7 @@ pub fn drop_disabled(config: &mut Config, findings: &[Finding]) {
         }
     }
     for server in &mut config.virtual_servers {
+        let server = Arc::make_mut(server);
         clear(&mut server.quorum_up);
         clear(&mut server.quorum_down);
         for real in &mut server.real_servers {
@@ -59,7 +62,6 @@ pub fn drop_disabled(config: &mut Config, findings: &[Finding]) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use lbd_grammar::config::{Script, VrrpNotify, VrrpScript};
@@ -117,7 +119,7 @@ mod tests {
         let service = ServiceId::Addr { protocol: Protocol::Tcp, vip: ([10, 0, 0, 1], 80).into() };
         let mut server = fixtures::virtual_server(service, ([10, 0, 0, 2], 80).into());
         server.real_servers[0].checks = vec![misc("chk"), misc("good")];
-        config.virtual_servers.push(server);
+        config.virtual_servers.push(server.into());
         config
     }
 

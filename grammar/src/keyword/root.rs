@@ -2,6 +2,7 @@
 //!
 //! Here: its rows, and the order in which blocks are lowered. Not here: the blocks.
 
+use std::sync::Arc;
 use std::collections::HashSet;
 
 use lbd_health::{CheckKind, ScriptId};
@@ -17,7 +18,7 @@ use crate::tree::{self, Statement};
 #[derive(Default)]
 pub(crate) struct Root {
     pub instances: Vec<instance::Found>,
-    pub virtual_servers: Vec<VirtualServer>,
+    pub virtual_servers: Vec<Arc<VirtualServer>>,
 }
 
 /// What the rows below fill.

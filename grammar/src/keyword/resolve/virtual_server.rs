@@ -3,6 +3,7 @@
 //! Here: inheritance (checker, real server, virtual server, built-in) and the rules between
 //! keywords. Not here: keywords.
 
+use std::sync::Arc;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -55,7 +56,7 @@ pub(crate) fn lower(root: &mut Root, call: &mut Call<'_, '_>) {
         return;
     }
     context.spans.virtual_servers.insert(server.id, place);
-    root.virtual_servers.push(server);
+    root.virtual_servers.push(Arc::new(server));
 }
 
 fn key(call: &mut Call<'_, '_>) -> Option<Key> {

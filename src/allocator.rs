@@ -1,0 +1,28 @@
+//! glibc's allocator, set up for this daemon.
+//!
+//! By default each thread gets an arena of its own that grows page by page, with a system call each:
+//! 2,300 calls at the start of 10,000 real servers, and what the thread that read the configuration
+//! gave back serves nobody else. One arena grows in steps and is shared; the daemon's threads are few
+//! and mostly asleep, so they hardly meet in it.
+
+#[cfg(target_env = "gnu")]
+#[allow(unsafe_code, reason = "mallopt has no safe form")]
+mod glibc {
+    /// The heap grows by this much at a time, in octets.
+    const STEP: libc::c_int = 1 << 20;
+
+    pub(super) fn configure() {
+        // SAFETY: mallopt takes two numbers, may be called at any time, and is called before any other
+        // thread exists; a value it refuses changes nothing.
+        unsafe {
+            libc::mallopt(libc::M_ARENA_MAX, 1);
+            libc::mallopt(libc::M_TOP_PAD, STEP);
+        }
+    }
+}
+
+/// To be called first thing in `main`.
+pub fn configure() {
+    #[cfg(target_env = "gnu")]
+    glibc::configure();
+}
