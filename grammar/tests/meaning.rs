@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::summaries;
@@ -9,7 +10,7 @@ use lbd_grammar::config::{Config, VirtualServer};
 use lbd_grammar::load_str;
 use lbd_health::{Check, CheckKind};
 use lbd_ipvs::{Forwarding, Netmask, ServiceFlags, Tunnel};
-use lbd_vrrp::{Authentication, Delivery, Priority};
+use lbd_vrrp::{Authentication, Delivery, Priority, TrackerId, Weight};
 
 fn config(text: &str) -> Config {
     let loaded = load_str("c", text);
@@ -17,7 +18,7 @@ fn config(text: &str) -> Config {
     loaded.config.unwrap_or_else(|| panic!("{text}\n{said:#?}"))
 }
 
-fn server(head: &str, lines: &str) -> VirtualServer {
+fn server(head: &str, lines: &str) -> Arc<VirtualServer> {
     let text = format!("virtual_server {head} {{\n{lines}\n}}\n");
     config(&text).virtual_servers.into_iter().next().unwrap_or_else(|| panic!("left out: {text}"))
 }
@@ -345,4 +346,16 @@ fn places_of_objects_are_found() {
     ] {
         assert_eq!(span.map(|span| loaded.sources.place(span).to_string()).as_deref(), Some(want), "{name}");
     }
+}
+
+/// Else a host whose script fails would stay master.
+#[test]
+fn a_script_with_a_weight_out_of_range_is_tracked_with_its_own() {
+    let text = "vrrp_script s {\n script /bin/s\n weight 7\n}\nvrrp_instance V {\n interface eth0\n virtual_router_id 1\n\
+                no_virtual_ipaddress\n track_script {\n s weight 300\n }\n track_interface {\n eth1 weight -300\n }\n}\n";
+    let config = config(text);
+    let router = &config.vrrp_instances[0].router;
+    let own = |value| Weight { value, reverse: false };
+    assert_eq!(router.trackers, [(TrackerId("s".into()), own(7))]);
+    assert_eq!(router.track_interfaces, [("eth1".to_owned(), own(0))]);
 }

@@ -35,6 +35,8 @@ pub(crate) struct Context<'s> {
     pub vrrp_scripts: IndexMap<Arc<str>, (VrrpScript, lbd_vrrp::Weight)>,
     /// Where every vrrp_script of the configuration is, also of those not reached yet.
     pub script_places: HashMap<&'s str, Span>,
+    /// What any track_script names, also one that is left out.
+    pub tracked: HashSet<&'s str>,
     /// Names defined by `$NAME=`.
     pub definitions: HashSet<&'s str>,
     /// Statements that were left out because of parts of the language that come later.
@@ -56,6 +58,7 @@ impl<'s> Context<'s> {
             scripts: IndexMap::new(),
             vrrp_scripts: IndexMap::new(),
             script_places: HashMap::new(),
+            tracked: HashSet::new(),
             definitions: HashSet::new(),
             left_out: 0,
             nowhere: Span::new(u32::MAX, 0..0),

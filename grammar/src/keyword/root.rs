@@ -2,8 +2,8 @@
 //!
 //! Here: its rows, and the order in which blocks are lowered. Not here: the blocks.
 
-use std::sync::Arc;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use lbd_health::{CheckKind, ScriptId};
 
@@ -116,12 +116,7 @@ pub(crate) fn lower(
     TABLE.run(&mut root, statements, &mut context);
 
     let vrrp_instances = instance::conflicts(root.instances, &mut context);
-    let used: HashSet<&str> = vrrp_instances
-        .iter()
-        .flat_map(|instance| &instance.router.trackers)
-        .map(|(tracker, _)| &*tracker.0)
-        .collect();
-    script::report_unused(&mut context, &used);
+    script::report_unused(&mut context);
     let global = Global {
         router_id: context.global.router_id.take(),
         script_security: context.global.script_security,
@@ -152,6 +147,10 @@ fn look_ahead<'s>(context: &mut Context<'s>, statements: &[Statement]) {
         // A condition may stand before a definition.
         let both = [first, second].into_iter().flatten();
         context.definitions.extend(both.filter_map(|word| context::definition(word.text)));
+        if let (Some("track_script"), Some(body)) = (first.map(|word| word.text), &statement.body) {
+            let lines = body.statements.iter().map(|line| tree::words(sources, line.head).0);
+            context.tracked.extend(lines.filter_map(|words| words.first().map(|word| word.text)));
+        }
         if let (Some("vrrp_script"), Some(name)) = (first.map(|word| word.text), second) {
             context.script_places.entry(name.text).or_insert(name.span);
         }

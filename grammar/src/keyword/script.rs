@@ -121,9 +121,9 @@ pub(super) fn lower(call: &mut Call<'_, '_>) {
 }
 
 /// Scripts that nobody tracks do not run.
-pub(super) fn report_unused(context: &mut Context<'_>, used: &std::collections::HashSet<&str>) {
-    let names: Vec<Arc<str>> =
-        context.vrrp_scripts.keys().filter(|name| !used.contains(&***name)).cloned().collect();
+pub(super) fn report_unused(context: &mut Context<'_>) {
+    let scripts = context.vrrp_scripts.keys();
+    let names: Vec<Arc<str>> = scripts.filter(|name| !context.tracked.contains(&***name)).cloned().collect();
     for name in names {
         let span = context.spans.vrrp_script(&name);
         let message = format!("no vrrp_instance tracks vrrp_script {}, so it does not run", quote(&name));

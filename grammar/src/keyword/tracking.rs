@@ -91,7 +91,7 @@ fn unknown_script(call: &mut Call<'_, '_>, word: Word<'_>) {
     });
 }
 
-/// `[weight N [reverse|noreverse]]`; `None` if an option cannot be read.
+/// `[weight N [reverse|noreverse]]`; `None` if an option is unknown.
 fn weight(call: &mut Call<'_, '_>, options: &[Word<'_>], default: Weight) -> Option<Weight> {
     let mut weight = default;
     let mut words = options.iter().copied();
@@ -102,7 +102,8 @@ fn weight(call: &mut Call<'_, '_>, options: &[Word<'_>], default: Weight) -> Opt
                     call.bad(word, "`weight` needs a number", "a number from -253 to 253");
                     return None;
                 };
-                let value = call.integer_in(number, -254..=254)?;
+                // As in keepalived what is tracked stays so, with the weight that it has without this one.
+                let Some(value) = call.integer_in(number, -254..=254) else { continue };
                 if value.abs() > 253 {
                     let limit = 253 * value.signum();
                     let message = format!("weight {value} is reduced to {limit}");

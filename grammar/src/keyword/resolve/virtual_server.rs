@@ -3,10 +3,10 @@
 //! Here: inheritance (checker, real server, virtual server, built-in) and the rules between
 //! keywords. Not here: keywords.
 
-use std::sync::Arc;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use lbd_health::{Check, CheckKind, Connection, HttpCheck, MiscCheck, Url};
