@@ -63,7 +63,13 @@ fn one_mistake_gives_one_diagnostic() {
         (
             "time",
             server(" delay_loop 0"),
-            "c:6:13: `delay_loop`: `0` is out of range; a time in seconds from 0.000001 to 4294.967295",
+            "c:6:13: `delay_loop`: `0` is out of range; a time in seconds from 0.000001 to 18446744073709.551614",
+        ),
+        ("every two hours", server(" delay_loop 7200\n delay_before_retry 5000\n warmup 5000"), ""),
+        (
+            "two hours are no time limit",
+            server(" connect_timeout 7200"),
+            "c:6:18: `connect_timeout`: `7200` is out of range; a time in seconds from 0.000001 to 4294.967295",
         ),
         (
             "missing argument",
@@ -291,6 +297,32 @@ fn one_mistake_gives_one_diagnostic() {
             "interfaces may always appear later",
             "global_defs {\n dynamic_interfaces allow_if_changes\n}".into(),
             "",
+        ),
+        (
+            "a script with a weight out of range",
+            format!(
+                "vrrp_script S {{\n script /bin/x\n}}\n{}",
+                instance(" track_script {\n S weight 300\n }")
+            ),
+            "c:6:11: `track_script`: `300` is out of range; a number from -254 to 254",
+        ),
+        (
+            "a script tracked with an unknown option",
+            format!("vrrp_script S {{\n script /bin/x\n}}\n{}", instance(" track_script {\n S wait\n }")),
+            "c:6:4: unknown track_script `wait`; one of: weight, reverse, noreverse",
+        ),
+        (
+            "a script tracked by an instance that is left out",
+            format!(
+                "vrrp_script S {{\n script /bin/x\n}}\n{}",
+                instance(" version 3\n track_script {\n S\n }")
+            ),
+            "c:5:2: VRRP version 3 is not supported yet; vrrp_instance `V` is left out: it does not run on this host; version 3 and IPv6 come later",
+        ),
+        (
+            "a script that nobody tracks",
+            format!("vrrp_script S {{\n script /bin/x\n}}\n{GOOD_INSTANCE}"),
+            "c:1:13: no vrrp_instance tracks vrrp_script `S`, so it does not run; name it in a track_script block, or remove it",
         ),
         ("own interface tracked", instance(" track_interface {\n eth0\n }"), ""),
         ("not a reference", instance(" notify \"/bin/x $HOME ${HOME}\""), ""),

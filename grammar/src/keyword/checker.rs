@@ -10,7 +10,7 @@ use std::time::Duration;
 use lbd_health::{HttpProtocol, StatusSet};
 
 use super::call::{Call, Command};
-use super::virtual_server::{DELAY, Schedule, TIME};
+use super::virtual_server::{DELAY, LIMIT, Schedule, TIME};
 use super::{Context, Row, Table, row, unserved};
 use crate::config::ScriptUser;
 use crate::diagnostic::{Diagnostic, Kind, quote};
@@ -108,7 +108,7 @@ const fn schedule(retry: &'static str, delay: &'static str) -> [Row<CheckBuilder
             .range("0..=4294967295; else the real server's")
             .default(retry),
         row("delay_before_retry", "SECS", "Wait before each retry.", check_delay)
-            .range("0..=4294.967295; else the real server's")
+            .range("0 and above; else the real server's")
             .default(delay),
         row("warmup", "SECS", "The first check waits a random part of it.", check_warmup)
             .range(DELAY)
@@ -171,7 +171,7 @@ const CONNECTION: Rows = &[
     row("connect_timeout", "SECS", "Limit of the connect and of each read.", |b: &mut B, c| {
         b.schedule.connect_timeout(c)
     })
-    .range(TIME)
+    .range(LIMIT)
     .otherwise("the real server's"),
     row("fwmark", "N", "Mark of the check's packets.", |b: &mut B, c| {
         if let Some(mark) = c.number_as::<u32>(0..=u32::MAX.into()) {

@@ -7,7 +7,9 @@ use lbd_ipvs::Forwarding;
 
 use super::call::Call;
 use super::checker::{self, CheckBuilder};
-use super::virtual_server::{DELAY, Endpoint, METHODS, Schedule, ServerBuilder, TIME, endpoint, forwarding};
+use super::virtual_server::{
+    DELAY, Endpoint, LIMIT, METHODS, Schedule, ServerBuilder, TIME, endpoint, forwarding,
+};
 use super::{Row, Table, global, row, unserved};
 use crate::source::Span;
 
@@ -85,7 +87,7 @@ const ROWS: &[Row<RealBuilder>] = &[
     row("connect_timeout", "SECS", "Limit of a check's connect and of each read.", |b: &mut B, c| {
         b.schedule.connect_timeout(c);
     })
-    .range(TIME)
+    .range(LIMIT)
     .otherwise("the virtual server's"),
     unserved("smtp_alert", "[BOOL]", "Mail on a change of state.", global::NO_MAIL),
     row("virtualhost", "NAME", "Host of HTTP checks.", |b: &mut B, c| {

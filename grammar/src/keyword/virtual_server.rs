@@ -69,7 +69,7 @@ pub(crate) struct Schedule {
 
 impl Schedule {
     pub fn delay_loop(&mut self, call: &mut Call<'_, '_>) {
-        self.delay_loop = call.timer(LEAST, LONGEST).or(self.delay_loop);
+        self.delay_loop = call.timer(LEAST, UNLIMITED).or(self.delay_loop);
     }
 
     pub fn connect_timeout(&mut self, call: &mut Call<'_, '_>) {
@@ -81,11 +81,11 @@ impl Schedule {
     }
 
     pub fn delay_before_retry(&mut self, call: &mut Call<'_, '_>) {
-        self.delay_before_retry = call.timer(Duration::ZERO, LONGEST).or(self.delay_before_retry);
+        self.delay_before_retry = call.timer(Duration::ZERO, UNLIMITED).or(self.delay_before_retry);
     }
 
     pub fn warmup(&mut self, call: &mut Call<'_, '_>) {
-        self.warmup = call.timer(Duration::ZERO, LONGEST).or(self.warmup);
+        self.warmup = call.timer(Duration::ZERO, UNLIMITED).or(self.warmup);
     }
 
     pub fn alpha(&mut self, call: &mut Call<'_, '_>) {
@@ -95,6 +95,8 @@ impl Schedule {
 
 const LEAST: Duration = Duration::from_micros(1);
 const LONGEST: Duration = Duration::from_micros(4_294_967_295);
+/// keepalived's own limit.
+const UNLIMITED: Duration = Duration::from_micros(u64::MAX - 1);
 
 /// Address and port as written; no port, or only zeros, is none.
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +145,7 @@ const CHECKS: Rows = &[
     row("connect_timeout", "SECS", "Limit of a check's connect and of each read.", |b: &mut B, c| {
         b.schedule.connect_timeout(c);
     })
-    .range(TIME)
+    .range(LIMIT)
     .default("5"),
     row("retry", "N", "Retries before a server counts as down.", |b: &mut B, c| b.schedule.retry(c, 1))
         .range("1..=4294967295")
@@ -161,8 +163,9 @@ const CHECKS: Rows = &[
     }),
 ];
 
-pub(super) const TIME: &str = "above 0, up to 4294.967295";
-pub(super) const DELAY: &str = "0..=4294.967295";
+pub(super) const LIMIT: &str = "above 0, up to 4294.967295";
+pub(super) const TIME: &str = "above 0";
+pub(super) const DELAY: &str = "0 and above";
 
 const SERVICE: Rows = &[
     row("ip_family", "inet|inet6", "Family of a firewall mark.", |b: &mut B, c| {
