@@ -11,12 +11,19 @@ mod glibc {
     /// The heap grows by this much at a time, in octets.
     const STEP: libc::c_int = 1 << 20;
 
+    /// This much that is free stays with the process: the next step of the start needs it again.
+    const KEEP: libc::c_int = 16 << 20;
+    /// Pieces from this size on get a mapping of their own, which is given back at once.
+    const LARGE: libc::c_int = 4 << 20;
+
     pub(super) fn configure() {
         // SAFETY: mallopt takes two numbers, may be called at any time, and is called before any other
         // thread exists; a value it refuses changes nothing.
         unsafe {
             libc::mallopt(libc::M_ARENA_MAX, 1);
             libc::mallopt(libc::M_TOP_PAD, STEP);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, KEEP);
+            libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
         }
     }
 }
