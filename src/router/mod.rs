@@ -159,8 +159,9 @@ impl Router {
     }
 
     /// The virtual routers may take part from here on: the table behind the addresses is complete.
-    /// Masters of an earlier process go on at once if their last advert is younger than two
-    /// intervals and their addresses are still there; whatever else it left is removed.
+    /// Masters of an earlier process go on at once if their last advert is younger than the missed
+    /// intervals (down_timer_adverts) after which a peer takes over, and their addresses are still
+    /// there; whatever else it left is removed.
     pub fn begin(&self) {
         self.command(|commands| commands.begin = true);
     }

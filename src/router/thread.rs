@@ -286,7 +286,10 @@ impl Driver {
         let interfaces = Arc::clone(&self.parts.interfaces.borrow());
         let resumable = |router: &&lbd_vrrp::router::Router| {
             let config = router.config();
-            let young = 2 * 1000 * u64::from(config.advert_interval.get());
+            // As long as a peer with the same settings waits for us at least (its skew time comes on
+            // top): two intervals would be gone after a crash just before an advert, a second's pause
+            // and a slow start.
+            let young = 1000 * u64::from(config.down_timer_adverts) * u64::from(config.advert_interval.get());
             let own: Vec<_> = DeviceAddress::all_of(config).iter().map(saved_address).collect();
             self.parts.saved.iter().any(|saved| {
                 saved.master
