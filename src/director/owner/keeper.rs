@@ -90,6 +90,10 @@ impl Keeper {
 
     /// When [`Keeper::converge`] is to be called at the latest.
     pub(super) fn wake_at(&self) -> Instant {
+        // Without a connection nothing else can be done, however long it has been due.
+        if let (None, Some(at)) = (&self.kernel, self.retry_at) {
+            return at;
+        }
         [self.retry_at, self.shrink_at].into_iter().flatten().fold(self.audit_at, Instant::min)
     }
 

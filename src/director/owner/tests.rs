@@ -324,6 +324,29 @@ fn a_lost_connection_is_made_again_and_the_table_read() {
 }
 
 #[test]
+fn without_a_connection_what_is_overdue_does_not_keep_the_thread_awake() {
+    let mut bed = Bed::new(Table::default(), Owned::new());
+    bed.set(vec![part(80, &[(1, 1), (2, 1)])]);
+    // Its keys are to be reduced in five seconds, and an audit is due in sixty.
+    bed.set(vec![part(80, &[(1, 1)])]);
+    *bed.reachable.lock().expect("flag") = false;
+    bed.kernel.kernel().fail.push_back(IpvsError::TimedOut { limit_ms: 5000 });
+    bed.set(vec![part(80, &[(1, 2)])]);
+    for turn in 0..20 {
+        let wake = bed.keeper.wake_at();
+        assert!(wake > bed.now, "turn {turn}");
+        // Woken early, as by a change.
+        bed.after((wake - bed.now) / 2);
+        assert_eq!(bed.keeper.wake_at(), wake, "turn {turn}");
+        bed.after(wake - bed.now);
+    }
+    *bed.reachable.lock().expect("flag") = true;
+    bed.after(AUDIT);
+    assert!(bed.converged(), "{:?}", bed.status());
+    assert_eq!(bed.saved(), owned(&[(80, &[1])]));
+}
+
+#[test]
 fn a_want_withdrawn_before_it_was_sent_removes_no_other_programs_service() {
     let there = table(&[(999, entry("wlc", &[(1, 1)]))]);
     let mut bed = Bed::new(there.clone(), Owned::new());
