@@ -120,6 +120,17 @@ async fn outcomes() {
 }
 
 #[tokio::test]
+async fn what_a_reload_takes_away_can_be_run_until_the_next_one() {
+    let mut bench = Bench::new();
+    let id = bench.program("goodbye", "#!/bin/sh\nexit 5\n").await;
+    let none = IndexMap::new();
+    bench.room.update(&none, &Global::default()).await;
+    assert_eq!(bench.room.run(&id, LIMIT).await, ScriptOutcome::Exited(5));
+    bench.room.update(&none, &Global::default()).await;
+    assert_eq!(bench.room.run(&id, LIMIT).await, ScriptOutcome::NotStarted(ScriptError::NotExecutable));
+}
+
+#[tokio::test]
 async fn what_a_program_finds() {
     let mut bench = Bench::new();
     let arguments =

@@ -31,10 +31,20 @@ use security::{HostFiles, HostUsers, Runnable};
 #[derive(Debug)]
 pub struct ScriptRoom {
     helper: PathBuf,
-    programs: RwLock<HashMap<ScriptId, Result<Arc<Runnable>, ScriptError>>>,
+    programs: RwLock<Known>,
     running: Arc<Running>,
     /// Programs whose failure to start was logged already.
     complained: Arc<Mutex<HashSet<ScriptId>>>,
+}
+
+type Judged = HashMap<ScriptId, Result<Arc<Runnable>, ScriptError>>;
+
+/// Programs of the latest configuration and of the one before: what a reload takes away is announced
+/// by scripts that it takes away too, and checkers of the old one end a moment later.
+#[derive(Debug, Default)]
+struct Known {
+    now: Judged,
+    before: Judged,
 }
 
 /// Programs under way.
@@ -83,7 +93,7 @@ impl ScriptRoom {
     }
 
     /// Takes the programs of a configuration in place of the earlier ones: looks up users, walks
-    /// paths. What runs goes on. [`security::check`] tells the operator what is wrong with them.
+    /// paths. What runs goes on; those that it no longer has can be run until the next one. [`security::check`] tells the operator what is wrong with them.
     pub async fn update(&self, scripts: &IndexMap<ScriptId, Script>, global: &Global) {
         let (scripts, global) = (scripts.clone(), global.clone());
         // Name services and network file systems may take their time.
@@ -96,7 +106,9 @@ impl ScriptRoom {
         });
         match judged.await {
             Ok(programs) => {
-                *self.programs.write().unwrap_or_else(PoisonError::into_inner) = programs;
+                let mut known = self.programs.write().unwrap_or_else(PoisonError::into_inner);
+                known.before = std::mem::replace(&mut known.now, programs);
+                drop(known);
                 self.complained.lock().unwrap_or_else(PoisonError::into_inner).clear();
             }
             Err(error) => warn!(%error, "scripts could not be examined; the earlier ones stay"),
@@ -112,8 +124,8 @@ impl ScriptRoom {
         limit: Duration,
     ) -> impl Future<Output = ScriptOutcome> + Send + use<> {
         let program = {
-            let programs = self.programs.read().unwrap_or_else(PoisonError::into_inner);
-            programs.get(id).cloned().unwrap_or(Err(ScriptError::NotExecutable))
+            let known = self.programs.read().unwrap_or_else(PoisonError::into_inner);
+            known.now.get(id).or(known.before.get(id)).cloned().unwrap_or(Err(ScriptError::NotExecutable))
         };
         let started = program
             .and_then(|program| {
