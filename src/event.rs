@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use lbd_ipvs::ServiceId;
 use lbd_vrrp::State;
+use tokio::sync::mpsc::error::TrySendError;
 
 /// A transition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +111,7 @@ pub enum Event {
 }
 
 /// Where events go: a bounded queue that never blocks its sender. When it is full, the event is
-/// dropped and counted; states are published besides, so status never lags for good.
+/// dropped, counted and the count logged; states are published besides, so status never lags for good.
 #[derive(Clone, Debug)]
 pub struct EventSender {
     queue: tokio::sync::mpsc::Sender<Event>,
@@ -129,13 +130,43 @@ impl EventSender {
 
     /// Sends without waiting.
     pub fn send(&self, event: Event) {
-        if self.queue.try_send(event).is_err() {
-            self.dropped.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if let Err(TrySendError::Full(_)) = self.queue.try_send(event) {
+            let dropped = self.dropped.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+            // Powers of two: told, without a flood.
+            if dropped.is_power_of_two() {
+                tracing::warn!(
+                    dropped,
+                    "too many transitions at once: not all are logged and announced to notify scripts"
+                );
+            }
         }
     }
 
     /// Events dropped so far.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_counted_and_a_receiver_that_has_gone_is_no_loss() {
+        let (events, mut receiver) = EventSender::channel();
+        let event = |priority| Event::VrrpLowerPriority { instance: "VI_1".into(), priority };
+        for _ in 0..EVENT_QUEUE {
+            events.send(event(1));
+        }
+        assert_eq!(events.dropped(), 0);
+        events.send(event(2));
+        events.send(event(3));
+        assert_eq!(events.dropped(), 2);
+        assert!(receiver.try_recv().is_ok());
+        events.send(event(4));
+        drop(receiver);
+        events.send(event(5));
+        assert_eq!(events.dropped(), 2);
     }
 }
