@@ -140,6 +140,19 @@ struct Held {
     holders: BTreeSet<RouterId>,
     /// The last attempt to add it succeeded.
     set: bool,
+    /// Why it could not be added, as it was logged; `None` once it was.
+    failing: Option<String>,
+}
+
+impl Held {
+    /// Takes the outcome of an attempt to add it; whether that is news for the log, which tries every
+    /// second must not fill.
+    fn tried(&mut self, failure: Option<String>) -> bool {
+        self.set = failure.is_none();
+        let news = self.failing != failure;
+        self.failing = failure;
+        news
+    }
 }
 
 /// Interface, address, prefix length.
@@ -209,6 +222,7 @@ impl<E: Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + Unpin> Netconf<'_, 
                     address: address.clone(),
                     holders: BTreeSet::new(),
                     set: false,
+                    failing: None,
                 });
                 held.holders.insert(want.router);
                 if !held.set || !self.mirror.has(address) {
@@ -250,7 +264,6 @@ impl<E: Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + Unpin> Netconf<'_, 
     async fn add(&mut self, at: HeldKey) {
         let Some(held) = self.held.get(&at) else { return };
         let address = held.address.clone();
-        let had_failed = !held.set;
         let result = match self.mirror.index_of(&address.device) {
             Some(index) => {
                 let message = RouteNetlinkMessage::NewAddress(kernel::addition(index, &address));
@@ -258,21 +271,22 @@ impl<E: Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + Unpin> Netconf<'_, 
             }
             None => Err(RequestError::NoInterface),
         };
-        let set = match result {
-            Ok(()) => true,
-            Err(error) if errno(&error) == Some(Errno::EEXIST) => true,
-            Err(error) => {
-                let (ip, prefix, device) = (at.1, at.2, at.0.as_str());
-                tracing::warn!(
-                    %ip, prefix, device, %error, again = had_failed,
-                    "virtual address could not be added; trying again every second"
-                );
-                false
-            }
+        let failure = match result {
+            Err(error) if errno(&error) != Some(Errno::EEXIST) => Some(error.to_string()),
+            _ => None,
         };
         self.drain();
-        if let Some(held) = self.held.get_mut(&at) {
-            held.set = set;
+        let Some(held) = self.held.get_mut(&at) else { return };
+        if !held.tried(failure) {
+            return;
+        }
+        let (ip, prefix, device) = (at.1, at.2, at.0.as_str());
+        match &held.failing {
+            Some(error) => tracing::warn!(
+                %ip, prefix, device, error,
+                "virtual address could not be added; trying again every second"
+            ),
+            None => tracing::info!(%ip, prefix, device, "virtual address could be added now"),
         }
     }
 
@@ -453,5 +467,37 @@ fn errno(error: &RequestError) -> Option<Errno> {
             Some(Errno::from_raw(message.raw_code().saturating_abs()))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_that_lasts_is_told_once() {
+        let address = lbd_vrrp::VirtualAddress {
+            address: std::net::IpAddr::from([10, 0, 0, 1]),
+            prefix: 32,
+            device: None,
+            scope: 0,
+            broadcast: None,
+            label: None,
+        };
+        let address = DeviceAddress { device: "eth0".into(), address };
+        let mut held = Held { address, holders: BTreeSet::new(), set: false, failing: None };
+        for (name, failure, news) in [
+            ("added at once", None, false),
+            ("first failure", Some("A"), true),
+            ("the same", Some("A"), false),
+            ("the same again", Some("A"), false),
+            ("another", Some("B"), true),
+            ("added at last", None, true),
+            ("still there", None, false),
+            ("failing anew", Some("B"), true),
+        ] {
+            assert_eq!(held.tried(failure.map(str::to_owned)), news, "{name}");
+            assert_eq!(held.set, failure.is_none(), "{name}");
+        }
     }
 }
