@@ -23,7 +23,7 @@ use crate::control::server::{Answer, Backend, BindError, ControlSocket};
 use crate::control::status::{ConfigStatus, InstanceStatus, IpvsStatus, Status, VrrpStatus};
 use crate::director::actor::DirectorOptions;
 use crate::director::checkers::Checkers;
-use crate::director::owner::{OwnerOptions, Stop, TableOwner};
+use crate::director::owner::{OwnerHandle, OwnerOptions, Stop, TableOwner};
 use crate::event::EventSender;
 use crate::loading::{self, Checked};
 use crate::notify::Notifier;
@@ -130,6 +130,10 @@ pub fn run(options: Options) -> ExitCode {
 struct Daemon {
     options: Options,
     started: Instant,
+    /// What runs: to go back to when another one cannot be applied.
+    config: Arc<Config>,
+    /// An earlier process left virtual addresses on interfaces.
+    leftover_addresses: bool,
     state: Arc<StateFile>,
     remember: Remember,
     events: EventSender,
@@ -150,6 +154,7 @@ struct Shared {
 
 #[derive(Clone, Default)]
 struct Parts {
+    owner: Option<OwnerHandle>,
     checkers: Option<Arc<Checkers>>,
     router: Option<Arc<Router>>,
 }
@@ -159,7 +164,12 @@ impl Daemon {
         let started = Instant::now();
         let mut signals = Signals::new().map_err(|error| Failure::Run(format!("signals: {error}")))?;
         let path = options.config_path();
-        let checked = Self::read(&path, &options).await?;
+        let ignore_interrupt = options.ignore_sigint;
+        // A file on a dead network file system may never come.
+        let checked = tokio::select! {
+            checked = Self::read(&path, &options) => checked?,
+            () = signals.stop(ignore_interrupt) => return Ok(()),
+        };
         let Some(config) = checked.config.clone() else {
             return Err(Failure::Configuration(checked.errors()));
         };
@@ -201,6 +211,8 @@ impl Daemon {
         let mut daemon = Daemon {
             options,
             started,
+            config: config.clone(),
+            leftover_addresses: saved.instances.iter().any(|instance| !instance.addresses.is_empty()),
             state,
             remember,
             events,
@@ -210,29 +222,24 @@ impl Daemon {
             local: watch::Sender::new(HashSet::new()),
             shared: shared.clone(),
         };
-        daemon.start(&config, saved).await?;
+        let started = tokio::select! {
+            started = daemon.start(&config, saved) => started.map(|()| true)?,
+            () = signals.stop(ignore_interrupt) => false,
+        };
         let (stop_control, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(control.serve(Arc::new(Api(shared)), async {
             let _closed = stopped.await;
         }));
-        info!(
-            virtual_servers = config.virtual_servers.len(),
-            vrrp_instances = config.vrrp_instances.len(),
-            "started in {} ms",
-            daemon.started.elapsed().as_millis()
-        );
-        loop {
-            tokio::select! {
-                command = signals.next(daemon.options.ignore_sigint) => match command {
-                    Command::Stop => break,
-                    Command::Reload => { daemon.reload().await; }
-                    Command::Unserved(name) => warn!("{name}: not supported yet; `lbctl status --json` shows all state"),
-                },
-                Some(answer) = reload_requests.recv() => {
-                    let _gone = answer.send(daemon.reload().await);
-                }
-            }
+        if started {
+            info!(
+                virtual_servers = config.virtual_servers.len(),
+                vrrp_instances = config.vrrp_instances.len(),
+                "started in {} ms",
+                daemon.started.elapsed().as_millis()
+            );
+            daemon.serve(&mut signals, &mut reload_requests).await;
         }
+        let addresses_left = daemon.leftover_addresses && daemon.shared.parts().router.is_none();
         info!("stopping");
         daemon.stop().await;
         let _ended = stop_control.send(());
@@ -241,10 +248,39 @@ impl Daemon {
         drop(daemon);
         drop(remember_thread);
         if !keep {
-            state.remove();
+            state.remove(!addresses_left);
         }
         info!("stopped");
         Ok(())
+    }
+
+    /// Until told to stop. A stop waits neither for a reload under way nor for those that wait.
+    async fn serve(
+        &mut self,
+        signals: &mut Signals,
+        requests: &mut mpsc::Receiver<oneshot::Sender<ReloadOutcome>>,
+    ) {
+        let ignore_interrupt = self.options.ignore_sigint;
+        loop {
+            let asker = tokio::select! {
+                command = signals.next(ignore_interrupt) => match command {
+                    Command::Stop => return,
+                    Command::Reload => None,
+                    Command::Unserved(name) => {
+                        warn!("{name}: not supported yet; `lbctl status --json` shows all state");
+                        continue;
+                    }
+                },
+                Some(asker) = requests.recv() => Some(asker),
+            };
+            let outcome = tokio::select! {
+                outcome = self.reload() => outcome,
+                () = signals.stop(ignore_interrupt) => return,
+            };
+            if let Some(asker) = asker {
+                let _gone = asker.send(outcome);
+            }
+        }
     }
 
     async fn read(path: &Path, options: &Options) -> Result<Checked, Failure> {
@@ -267,8 +303,15 @@ impl Daemon {
                 Err(failure) => return Err(failure),
             }
         }
-        if self.needs_router(config) {
-            self.start_router(config, instances)?;
+        // Addresses of virtual routers that the configuration no longer has may be on a peer by now.
+        let leftovers = self.options.parts.vrrp && self.leftover_addresses;
+        let needed = self.needs_router(config);
+        if needed || leftovers {
+            match self.open_router(config, instances) {
+                Ok(router) => self.begin_router(router),
+                Err(failure) if needed => return Err(failure),
+                Err(failure) => warn!("virtual addresses of an earlier run are not removed: {failure}"),
+            }
         }
         self.track(config);
         Ok(())
@@ -302,26 +345,29 @@ impl Daemon {
             remember: Box::new(move |verdicts| remember.verdicts(verdicts)),
             local_addresses: self.local.subscribe(),
         };
-        let checkers =
-            Checkers::start(options, config).map_err(|error| Failure::Run(format!("checkers: {error}")))?;
+        // Before the waits, which a stop may end: the stop empties what is in the table already.
+        self.shared.parts().owner = Some(owner.clone());
+        let checkers = Checkers::start(options, config.clone())
+            .await
+            .map_err(|error| Failure::Run(format!("checkers: {error}")))?;
+        self.shared.parts().checkers = Some(Arc::new(checkers));
         if !owner.flush_wait(CONVERGE_LIMIT).await {
             warn!("the kernel's table is not complete yet: `lbctl status` shows what is refused");
         }
-        self.shared.parts().checkers = Some(Arc::new(checkers));
         Ok(())
     }
 
-    fn start_router(&mut self, config: &Config, saved: Vec<SavedInstance>) -> Result<(), Failure> {
-        let router = Router::start(RouterOptions {
-            instances: self.routers(config),
-            saved,
-            events: self.events.clone(),
-        })?;
+    /// A router of which no virtual router takes part yet. When it is dropped, nothing has happened.
+    fn open_router(&self, config: &Config, saved: Vec<SavedInstance>) -> Result<Router, Failure> {
+        let options = RouterOptions { instances: self.routers(config), saved, events: self.events.clone() };
+        Ok(Router::start(options)?)
+    }
+
+    fn begin_router(&mut self, router: Router) {
         router.begin();
         tokio::spawn(remember_instances(router.snapshot(), self.remember.clone()));
         tokio::spawn(local_addresses(router.interfaces(), self.local.clone()));
         self.shared.parts().router = Some(Arc::new(router));
-        Ok(())
     }
 
     fn routers(&self, config: &Config) -> Vec<InstanceConfig> {
@@ -363,7 +409,16 @@ impl Daemon {
             Ok(checked) => match checked.config.clone() {
                 Some(config) => {
                     let warnings: Vec<String> = checked.warnings().collect();
-                    self.apply(&config).await.map(|()| warnings)
+                    match self.apply(&config).await {
+                        Ok(()) => {
+                            self.config = config;
+                            Ok(warnings)
+                        }
+                        Err(failure) => {
+                            self.restore().await;
+                            Err(failure)
+                        }
+                    }
                 }
                 None => Err(Failure::Configuration(checked.errors())),
             },
@@ -394,6 +449,11 @@ impl Daemon {
     async fn apply(&mut self, config: &Arc<Config>) -> Result<(), Failure> {
         let checkers = self.shared.parts().checkers.clone();
         let router = self.shared.parts().router.clone();
+        // It may be refused: before anything is changed.
+        let opened = match router {
+            None if self.needs_router(config) => Some(self.open_router(config, Vec::new())?),
+            _ => None,
+        };
         self.room.update(&config.scripts, &config.global).await;
         match checkers {
             Some(checkers) => {
@@ -413,17 +473,31 @@ impl Daemon {
             None => {}
         }
         self.notifier.update(config);
-        match router {
-            Some(router) => router.reload(self.routers(config)),
-            None if self.needs_router(config) => self.start_router(config, Vec::new())?,
-            None => {}
+        match (router, opened) {
+            (Some(router), _) => router.reload(self.routers(config)),
+            (None, Some(router)) => self.begin_router(router),
+            (None, None) => {}
         }
         self.track(config);
         Ok(())
     }
 
+    /// Takes back what of a configuration was applied before it was refused. Virtual routers are never
+    /// among it: they come last in [`Daemon::apply`].
+    async fn restore(&mut self) {
+        let config = self.config.clone();
+        self.room.update(&config.scripts, &config.global).await;
+        self.notifier.update(&config);
+        let checkers = self.shared.parts().checkers.clone();
+        if let Some(checkers) = checkers
+            && let Err(error) = checkers.director().reload(config).await
+        {
+            error!(%error, "the virtual servers may be those of the refused configuration");
+        }
+    }
+
     async fn stop(&mut self) {
-        let Parts { checkers, router } = std::mem::take(&mut *self.shared.parts());
+        let Parts { owner, checkers, router } = std::mem::take(&mut *self.shared.parts());
         self.tracker = None;
         if let Some(router) = router {
             let release = !self.options.keep_vrrp;
@@ -433,9 +507,12 @@ impl Daemon {
                 tokio::time::sleep(GRACE).await;
             }
         }
+        let stop = if self.options.keep_ipvs { Stop::Keep } else { Stop::Empty };
         if let Some(checkers) = checkers {
-            let stop = if self.options.keep_ipvs { Stop::Keep } else { Stop::Empty };
             let _limit = tokio::time::timeout(STOP_LIMIT * 2, checkers.stop(stop)).await;
+        } else if let Some(owner) = owner {
+            let stopping = tokio::task::spawn_blocking(move || owner.stop(stop));
+            let _limit = tokio::time::timeout(STOP_LIMIT * 2, stopping).await;
         }
         self.notifier.drain(NOTIFY_STOP_LIMIT).await;
         self.room.stop().await;
@@ -448,7 +525,7 @@ impl Shared {
     }
 
     async fn status(&self) -> Status {
-        let Parts { checkers, router } = self.parts().clone();
+        let Parts { checkers, router, .. } = self.parts().clone();
         let (virtual_servers, ipvs) = match checkers {
             Some(checkers) => checkers.status().await.unwrap_or_else(|error| {
                 let ipvs = IpvsStatus { last_error: Some(error.to_string()), ..IpvsStatus::default() };
@@ -558,6 +635,16 @@ impl Signals {
             templates: signal(SignalKind::from_raw(libc::SIGRTMIN() + 3))?,
             clear: signal(SignalKind::from_raw(libc::SIGRTMAX() - 1))?,
         })
+    }
+
+    /// Ends when the daemon is to stop; other signals stay for [`Signals::next`].
+    async fn stop(&mut self, ignore_interrupt: bool) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => if !ignore_interrupt { return },
+            }
+        }
     }
 
     async fn next(&mut self, ignore_interrupt: bool) -> Command {

@@ -129,10 +129,16 @@ impl StateFile {
         write(&vrrp_path(&self.path), &VrrpSection { boot_id: self.boot_id.clone(), instances })
     }
 
-    /// Removes the files after an orderly stop that left nothing in the kernel.
-    pub fn remove(&self) {
-        let _gone = fs::remove_file(&self.path);
-        let _gone = fs::remove_file(vrrp_path(&self.path));
+    /// Removes the files after an orderly stop: the first unless it names services that are in the
+    /// kernel still (the stop could not remove them), the second if there are `no_addresses`.
+    pub fn remove(&self, no_addresses: bool) {
+        let table = self.table.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if table.services.is_empty() {
+            let _gone = fs::remove_file(&self.path);
+        }
+        if no_addresses {
+            let _gone = fs::remove_file(vrrp_path(&self.path));
+        }
     }
 }
 
@@ -206,13 +212,19 @@ mod tests {
         file.put_verdicts(&verdicts).expect("verdicts are written");
         file.put_instances(vec![instance.clone()]).expect("instances are written");
         let (file, saved) = StateFile::open(&path);
-        assert_eq!(saved, Saved { owned, verdicts, instances: vec![instance] });
+        assert_eq!(saved, Saved { owned, verdicts, instances: vec![instance.clone()] });
         for name in ["run/state", "run/state.vrrp"] {
             let mode = fs::metadata(dir.path().join(name)).expect("file").permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
-        file.remove();
+        // A stop that could not do all of its work leaves the names of what is there.
+        file.remove(false);
+        let saved = StateFile::open(&path).1;
+        assert_eq!((saved.owned.len(), saved.instances), (1, vec![instance]));
+        file.put_owned(&Owned::new()).expect("keys are written");
+        file.remove(true);
         assert_eq!(StateFile::open(&path).1, Saved::default());
+        assert_eq!(fs::read_dir(dir.path().join("run")).expect("directory").count(), 0);
     }
 
     #[test]

@@ -1,0 +1,173 @@
+//! The daemon as a process: what it does with what an earlier one left, and with reloads that it must
+//! refuse. In a network namespace of its own; needs root and iproute2, otherwise a printed `SKIP`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use lbd::control::ReloadOutcome;
+use lbd::control::client::Client;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, Uid};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn run(line: &str) -> Option<String> {
+    let mut words = line.split_whitespace();
+    let output = Command::new(words.next()?).args(words).stderr(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn ip(arguments: &str) -> String {
+    run(&format!("ip {arguments}")).unwrap_or_else(|| panic!("ip {arguments}"))
+}
+
+/// A network namespace with eth0 (10.77.0.1/24), a directory, and the daemon in both.
+struct Host {
+    namespace: String,
+    dir: tempfile::TempDir,
+    daemon: Option<Child>,
+}
+
+impl Host {
+    /// `None`, with the reason printed, where there can be none.
+    fn new(test: &str) -> Option<Self> {
+        let reason = if !Uid::effective().is_root() {
+            "needs root"
+        } else if run("ip netns list").is_none() {
+            "needs iproute2 and network namespaces"
+        } else {
+            let host = Host {
+                namespace: format!("lbd{test}{}", std::process::id()),
+                dir: tempfile::tempdir().expect("directory"),
+                daemon: None,
+            };
+            let namespace = &host.namespace;
+            ip(&format!("netns add {namespace}"));
+            ip(&format!("-n {namespace} link add eth0 type veth peer name eth1"));
+            ip(&format!("-n {namespace} addr add 10.77.0.1/24 dev eth0"));
+            ip(&format!("-n {namespace} link set eth0 up"));
+            ip(&format!("-n {namespace} link set eth1 up"));
+            return Some(host);
+        };
+        lbd_integration::skip::report(test, reason);
+        None
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn configure(&self, text: &str) {
+        fs::write(self.path("conf"), text).expect("configuration");
+    }
+
+    /// Starts the daemon by way of `wrapper` and waits until it serves its socket.
+    fn start(&mut self, wrapper: &str) {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace]).args(wrapper.split_whitespace());
+        command.arg(env!("CARGO_BIN_EXE_lbd"));
+        for (flag, name) in
+            [("-f", "conf"), ("-p", "pid"), ("--control-socket", "s"), ("--state-file", "state")]
+        {
+            command.arg(flag).arg(self.path(name));
+        }
+        command.stderr(fs::File::create(self.path("log")).expect("log"));
+        self.daemon = Some(command.spawn().expect("lbd"));
+        let client = Client::new(&self.path("s"));
+        wait("the daemon answers", || block_on(client.status()).is_ok());
+    }
+
+    fn reload(&self) -> ReloadOutcome {
+        block_on(Client::new(&self.path("s")).reload()).expect("an answer")
+    }
+
+    /// Stops the daemon in order.
+    fn stop(&mut self) {
+        let mut daemon = self.daemon.take().expect("running");
+        let pid = i32::try_from(daemon.id()).expect("pid");
+        kill(Pid::from_raw(pid), Signal::SIGTERM).expect("signal");
+        let status = daemon.wait().expect("ended");
+        assert!(status.success(), "{status}: {}", read(&self.path("log")));
+    }
+
+    fn addresses(&self) -> String {
+        ip(&format!("-n {} -4 -o addr show dev eth0", self.namespace))
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            let _ended = daemon.kill();
+            let _ended = daemon.wait();
+        }
+        let _gone = run(&format!("ip netns del {}", self.namespace));
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime").block_on(future)
+}
+
+fn wait(what: &str, mut done: impl FnMut() -> bool) {
+    let until = Instant::now() + LIMIT;
+    while !done() {
+        assert!(Instant::now() < until, "not within {LIMIT:?}: {what}");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+#[test]
+fn addresses_of_a_crashed_master_go_when_the_configuration_has_no_virtual_router_any_more() {
+    let Some(mut host) = Host::new("left") else { return };
+    ip(&format!("-n {} addr add 10.77.0.9/24 dev eth0", host.namespace));
+    let boot = read(Path::new("/proc/sys/kernel/random/boot_id"));
+    let left = format!(
+        r#"{{"boot_id":"{}","instances":[{{"interface":"eth0","vrid":7,"master":true,"last_advert_ms":1,
+            "addresses":[["10.77.0.9/24","eth0"]]}}]}}"#,
+        boot.trim()
+    );
+    fs::write(host.path("state.vrrp"), &left).expect("state");
+    host.configure("");
+    host.start("env");
+    assert!(host.path("state.vrrp").exists());
+    wait("the address is gone", || !host.addresses().contains("10.77.0.9/"));
+    assert!(host.addresses().contains("10.77.0.1/"), "{}", host.addresses());
+    host.stop();
+    assert!(!host.path("state.vrrp").exists());
+}
+
+#[test]
+fn a_refused_reload_takes_no_script_away() {
+    let Some(mut host) = Host::new("keep") else { return };
+    let (script, told) = (host.path("told.sh"), host.path("told"));
+    fs::write(&script, format!("#!/bin/sh\necho \"$*\" >> {}\n", told.display())).expect("script");
+    assert!(run(&format!("chmod 755 {}", script.display())).is_some());
+    host.configure(&format!(
+        "global_defs {{\n script_user root\n}}\nvrrp_instance VI_1 {{\n interface eth0\n virtual_router_id 7\n \
+         priority 100\n notify {}\n}}\n",
+        script.display()
+    ));
+    // Without this right there is no table to be written, whether the kernel has IPVS or not.
+    if run("setpriv --version").is_none() {
+        lbd_integration::skip::report("a_refused_reload_takes_no_script_away", "needs setpriv (util-linux)");
+        return;
+    }
+    host.start("setpriv --inh-caps=-net_admin --bounding-set=-net_admin");
+    wait("the first state is told", || read(&told).contains("INSTANCE VI_1 BACKUP 100"));
+    host.configure(
+        "virtual_server 10.77.0.9 80 {\n lb_algo rr\n lb_kind NAT\n real_server 10.77.0.2 80 {\n  weight 1\n }\n}\n",
+    );
+    for _again in 0..2 {
+        let outcome = host.reload();
+        assert!(!outcome.ok && outcome.generation == 1, "{outcome:?}");
+    }
+    host.stop();
+    assert!(read(&told).contains("INSTANCE VI_1 STOP 100"), "{}", read(&told));
+}
