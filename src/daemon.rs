@@ -6,32 +6,34 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use lbd_grammar::config::{Config, VrrpScript};
 use lbd_ipvs::IpvsError;
 use lbd_vrrp::InstanceConfig;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::control::ReloadOutcome;
-use crate::control::server::{Answer, Backend, BindError, ControlSocket};
-use crate::control::status::{ConfigStatus, InstanceStatus, IpvsStatus, Status, VrrpStatus};
+use crate::control::server::{BindError, ControlSocket};
+use crate::control::snapshot::{Api, Parts, Shared};
+use crate::control::status::ConfigStatus;
 use crate::director::actor::DirectorOptions;
 use crate::director::checkers::Checkers;
-use crate::director::owner::{OwnerHandle, OwnerOptions, Stop, TableOwner};
+use crate::director::owner::{OwnerOptions, Stop, TableOwner};
 use crate::event::EventSender;
 use crate::loading::{self, Checked};
+use crate::lock::{LockError, LockedFile};
 use crate::notify::Notifier;
 use crate::options::{EXIT_CONFIG, EXIT_FAILED, EXIT_RIGHTS, EXIT_STOPPED, Options};
 use crate::pid_file::{PidFile, PidFileError};
 use crate::remember::Remember;
 use crate::router::{Interfaces, Router, RouterError, RouterOptions, RouterSnapshot};
 use crate::script::ScriptRoom;
+use crate::signals::{Command, Signals};
 use crate::state_file::{Saved, SavedInstance, StateFile};
 use crate::track::scripts::Tracker;
 
@@ -74,7 +76,7 @@ impl Failure {
 
 impl From<IpvsError> for Failure {
     fn from(error: IpvsError) -> Self {
-        if matches!(error, IpvsError::NoRight { .. }) {
+        if error.is_permission() {
             Failure::Rights(error.to_string())
         } else {
             Failure::Run(error.to_string())
@@ -141,22 +143,9 @@ struct Daemon {
     notifier: Notifier,
     tracker: Option<Tracker>,
     local: watch::Sender<HashSet<IpAddr>>,
+    /// Names a part that ended by itself: without it the daemon is none.
+    lost: mpsc::Sender<&'static str>,
     shared: Arc<Shared>,
-}
-
-/// What the control API reads while the daemon works.
-struct Shared {
-    started: Instant,
-    config: Mutex<ConfigStatus>,
-    parts: Mutex<Parts>,
-    reloads: mpsc::Sender<oneshot::Sender<ReloadOutcome>>,
-}
-
-#[derive(Clone, Default)]
-struct Parts {
-    owner: Option<OwnerHandle>,
-    checkers: Option<Arc<Checkers>>,
-    router: Option<Arc<Router>>,
 }
 
 impl Daemon {
@@ -183,6 +172,7 @@ impl Daemon {
         }
         let control = ControlSocket::bind(&options.control_socket)?;
         let _pid_file = PidFile::create(&options.pid_file)?;
+        let _state_lock = lock_state(&options.state_file)?;
         let (state, saved) = StateFile::open(&options.state_file);
         let state = Arc::new(state);
         let (remember, remember_thread) =
@@ -197,8 +187,11 @@ impl Daemon {
         let notifier = Notifier::start(room.clone(), queue);
         notifier.update(&config);
         let (reloads, mut reload_requests) = mpsc::channel(RELOAD_QUEUE);
+        // One is enough to end the daemon; the other waits unheard.
+        let (lost, mut losses) = mpsc::channel(1);
         let shared = Arc::new(Shared {
             started,
+            router_id: Mutex::new(config.global.router_id.clone()),
             config: Mutex::new(ConfigStatus {
                 path: path.display().to_string(),
                 generation: 1,
@@ -220,6 +213,7 @@ impl Daemon {
             notifier,
             tracker: None,
             local: watch::Sender::new(HashSet::new()),
+            lost,
             shared: shared.clone(),
         };
         let started = tokio::select! {
@@ -230,14 +224,20 @@ impl Daemon {
         let serving = tokio::spawn(control.serve(Arc::new(Api(shared)), async {
             let _closed = stopped.await;
         }));
+        let mut ended = Ok(());
         if started {
             info!(
+                router_id = config.global.router_id,
                 virtual_servers = config.virtual_servers.len(),
                 vrrp_instances = config.vrrp_instances.len(),
                 "started in {} ms",
                 daemon.started.elapsed().as_millis()
             );
-            daemon.serve(&mut signals, &mut reload_requests).await;
+            ended = daemon.serve(&mut signals, &mut reload_requests, &mut losses).await;
+        }
+        if ended.is_err() {
+            // What is in the kernel goes on serving until the next start takes it over.
+            daemon.options.keep_ipvs = true;
         }
         let addresses_left = daemon.leftover_addresses && daemon.shared.parts().router.is_none();
         info!("stopping");
@@ -251,7 +251,7 @@ impl Daemon {
             state.remove(!addresses_left);
         }
         info!("stopped");
-        Ok(())
+        ended
     }
 
     /// Until told to stop. A stop waits neither for a reload under way nor for those that wait.
@@ -259,12 +259,13 @@ impl Daemon {
         &mut self,
         signals: &mut Signals,
         requests: &mut mpsc::Receiver<oneshot::Sender<ReloadOutcome>>,
-    ) {
+        losses: &mut mpsc::Receiver<&'static str>,
+    ) -> Result<(), Failure> {
         let ignore_interrupt = self.options.ignore_sigint;
         loop {
             let asker = tokio::select! {
                 command = signals.next(ignore_interrupt) => match command {
-                    Command::Stop => return,
+                    Command::Stop => return Ok(()),
                     Command::Reload => None,
                     Command::Unserved(name) => {
                         warn!("{name}: not supported yet; `lbctl status --json` shows all state");
@@ -272,10 +273,13 @@ impl Daemon {
                     }
                 },
                 Some(asker) = requests.recv() => Some(asker),
+                Some(part) = losses.recv() => {
+                    return Err(Failure::Run(format!("{part} ended by itself: restart lbd")));
+                }
             };
             let outcome = tokio::select! {
                 outcome = self.reload() => outcome,
-                () = signals.stop(ignore_interrupt) => return,
+                () = signals.stop(ignore_interrupt) => return Ok(()),
             };
             if let Some(asker) = asker {
                 let _gone = asker.send(outcome);
@@ -291,27 +295,33 @@ impl Daemon {
     }
 
     async fn start(&mut self, config: &Arc<Config>, saved: Saved) -> Result<(), Failure> {
-        let leftovers = !saved.owned.is_empty();
-        let instances = saved.instances.clone();
-        if self.options.parts.checkers && (!config.virtual_servers.is_empty() || leftovers) {
+        let left_services = !saved.owned.is_empty();
+        // Addresses of virtual routers that the configuration no longer has may be on a peer by now.
+        let left_addresses = self.options.parts.vrrp && self.leftover_addresses;
+        let needed = self.needs_router(config);
+        // It may be refused: before anything is changed.
+        let router = if needed || left_addresses {
+            match self.open_router(config, saved.instances.clone()) {
+                Err(failure) if !needed => {
+                    warn!("virtual addresses of an earlier run are not removed: {failure}");
+                    None
+                }
+                router => Some(router?),
+            }
+        } else {
+            None
+        };
+        if self.options.parts.checkers && (!config.virtual_servers.is_empty() || left_services) {
             match self.start_checkers(config, saved).await {
-                Ok(()) => {}
                 // Nothing is to be balanced; what an earlier process left cannot be removed.
                 Err(failure) if config.virtual_servers.is_empty() => {
                     warn!("services of an earlier run are not removed: {failure}");
                 }
-                Err(failure) => return Err(failure),
+                started => started?,
             }
         }
-        // Addresses of virtual routers that the configuration no longer has may be on a peer by now.
-        let leftovers = self.options.parts.vrrp && self.leftover_addresses;
-        let needed = self.needs_router(config);
-        if needed || leftovers {
-            match self.open_router(config, instances) {
-                Ok(router) => self.begin_router(router),
-                Err(failure) if needed => return Err(failure),
-                Err(failure) => warn!("virtual addresses of an earlier run are not removed: {failure}"),
-            }
+        if let Some(router) = router {
+            self.begin_router(router);
         }
         self.track(config);
         Ok(())
@@ -350,6 +360,11 @@ impl Daemon {
         let checkers = Checkers::start(options, config.clone())
             .await
             .map_err(|error| Failure::Run(format!("checkers: {error}")))?;
+        let (director, lost) = (checkers.director().clone(), self.lost.clone());
+        tokio::spawn(async move {
+            director.ended().await;
+            let _full = lost.try_send("the director (virtual servers and checks)");
+        });
         self.shared.parts().checkers = Some(Arc::new(checkers));
         if !owner.flush_wait(CONVERGE_LIMIT).await {
             warn!("the kernel's table is not complete yet: `lbctl status` shows what is refused");
@@ -365,7 +380,12 @@ impl Daemon {
 
     fn begin_router(&mut self, router: Router) {
         router.begin();
-        tokio::spawn(remember_instances(router.snapshot(), self.remember.clone()));
+        let (remembering, lost) =
+            (remember_instances(router.snapshot(), self.remember.clone()), self.lost.clone());
+        tokio::spawn(async move {
+            remembering.await;
+            let _full = lost.try_send("VRRP");
+        });
         tokio::spawn(local_addresses(router.interfaces(), self.local.clone()));
         self.shared.parts().router = Some(Arc::new(router));
     }
@@ -411,6 +431,8 @@ impl Daemon {
                     let warnings: Vec<String> = checked.warnings().collect();
                     match self.apply(&config).await {
                         Ok(()) => {
+                            *self.shared.router_id.lock().unwrap_or_else(PoisonError::into_inner) =
+                                config.global.router_id.clone();
                             self.config = config;
                             Ok(warnings)
                         }
@@ -519,57 +541,25 @@ impl Daemon {
     }
 }
 
-impl Shared {
-    fn parts(&self) -> MutexGuard<'_, Parts> {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn status(&self) -> Status {
-        let Parts { checkers, router, .. } = self.parts().clone();
-        let (virtual_servers, ipvs) = match checkers {
-            Some(checkers) => checkers.status().await.unwrap_or_else(|error| {
-                let ipvs = IpvsStatus { last_error: Some(error.to_string()), ..IpvsStatus::default() };
-                (Vec::new(), ipvs)
-            }),
-            None => Default::default(),
-        };
-        Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            uptime_s: self.started.elapsed().as_secs_f64(),
-            config: self.config.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            ipvs,
-            virtual_servers,
-            vrrp: VrrpStatus {
-                instances: router.map(|router| instances(&router)).unwrap_or_default(),
-                sync_groups: Vec::new(),
-            },
-        }
-    }
-}
-
-struct Api(Arc<Shared>);
-
-impl Backend for Api {
-    fn status(&self) -> Answer<Status> {
-        let shared = self.0.clone();
-        Box::pin(async move { shared.status().await })
-    }
-
-    fn reload(&self) -> Answer<ReloadOutcome> {
-        let reloads = self.0.reloads.clone();
-        Box::pin(async move {
-            let (answer, receiver) = oneshot::channel();
-            let asked = reloads.send(answer).await.is_ok();
-            match receiver.await {
-                Ok(outcome) if asked => outcome,
-                _ => ReloadOutcome { message: "lbd is stopping".to_owned(), ..ReloadOutcome::default() },
+/// Two daemons that write the same file would forget each other's services.
+fn lock_state(path: &Path) -> Result<LockedFile, Failure> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let lock = PathBuf::from(name);
+    LockedFile::acquire(&lock, 0o600).map_err(|error| {
+        let at = path.display();
+        match error {
+            LockError::Held { .. } => Failure::Run(format!(
+                "state file {at}: another lbd uses it; stop that one, or give this one its own --state-file"
+            )),
+            LockError::Io(source) if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                Failure::Rights(format!("state file {at}: {source}; run as root, or use --state-file"))
             }
-        })
-    }
-}
-
-fn instances(router: &Router) -> Vec<InstanceStatus> {
-    router.snapshot().borrow().instances.iter().map(|instance| instance.status.clone()).collect()
+            error => {
+                Failure::Run(format!("state file {at}: {}: {error:?}; use --state-file", lock.display()))
+            }
+        }
+    })
 }
 
 /// Publishes the addresses of this host, for ha_suspend.
@@ -606,59 +596,19 @@ async fn remember_instances(mut snapshot: watch::Receiver<Arc<RouterSnapshot>>, 
     }
 }
 
-enum Command {
-    Stop,
-    Reload,
-    Unserved(&'static str),
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-struct Signals {
-    hangup: Signal,
-    terminate: Signal,
-    interrupt: Signal,
-    user1: Signal,
-    user2: Signal,
-    json: Signal,
-    templates: Signal,
-    clear: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Signals {
-            hangup: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            user1: signal(SignalKind::user_defined1())?,
-            user2: signal(SignalKind::user_defined2())?,
-            json: signal(SignalKind::from_raw(libc::SIGRTMIN() + 2))?,
-            templates: signal(SignalKind::from_raw(libc::SIGRTMIN() + 3))?,
-            clear: signal(SignalKind::from_raw(libc::SIGRTMAX() - 1))?,
-        })
-    }
-
-    /// Ends when the daemon is to stop; other signals stay for [`Signals::next`].
-    async fn stop(&mut self, ignore_interrupt: bool) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => if !ignore_interrupt { return },
-            }
-        }
-    }
-
-    async fn next(&mut self, ignore_interrupt: bool) -> Command {
-        loop {
-            tokio::select! {
-                _ = self.hangup.recv() => return Command::Reload,
-                _ = self.terminate.recv() => return Command::Stop,
-                _ = self.interrupt.recv() => if !ignore_interrupt { return Command::Stop },
-                _ = self.user1.recv() => return Command::Unserved("SIGUSR1 (data dump)"),
-                _ = self.user2.recv() => return Command::Unserved("SIGUSR2 (statistics)"),
-                _ = self.json.recv() => return Command::Unserved("SIGRTMIN+2 (JSON dump)"),
-                _ = self.templates.recv() => return Command::Unserved("SIGRTMIN+3 (thread dump)"),
-                _ = self.clear.recv() => return Command::Unserved("SIGRTMAX-1 (statistics and clear)"),
-            }
-        }
+    #[test]
+    fn a_state_file_has_one_daemon() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("run/state");
+        let first = lock_state(&path).expect("the first");
+        let second = lock_state(&path).expect_err("the second");
+        assert_eq!(second.exit_code(), EXIT_FAILED);
+        assert!(second.to_string().contains("another lbd uses it"), "{second}");
+        drop(first);
+        lock_state(&path).expect("when the first is gone");
     }
 }

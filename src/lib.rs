@@ -15,5 +15,6 @@ pub mod pid_file;
 pub mod remember;
 pub mod router;
 pub mod script;
+pub mod signals;
 pub mod state_file;
 pub mod track;

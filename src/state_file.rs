@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -172,7 +172,7 @@ fn read<T: Default + for<'de> Deserialize<'de>>(path: &Path) -> T {
 
 fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)?;
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
     }
     let mut name = path.as_os_str().to_owned();
     name.push(".new");

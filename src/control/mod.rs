@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod server;
+pub mod snapshot;
 pub mod status;
 
 use serde::{Deserialize, Serialize};

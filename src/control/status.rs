@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 pub struct Status {
     /// Version of lbd.
     pub version: String,
+    /// router_id, where one is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router_id: Option<String>,
     /// Seconds since the process started.
     pub uptime_s: f64,
     /// The configuration.

@@ -119,6 +119,11 @@ impl DirectorHandle {
         self.ask(Command::Stop).await
     }
 
+    /// Ends when the director does, by [`stop`](Self::stop) or by a panic.
+    pub async fn ended(&self) {
+        self.commands.closed().await;
+    }
+
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, NoAnswer> {
         let (answer, receiver) = oneshot::channel();
         let exchange = async {
@@ -381,10 +386,10 @@ impl Director {
         for check in &config.checks {
             let same = kept
                 .iter()
-                .position(|(checker, _)| *checker.check == *check)
+                .position(|(checker, _)| checker.check == *check)
                 .or_else(|| kept.iter().position(|(checker, _)| checker.check.kind == check.kind));
             let (checker, view) = match same.map(|index| kept.swap_remove(index)) {
-                Some((checker, view)) if *checker.check == *check => (checker, view),
+                Some((checker, view)) if checker.check == *check => (checker, view),
                 Some((checker, view)) => {
                     let start = Start { up: view.up, has_run: view.has_run, first: None };
                     (Checker { last: checker.last.clone(), ..self.checker(check, start) }, view)
@@ -412,10 +417,10 @@ impl Director {
         Server { address: config.address, since, state: ServerState::resume(views), checkers }
     }
 
-    fn checker(&mut self, check: &Check, start: Start) -> Checker {
+    fn checker(&mut self, check: &Arc<Check>, start: Start) -> Checker {
         let key = self.next_key;
         self.next_key += 1;
-        Checker { key, check: Arc::new(check.clone()), last: None, task: Task::Waiting(start) }
+        Checker { key, check: check.clone(), last: None, task: Task::Waiting(start) }
     }
 
     fn start_checkers(&mut self) {

@@ -97,8 +97,9 @@ impl Page {
     fn head(&mut self, status: &Status) {
         let config = &status.config;
         let uptime = Duration::try_from_secs_f64(status.uptime_s).unwrap_or_default();
+        let router_id = status.router_id.as_ref().map(|id| format!(" on {id}")).unwrap_or_default();
         self.line(&cell(format!(
-            "lbd {}, up {}, configuration generation {} of {}, loaded {}",
+            "lbd {}{router_id}, up {}, configuration generation {} of {}, loaded {}",
             status.version,
             short(uptime),
             config.generation,

@@ -37,6 +37,7 @@ fn sample() -> Status {
     let up = |latency| check("TCP_CHECK", CheckState::Up, Some("connected"), Some(latency));
     Status {
         version: "0.1.0".into(),
+        router_id: Some("LVS_1".into()),
         uptime_s: 93_784.5,
         config: ConfigStatus {
             path: "/etc/lbd/lbd.conf".into(),

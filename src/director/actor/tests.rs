@@ -11,7 +11,7 @@ use lbd_ipvs::fake::FakeIpvs;
 
 use super::*;
 use crate::director::owner::{OwnerOptions, TableOwner};
-use crate::state_file::StateFile;
+use crate::state_file::{Owned, StateFile};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -45,13 +45,17 @@ struct Bed {
 
 impl Bed {
     async fn start(text: &str, saved: Verdicts, dead: &[&str]) -> Bed {
-        let kernel = FakeIpvs::new();
+        Bed::after(FakeIpvs::new(), Owned::new(), text, saved, dead).await
+    }
+
+    /// On a kernel that holds what an earlier process left.
+    async fn after(kernel: FakeIpvs, owned: Owned, text: &str, saved: Verdicts, dead: &[&str]) -> Bed {
         let dir = tempfile::tempdir().expect("directory");
         let connection = kernel.clone();
         let owner = TableOwner::start(OwnerOptions {
             connect: Box::new(move || Ok(Box::new(connection.clone()))),
             state: Arc::new(StateFile::open(&dir.path().join("state")).0),
-            owned: Default::default(),
+            owned,
             audit_interval: Duration::from_secs(3600),
         })
         .expect("a table owner");
@@ -215,4 +219,25 @@ async fn omega_announces_the_end() {
     bed.director.stop().await.expect("an answer");
     bed.event("down", |event| down(event, 1)).await;
     bed.event("quorum lost", |event| matches!(event, Event::Quorum { up: false, .. })).await;
+}
+
+#[tokio::test]
+async fn an_empty_configuration_removes_what_an_earlier_process_left() {
+    let first = Bed::start(&text(&[1], ""), Verdicts::new(), &[]).await;
+    let owned = first
+        .kernel
+        .table()
+        .services
+        .iter()
+        .map(|(id, entry)| (*id, entry.destinations.keys().copied().collect()))
+        .collect();
+    let bed = Bed::after(first.kernel.clone(), owned, "", Verdicts::new(), &[]).await;
+    assert_eq!(bed.kernel.table().services.len(), 0);
+}
+
+#[tokio::test]
+async fn the_end_of_the_director_is_seen() {
+    let bed = Bed::start(&text(&[1], ""), Verdicts::new(), &[]).await;
+    bed.director.stop().await.expect("an answer");
+    tokio::time::timeout(LIMIT, bed.director.ended()).await.expect("it has ended");
 }
