@@ -163,8 +163,8 @@ pub struct RealServer {
     pub notify_up: Option<ScriptId>,
     /// notify_down
     pub notify_down: Option<ScriptId>,
-    /// Checkers; none means always up.
-    pub checks: Vec<Check>,
+    /// Checkers; none means always up. Shared, not copied, with who runs them.
+    pub checks: Vec<Arc<Check>>,
 }
 
 impl Config {

@@ -77,7 +77,7 @@ mod tests {
         ScriptId(name.into())
     }
 
-    fn misc(script: &str) -> Check {
+    fn misc(script: &str) -> Arc<Check> {
         let second = Duration::from_secs(1);
         let schedule = Schedule {
             delay_loop: second,
@@ -88,7 +88,7 @@ mod tests {
             log_all_failures: false,
         };
         let misc = MiscCheck { script: id(script), timeout: second, dynamic: false };
-        Check { schedule, kind: CheckKind::Misc(misc) }
+        Arc::new(Check { schedule, kind: CheckKind::Misc(misc) })
     }
 
     fn finding(script: &str, disabled: bool) -> Finding {

@@ -356,7 +356,7 @@ impl Resolver<'_, '_> {
         let weight = real.weight.or(self.builder.weight).or(built_in.weight).expect("weight has a default");
         let mut checks = Vec::with_capacity(real.checks.len());
         for check in &real.checks {
-            checks.extend(self.check(check, &real, address, built_in));
+            checks.extend(self.check(check, &real, address, built_in).map(Arc::new));
         }
         Some(RealServer {
             address,
@@ -484,6 +484,7 @@ impl Resolver<'_, '_> {
         let connection = self.connection(check, real, address, built_in)?;
         let host = [&check.virtualhost, &real.virtualhost, &self.builder.virtualhost];
         let host = host.into_iter().find_map(Option::as_ref);
+        let of_http = self.built_in(Which::Http);
         let url = |url: &crate::keyword::checker::UrlBuilder| {
             Some(Url {
                 path: url.path.clone()?,
@@ -495,8 +496,11 @@ impl Resolver<'_, '_> {
         Some(HttpCheck {
             connection,
             urls: check.urls.iter().filter_map(url).collect(),
-            protocol: check.protocol.unwrap_or_default(),
-            fast_recovery: check.fast_recovery.unwrap_or_default(),
+            protocol: check.protocol.or(of_http.protocol).expect("http_protocol has a default"),
+            fast_recovery: check
+                .fast_recovery
+                .or(of_http.fast_recovery)
+                .expect("fast_recovery has a default"),
         })
     }
 
