@@ -240,7 +240,7 @@ fn one_mistake_gives_one_diagnostic() {
         (
             "prefix",
             instance(" virtual_ipaddress {\n 10.0.0.1/33\n }"),
-            "c:3:2: `virtual_ipaddress`: `10.0.0.1/33` is not an address; for example 192.0.2.1/24",
+            "c:3:2: `10.0.0.1/33` has no valid prefix length: 32 is used; a number from 0 to 32",
         ),
         (
             "weight",
@@ -325,6 +325,122 @@ fn one_mistake_gives_one_diagnostic() {
             "c:1:13: no vrrp_instance tracks vrrp_script `S`, so it does not run; name it in a track_script block, or remove it",
         ),
         ("own interface tracked", instance(" track_interface {\n eth0\n }"), ""),
+        (
+            "a label too long",
+            instance(" virtual_ipaddress {\n 10.0.0.1/24 label eth0:0123456789a\n }"),
+            "c:3:20: `virtual_ipaddress`: the label `eth0:0123456789a` is too long; 1 to 15 characters",
+        ),
+        (
+            "an empty label",
+            instance(" virtual_ipaddress {\n 10.0.0.1/24 label \"\"\n }"),
+            "c:3:20: `virtual_ipaddress`: the label is empty; 1 to 15 characters",
+        ),
+        (
+            "a broadcast address that is none",
+            instance(" virtual_ipaddress {\n 10.0.0.1/24 brd x label 0123456789abcdef\n }"),
+            "c:3:18: `virtual_ipaddress`: `x` is not an IPv4 address; an address, + or -",
+        ),
+        (
+            "a prefix without a broadcast address",
+            instance(" virtual_ipaddress {\n 10.0.0.1/31 brd +\n }"),
+            "c:3:18: `virtual_ipaddress`: a prefix length of 31 leaves no broadcast address; remove it",
+        ),
+        (
+            "an unknown scope",
+            instance(" virtual_ipaddress {\n 10.0.0.1/24 scope 256\n }"),
+            "c:3:20: unknown virtual_ipaddress `256`; one of: global, universe, site, link, host, nowhere",
+        ),
+        (
+            "an option without its value",
+            instance(" virtual_ipaddress {\n 10.0.0.1/24 scope\n }"),
+            "c:3:14: `virtual_ipaddress`: `scope` needs a value; add it, or remove the option",
+        ),
+        (
+            "an unserved option without its value",
+            instance(" virtual_ipaddress {\n 10.0.0.1/24 peer\n }"),
+            "c:3:14: `virtual_ipaddress`: `peer` needs a value; add it, or remove the option",
+        ),
+        (
+            "an unserved option",
+            instance(" virtual_ipaddress {\n 10.0.0.1/24 peer 10.0.0.2\n }"),
+            "c:3:14: `peer` is not supported yet; the address is used without it",
+        ),
+        (
+            "garp_master_repeat of none",
+            instance(" garp_master_repeat 0"),
+            "c:2:2: `garp_master_repeat` of 0 is raised to 1; a number from 1",
+        ),
+        (
+            "garp_master_refresh_repeat of none",
+            instance(" garp_master_refresh_repeat 0"),
+            "c:2:2: `garp_master_refresh_repeat` of 0 is raised to 1; a number from 1",
+        ),
+        (
+            "vrrp_garp_master_repeat of none",
+            "global_defs {\n vrrp_garp_master_repeat 0\n}".into(),
+            "c:2:2: `vrrp_garp_master_repeat` of 0 is raised to 1; a number from 1",
+        ),
+        ("no answers to a lower priority", instance(" garp_lower_prio_repeat 0"), ""),
+        (
+            "a script with interval 0",
+            format!(
+                "vrrp_script S {{\n script /bin/x\n interval 0\n}}\n{}",
+                instance(" track_script {\n S\n }")
+            ),
+            "c:3:2: `interval` is below a millisecond: 1 second is used; a time in seconds from 0.001",
+        ),
+        (
+            "a script with timeout 0",
+            format!(
+                "vrrp_script S {{\n script /bin/x\n timeout 0\n}}\n{}",
+                instance(" track_script {\n S\n }")
+            ),
+            "c:3:2: `timeout` is below a millisecond: 1 second is used; a time in seconds from 0.001",
+        ),
+        (
+            "a script with interval 0.0009",
+            format!(
+                "vrrp_script S {{\n script /bin/x\n interval 0.0009\n}}\n{}",
+                instance(" track_script {\n S\n }")
+            ),
+            "c:3:2: `interval` is below a millisecond: 1 second is used; a time in seconds from 0.001",
+        ),
+        (
+            "keyword of an instance that has a global form",
+            "global_defs {\n garp_master_delay 5\n}".into(),
+            "c:2:2: unknown keyword `garp_master_delay`; did you mean `vrrp_garp_master_delay`?",
+        ),
+        (
+            "keyword of an instance whose global namesake is something else",
+            "global_defs {\n priority 5\n}".into(),
+            "c:2:2: unknown keyword `priority`; it belongs in `vrrp_instance`",
+        ),
+        (
+            "a block of the top level without its prefix",
+            "script x {\n}".into(),
+            "c:1:1: unknown keyword `script`; did you mean `vrrp_script`?",
+        ),
+        (
+            "a line that is no block",
+            "script /bin/x".into(),
+            "c:1:1: unknown keyword `script`; it belongs in `vrrp_script`",
+        ),
+        ("check before a reload", "global_defs {\n reload_check_config\n}".into(), ""),
+        (
+            "check before a reload, with its own log",
+            "global_defs {\n reload_check_config /tmp/x\n}".into(),
+            "c:2:22: the log file of `reload_check_config` is not supported yet; what the check finds is in lbd's own log",
+        ),
+        (
+            "no multicast group",
+            instance(" mcast_dst_ip 10.0.0.1"),
+            "c:2:15: `mcast_dst_ip`: `10.0.0.1` is no IPv4 multicast group; 224.0.0.0/4",
+        ),
+        (
+            "no global multicast group",
+            "global_defs {\n vrrp_mcast_group4 ff02::12\n}".into(),
+            "c:2:20: `vrrp_mcast_group4`: `ff02::12` is no IPv4 multicast group; 224.0.0.0/4",
+        ),
         ("not a reference", instance(" notify \"/bin/x $HOME ${HOME}\""), ""),
     ];
     let mut wrong = Vec::new();

@@ -279,6 +279,56 @@ fn programs_and_their_users() {
     assert_eq!(config.scripts.len(), 4);
 }
 
+/// What keepalived keeps of an address line, and which lines it leaves out as a whole.
+#[test]
+fn address_lines_with_bad_options() {
+    /// Address with prefix, scope, broadcast address, label.
+    type Kept = Option<(&'static str, u8, Option<&'static str>, Option<&'static str>)>;
+    let rows: [(&str, Kept); 17] = [
+        ("10.0.0.1/24 label eth0:0123456789a", None),
+        ("10.0.0.1/24 label", None),
+        ("10.0.0.1/24 brd x", None),
+        ("10.0.0.1/24 broadcast 10.0.0.256", None),
+        ("10.0.0.1/24 brd fe80::1", None),
+        ("10.0.0.1/24 brd", None),
+        ("10.0.0.1/24 scope", None),
+        ("10.0.0.1/24 dev", None),
+        ("10.0.0.1/24 preferred_lft", None),
+        ("10.0.0.1/24 bogus label", None),
+        ("10.0.0.1/24 scope 256 label a", Some(("10.0.0.1/24", 0, None, Some("a")))),
+        ("10.0.0.1/24 scope link scope foo", Some(("10.0.0.1/24", 253, None, None))),
+        ("10.0.0.1/24 label \"\" brd -", Some(("10.0.0.1/24", 0, Some("10.0.0.0"), None))),
+        ("10.0.0.1/30 brd +", Some(("10.0.0.1/30", 0, Some("10.0.0.3"), None))),
+        ("10.0.0.1/31 brd + label a", Some(("10.0.0.1/31", 0, None, Some("a")))),
+        ("10.0.0.1/33 label a", Some(("10.0.0.1/32", 0, None, Some("a")))),
+        ("10.0.0.1/x bogus", Some(("10.0.0.1/32", 0, None, None))),
+    ];
+    for (line, want) in rows {
+        let text = format!(
+            "vrrp_instance V {{\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {{\n 10.0.0.9\n {line}\n }}\n}}"
+        );
+        let config = config(&text);
+        let vip = config.vrrp_instances[0].router.addresses.get(1);
+        let got = vip.map(|vip| {
+            let broadcast = vip.broadcast.map(|address| address.to_string());
+            (format!("{}/{}", vip.address, vip.prefix), vip.scope, broadcast, vip.label.clone())
+        });
+        let want = want.map(|(address, scope, broadcast, label)| {
+            (address.to_owned(), scope, broadcast.map(str::to_owned), label.map(str::to_owned))
+        });
+        assert_eq!(got, want, "{line}");
+    }
+    let excluded = "vrrp_instance V {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n 10.0.0.9\n }\n virtual_ipaddress_excluded {\n 2001:db8::1/64 brd +\n 2001:db8::2/64 label a\n 2001:db8::3/129\n }\n}";
+    let config = config(excluded);
+    let kept: Vec<_> = config.vrrp_instances[0]
+        .router
+        .excluded_addresses
+        .iter()
+        .map(|vip| (vip.address.to_string(), vip.prefix, vip.label.clone()))
+        .collect();
+    assert_eq!(kept, [("2001:db8::2".to_owned(), 64, None), ("2001:db8::3".to_owned(), 128, None)]);
+}
+
 #[test]
 fn instances() {
     let text = "global_defs {\n vrrp_garp_master_delay 1\n vrrp_mcast_group4 224.0.0.99\n vrrp_min_garp\n\
@@ -291,7 +341,10 @@ fn instances() {
         track_script {\n a\n b weight 5 reverse\n }\n track_interface {\n eth0\n eth7 weight -3\n }\n\
         unicast_peer {\n 10.0.0.8\n 10.0.0.9\n }\n unicast_src_ip 10.0.0.7\n unicast_ttl 64\n no_virtual_ipaddress\n}\n";
     let loaded = load_str("c", text);
-    assert_eq!(summaries(&loaded), Vec::<String>::new());
+    assert_eq!(
+        summaries(&loaded),
+        ["c:11:2: `interval` is below a millisecond: 1 second is used; a time in seconds from 0.001"]
+    );
     let config = loaded.config.expect("a configuration");
     let (m, b) = (&config.vrrp_instances[0].router, &config.vrrp_instances[1].router);
 

@@ -54,32 +54,34 @@ pub(super) fn addresses(call: &mut Call<'_, '_>) -> Vec<(VirtualAddress, Span)> 
 fn address(call: &mut Call<'_, '_>, line: &[Word<'_>]) -> Option<VirtualAddress> {
     let mut words = line.iter().copied();
     let first = words.next()?;
-    let (address, prefix) = match split(first.text) {
-        Some(parsed) => parsed,
-        None => {
-            let found = format!("{} is not an address", quote(first.text));
-            call.bad(first, found, "for example 192.0.2.1/24");
-            return None;
-        }
+    let Some((address, prefix)) = split(first.text) else {
+        let found = format!("{} is not an address", quote(first.text));
+        return left_out(call, first, found, "for example 192.0.2.1/24");
     };
+    let prefix = prefix.unwrap_or_else(|longest| {
+        let message = format!("{} has no valid prefix length: {longest} is used", quote(first.text));
+        let fix = format!("{address}/{longest}");
+        call.say(
+            Diagnostic::warning(Kind::Repaired, Some(first.span), message)
+                .help(format!("a number from 0 to {longest}"))
+                .fix(first.span, fix),
+        );
+        longest
+    });
     let mut vip = VirtualAddress { address, prefix, device: None, scope: 0, broadcast: None, label: None };
     while let Some(option) = words.next() {
         let known = OPTIONS.iter().find(|known| known.name == option.text);
         match known.map(|known| known.serves) {
             Some(Serves::Unserved(means)) => {
                 let takes = known.is_some_and(|known| !known.arguments.is_empty());
-                call.context.unserved(option.span, &quote(option.text), means);
-                if takes {
-                    words.next();
+                if takes && words.next().is_none() {
+                    return needs_value(call, option);
                 }
+                call.context.unserved(option.span, &quote(option.text), means);
             }
             Some(Serves::Served) => match words.next() {
-                Some(value) => set(call, &mut vip, option, value),
-                None => call.bad(
-                    option,
-                    format!("{} needs a value", quote(option.text)),
-                    "add it, or remove the option",
-                ),
+                Some(value) => set(call, &mut vip, option, value)?,
+                None => return needs_value(call, option),
             },
             None => unknown(call, option),
         }
@@ -99,7 +101,23 @@ fn unknown(call: &mut Call<'_, '_>, word: Word<'_>) {
     });
 }
 
-fn set(call: &mut Call<'_, '_>, vip: &mut VirtualAddress, option: Word<'_>, value: Word<'_>) {
+fn needs_value<T>(call: &mut Call<'_, '_>, option: Word<'_>) -> Option<T> {
+    let found = format!("{} needs a value", quote(option.text));
+    left_out(call, option, found, "add it, or remove the option")
+}
+
+/// Says why an address is left out.
+fn left_out<T>(call: &mut Call<'_, '_>, word: Word<'_>, found: String, help: &str) -> Option<T> {
+    let message = format!("{}: {found}", quote(call.name()));
+    call.say(
+        Diagnostic::warning(Kind::BadValue, Some(word.span), message).label("address left out").help(help),
+    );
+    None
+}
+
+/// `None` if the address is left out. As in keepalived that depends on the option: with a label or a
+/// broadcast address that cannot be, but not with such a scope.
+fn set(call: &mut Call<'_, '_>, vip: &mut VirtualAddress, option: Word<'_>, value: Word<'_>) -> Option<()> {
     match option.text {
         "dev" => vip.device = call.interface_in(value).or(vip.device.take()),
         "scope" => {
@@ -107,30 +125,42 @@ fn set(call: &mut Call<'_, '_>, vip: &mut VirtualAddress, option: Word<'_>, valu
                 vip.scope = scope;
             }
         }
-        "label" if value.text.is_empty() || value.text.len() > 15 => {
-            call.bad(value, format!("the label {} is too long", quote(value.text)), "1 to 15 characters");
+        "label" if value.text.len() > 15 => {
+            let found = format!("the label {} is too long", quote(value.text));
+            return left_out(call, value, found, "1 to 15 characters");
         }
+        "label" if value.text.is_empty() => call.bad(value, "the label is empty", "1 to 15 characters"),
+        "label" if vip.address.is_ipv6() => call.bad(value, "an IPv6 address has no label", "remove it"),
         "label" => vip.label = Some(value.text.to_owned()),
-        _ => {
-            let IpAddr::V4(address) = vip.address else {
-                call.bad(value, "an IPv6 address has no broadcast address", "remove it");
-                return;
-            };
-            let host_bits = u32::MAX.checked_shr(vip.prefix.into()).unwrap_or(0);
-            vip.broadcast = match value.text {
-                "+" => Some(Ipv4Addr::from(u32::from(address) | host_bits)),
-                "-" => Some(Ipv4Addr::from(u32::from(address) & !host_bits)),
-                text => match text.parse() {
-                    Ok(broadcast) => Some(broadcast),
-                    Err(_) => {
-                        let found = format!("{} is not an IPv4 address", quote(text));
-                        call.bad(value, found, "an address, + or -");
-                        vip.broadcast
-                    }
-                },
-            };
-        }
+        _ => broadcast(call, vip, value)?,
     }
+    Some(())
+}
+
+/// `ADDR|+|-`; `None` if the address is left out.
+fn broadcast(call: &mut Call<'_, '_>, vip: &mut VirtualAddress, value: Word<'_>) -> Option<()> {
+    let IpAddr::V4(address) = vip.address else {
+        let found = "an IPv6 address has no broadcast address".to_owned();
+        return left_out(call, value, found, "remove it");
+    };
+    let host_bits = u32::MAX.checked_shr(vip.prefix.into()).unwrap_or(0);
+    vip.broadcast = match value.text {
+        "+" | "-" if vip.prefix > 30 => {
+            let found = format!("a prefix length of {} leaves no broadcast address", vip.prefix);
+            call.bad(value, found, "remove it");
+            return Some(());
+        }
+        "+" => Some(Ipv4Addr::from(u32::from(address) | host_bits)),
+        "-" => Some(Ipv4Addr::from(u32::from(address) & !host_bits)),
+        text => match text.parse() {
+            Ok(broadcast) => Some(broadcast),
+            Err(_) => {
+                let found = format!("{} is not an IPv4 address", quote(text));
+                return left_out(call, value, found, "an address, + or -");
+            }
+        },
+    };
+    Some(())
 }
 
 /// Names of iproute2's default table, or a number.
@@ -143,8 +173,8 @@ fn scope(call: &mut Call<'_, '_>, word: Word<'_>) -> Option<u8> {
     call.choice_in(word, &names)
 }
 
-/// `ADDR[/LEN]`.
-fn split(text: &str) -> Option<(IpAddr, u8)> {
+/// `ADDR[/LEN]`; instead of a length that cannot be the longest, which keepalived takes then.
+fn split(text: &str) -> Option<(IpAddr, Result<u8, u8>)> {
     let (address, prefix) = match text.split_once('/') {
         Some((address, prefix)) => (address, Some(prefix)),
         None => (text, None),
@@ -152,11 +182,11 @@ fn split(text: &str) -> Option<(IpAddr, u8)> {
     let address: IpAddr = address.parse().ok()?;
     let longest = if address.is_ipv4() { 32 } else { 128 };
     let prefix = match prefix {
-        None => longest,
-        Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok()?,
-        Some(_) => return None,
+        None => Ok(longest),
+        Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().map_err(|_| longest),
+        Some(_) => Err(longest),
     };
-    (prefix <= longest).then_some((address, prefix))
+    Some((address, prefix.and_then(|prefix| if prefix <= longest { Ok(prefix) } else { Err(longest) })))
 }
 
 /// The words of a line that is an item of a block.

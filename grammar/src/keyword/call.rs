@@ -4,7 +4,7 @@
 //! ignored and the one before it stays). Not here: what a keyword does with them.
 
 use std::fmt::Display;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU16;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -215,6 +215,16 @@ impl<'c, 's> Call<'c, 's> {
         None
     }
 
+    /// An IPv4 multicast group.
+    pub fn multicast_group(&mut self) -> Option<Ipv4Addr> {
+        let word = self.word()?;
+        match self.address_in(word)? {
+            IpAddr::V4(group) if group.is_multicast() => return Some(group),
+            _ => self.bad(word, format!("{} is no IPv4 multicast group", quote(word.text)), "224.0.0.0/4"),
+        }
+        None
+    }
+
     /// A port 1..=65535.
     pub fn port(&mut self) -> Option<NonZeroU16> {
         self.number_as::<u16>(1..=65535).and_then(NonZeroU16::new)
@@ -325,6 +335,17 @@ impl<'c, 's> Call<'c, 's> {
             }
         }
         Some(ScriptUser { user: user.text.to_owned(), group: group.map(|word| word.text.to_owned()) })
+    }
+
+    /// Says that another value than the one written is used: `found` follows the keyword, `instead`
+    /// is what to write.
+    pub fn repaired(&mut self, found: impl Display, help: impl Display, instead: impl Display) {
+        let (name, place) = (self.keyword.name, self.head());
+        self.say(
+            Diagnostic::warning(Kind::Repaired, Some(place), format!("{} {found}", quote(name)))
+                .help(help.to_string())
+                .fix(place, format!("{name} {instead}")),
+        );
     }
 
     /// Takes over a value that must stand only once: the second is ignored.

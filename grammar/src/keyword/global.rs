@@ -11,7 +11,6 @@ use lbd_vrrp::GratuitousArp;
 use super::call::Call;
 use super::{Row, Table, row, unserved};
 use crate::config::ScriptUser;
-use crate::diagnostic::{Diagnostic, Kind, quote};
 
 /// What global_defs says.
 #[derive(Clone, Debug, Default)]
@@ -72,20 +71,18 @@ impl GarpBuilder {
 /// A repeat of 0 counts as 1.
 fn repeat(call: &mut Call<'_, '_>) -> Option<u32> {
     let count = call.number_as::<u32>(0..=u32::MAX.into())?;
-    Some(bounded(call, count).max(1))
+    if count == 0 {
+        call.repaired("of 0 is raised to 1", "a number from 1", 1);
+        return Some(1);
+    }
+    Some(bounded(call, count))
 }
 
 /// A burst has its bounds.
 fn bounded(call: &mut Call<'_, '_>, count: u32) -> u32 {
     let most = GratuitousArp::MOST_REPEATS;
     if count > most {
-        let (name, place) = (call.name(), call.head());
-        let message = format!("{} of {count} is reduced to {most}", quote(name));
-        call.say(
-            Diagnostic::warning(Kind::Repaired, Some(place), message)
-                .help(format!("a number up to {most}"))
-                .fix(place, format!("{name} {most}")),
-        );
+        call.repaired(format!("of {count} is reduced to {most}"), format!("a number up to {most}"), most);
     }
     count.min(most)
 }
@@ -191,12 +188,7 @@ const VRRP: Rows = &[
     unserved("disable_local_igmp", "", "No IGMP for local groups.", "the host's setting stays"),
     unserved("v3_checksum_as_v2", "", "Version 3 checksum without pseudo header.", NO_V3),
     row("vrrp_mcast_group4", "ADDR", "Multicast group of IPv4 adverts.", |b: &mut B, c| {
-        let Some(word) = c.word() else { return };
-        match c.address_in(word) {
-            Some(std::net::IpAddr::V4(group)) if group.is_multicast() => b.group4 = Some(group),
-            Some(_) => c.bad(word, format!("{} is no IPv4 multicast group", quote(word.text)), "224.0.0.0/4"),
-            None => {}
-        }
+        b.group4 = c.multicast_group().or(b.group4);
     })
     .default("224.0.0.18"),
     unserved("vrrp_mcast_group6", "ADDR", "Multicast group of IPv6 adverts.", NO_V3),
@@ -402,7 +394,11 @@ const REST: Rows = &[
     unserved("lvs_netlink_monitor_rcv_bufs_force", "[BOOL]", "Netlink buffer.", OWN_BUFFERS),
     unserved("umask", "MASK", "File creation mask.", "set it where lbd is started"),
     unserved("random_seed", "N", "Seed of ${_RANDOM}.", "definitions come later"),
-    unserved("reload_check_config", "[LOGFILE]", "Check before a reload.", "lbd always does"),
+    row("reload_check_config", "[LOGFILE]", "Check before a reload, as lbd always does.", |_: &mut B, c| {
+        if let Some(file) = c.optional() {
+            c.context.unserved(file.span, "the log file of `reload_check_config`", RELOAD_LOG);
+        }
+    }),
     unserved("reload_time_file", "PATH", "Reload at a time.", NO_TIMED_RELOAD),
     unserved("reload_repeat", "", "Reload every day.", NO_TIMED_RELOAD),
     unserved("reload_file", "[PATH]", "Exists while files are read.", "no such file is made"),
@@ -425,5 +421,6 @@ const REST: Rows = &[
 
 const NO_SNMP: &str = "there is no SNMP; use lbctl status --json";
 const NO_DBUS: &str = "there is no D-Bus interface; use lbctl";
+const RELOAD_LOG: &str = "what the check finds is in lbd's own log";
 const NO_TIMED_RELOAD: &str = "reload with lbctl reload";
 const NO_DUMPS: &str = "no dump is written; use lbctl status --json";

@@ -192,12 +192,7 @@ const PACKETS: Rows = &[
     row("mcast_src_ip", "ADDR", "Source address of multicast adverts.", source)
         .otherwise("the interface's address"),
     row("mcast_dst_ip", "ADDR", "Multicast group.", |b: &mut B, c| {
-        let Some(word) = c.word() else { return };
-        match c.address_in(word) {
-            Some(IpAddr::V4(group)) if group.is_multicast() => b.group = Some(group),
-            Some(_) => c.bad(word, format!("{} is no IPv4 multicast group", quote(word.text)), "224.0.0.0/4"),
-            None => {}
-        }
+        b.group = c.multicast_group().or(b.group);
     })
     .otherwise("vrrp_mcast_group4"),
     row("track_src_ip", "", "FAULT while the configured source address is missing.", |b: &mut B, _| {

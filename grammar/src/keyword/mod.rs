@@ -252,6 +252,16 @@ impl<B: Default> Table<B> {
             Some(_) => "ignored with its block".into(),
             None => "ignored".into(),
         });
+        // In global_defs the keywords of instances have this prefix.
+        let prefixed = |row: &&Row<B>| {
+            row.keyword.name.strip_prefix("vrrp_") == Some(word.text)
+                && row.keyword.serves == Serves::Served
+                && row.keyword.block == statement.body.is_some()
+        };
+        if let Some(row) = self.rows().find(prefixed) {
+            let name = row.keyword.name;
+            return diagnostic.help(format!("did you mean `{name}`?")).fix(word.span, name);
+        }
         let homes = doc::homes(word.text);
         if !homes.is_empty() && homes != [self.name] {
             let homes: Vec<String> = homes.iter().map(|home| doc::shown(home)).collect();

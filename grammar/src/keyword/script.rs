@@ -70,12 +70,16 @@ const ROWS: &[Row<ScriptBuilder>] = &[
     row("init_fail", "", "No effect on a script that is tracked, here as in keepalived.", |_: &mut B, _| {}),
 ];
 
-/// Milliseconds count; 0 is 1 s.
+/// Milliseconds count; less than one is 1 s.
 fn time(call: &mut Call<'_, '_>) -> Option<Duration> {
     let time = call.timer(Duration::ZERO, Duration::from_secs(4294))?;
     // Without what is below a millisecond, or a program would be started again and again without a pause.
     let time = time - Duration::from_nanos((time.subsec_nanos() % 1_000_000).into());
-    Some(if time.is_zero() { Duration::from_secs(1) } else { time })
+    if time.is_zero() {
+        call.repaired("is below a millisecond: 1 second is used", "a time in seconds from 0.001", 1);
+        return Some(Duration::from_secs(1));
+    }
+    Some(time)
 }
 
 /// Lowers `vrrp_script NAME { … }`.
