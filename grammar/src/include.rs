@@ -132,6 +132,9 @@ impl Reader {
 
     /// Puts the contents of included files in the place of the includes.
     fn includes(&mut self, statements: Vec<Statement>) -> Vec<Statement> {
+        if !self.has_include(&statements) {
+            return statements;
+        }
         let mut out = Vec::with_capacity(statements.len());
         for mut statement in statements {
             if self.is_include(&statement) {
@@ -144,6 +147,14 @@ impl Reader {
             out.push(statement);
         }
         out
+    }
+
+    /// Whether there is an include in these or in the blocks in them.
+    fn has_include(&self, statements: &[Statement]) -> bool {
+        statements.iter().any(|statement| match &statement.body {
+            Some(body) => self.has_include(&body.statements),
+            None => self.is_include(statement),
+        })
     }
 
     fn is_include(&self, statement: &Statement) -> bool {

@@ -50,14 +50,14 @@ pub struct Loaded {
 pub fn load(path: &Path, _options: &LoadOptions) -> Loaded {
     let mut reader = Reader::new(true);
     let statements = reader.main_file(path);
-    finish(reader, &statements)
+    finish(reader, statements)
 }
 
 /// Loads a text as if it were a file of this name, except that includes are not followed.
 pub fn load_str(name: &str, text: &str) -> Loaded {
     let mut reader = Reader::new(false);
     let statements = reader.text(name, text);
-    finish(reader, &statements)
+    finish(reader, statements)
 }
 
 /// Loads a text and prints all that is said about it: what fuzzing and property tests call.
@@ -85,7 +85,7 @@ pub fn exercise(text: &str) {
     }
 }
 
-fn finish(reader: Reader, statements: &[Statement]) -> Loaded {
+fn finish(reader: Reader, statements: Vec<Statement>) -> Loaded {
     let sources = reader.sources;
     let (config, mut diagnostics, spans) = keyword::lower(&sources, statements, reader.diagnostics);
     diagnostics.sort_by_key(|diagnostic| diagnostic.span);

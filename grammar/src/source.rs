@@ -4,6 +4,7 @@
 //! means (`tree`).
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 /// A stretch of bytes of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,16 +62,15 @@ pub struct Sources {
 struct File {
     name: String,
     text: String,
-    /// Byte offset of the start of each line, ascending, the first is 0.
-    lines: Vec<usize>,
+    /// Byte offset of the start of each line, ascending, the first is 0; found when first asked for,
+    /// which is never if nothing is said about the file.
+    lines: OnceLock<Vec<usize>>,
 }
 
 impl Sources {
     /// Adds a text and returns its index.
     pub(crate) fn add(&mut self, name: String, text: String) -> u32 {
-        let ends = memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1);
-        let lines = std::iter::once(0).chain(ends).collect();
-        self.files.push(File { name, text, lines });
+        self.files.push(File { name, text, lines: OnceLock::new() });
         u32::try_from(self.files.len() - 1).unwrap_or(u32::MAX)
     }
 
@@ -121,7 +121,7 @@ impl Sources {
         let range = span.range();
         let (line, start) = file.line_of(range.start);
         let (last, _) = file.line_of(range.end.max(range.start + 1) - 1);
-        let end = file.lines.get(last).map_or(file.text.len(), |next| next - 1);
+        let end = file.lines().get(last).map_or(file.text.len(), |next| next - 1);
         (file.text.get(start..end).unwrap_or_default(), start, line)
     }
 
@@ -131,10 +131,18 @@ impl Sources {
 }
 
 impl File {
+    fn lines(&self) -> &[usize] {
+        self.lines.get_or_init(|| {
+            let ends = memchr::memchr_iter(b'\n', self.text.as_bytes()).map(|at| at + 1);
+            std::iter::once(0).chain(ends).collect()
+        })
+    }
+
     /// Number (from 1) and start of the line that holds a byte.
     fn line_of(&self, at: usize) -> (usize, usize) {
-        let line = self.lines.partition_point(|start| *start <= at).max(1);
-        (line, self.lines.get(line - 1).copied().unwrap_or_default())
+        let lines = self.lines();
+        let line = lines.partition_point(|start| *start <= at).max(1);
+        (line, lines.get(line - 1).copied().unwrap_or_default())
     }
 }
 

@@ -18,7 +18,8 @@ pub struct Spans {
     pub(crate) instances: HashMap<String, Span>,
     pub(crate) vrrp_scripts: HashMap<String, Span>,
     pub(crate) virtual_servers: HashMap<ServiceId, Span>,
-    pub(crate) real_servers: HashMap<(ServiceId, SocketAddr), Span>,
+    /// Of each virtual server, ordered by address.
+    pub(crate) real_servers: HashMap<ServiceId, Box<[(SocketAddr, Span)]>>,
 }
 
 impl Spans {
@@ -49,6 +50,8 @@ impl Spans {
 
     /// The head of a real_server.
     pub fn real_server(&self, id: &ServiceId, address: SocketAddr) -> Option<Span> {
-        self.real_servers.get(&(*id, address)).copied()
+        let servers = self.real_servers.get(id)?;
+        let index = servers.binary_search_by_key(&address, |(address, _)| *address).ok()?;
+        servers.get(index).map(|(_, span)| *span)
     }
 }

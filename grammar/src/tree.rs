@@ -17,8 +17,8 @@ struct Grammar;
 pub(crate) struct Statement {
     /// Keyword and arguments, without blanks around them; empty for a block without a keyword.
     pub head: Span,
-    /// What stands in braces.
-    pub body: Option<Body>,
+    /// What stands in braces; boxed because most statements have none.
+    pub body: Option<Box<Body>>,
 }
 
 /// A block.
@@ -91,7 +91,7 @@ fn statements(items: Pairs<'_, Rule>, origin: Origin) -> Vec<Statement> {
                 head = Some(trimmed(part.as_str(), span.start(), origin));
             } else {
                 let open = origin.span(span.start(), span.start() + 1);
-                body = Some(Body { open, statements: self::statements(part.into_inner(), origin) });
+                body = Some(Box::new(Body { open, statements: self::statements(part.into_inner(), origin) }));
             }
         }
         match (head, statements.last_mut()) {
@@ -101,6 +101,7 @@ fn statements(items: Pairs<'_, Rule>, origin: Origin) -> Vec<Statement> {
             (None, _) => statements.push(Statement { head: origin.span(start, start), body }),
         }
     }
+    statements.shrink_to_fit();
     statements
 }
 

@@ -90,18 +90,18 @@ const NO_POLLING: &str = "the kernel's link events are used";
 const NOT_TRACKED: &str = "it is not tracked; use a vrrp_script";
 const GROUP: &str = "virtual servers of the group are left out; write one virtual_server for each address";
 
-/// Lowers a whole configuration.
+/// Lowers a whole configuration. Each block of the tree goes as soon as it is lowered.
 pub(crate) fn lower(
     sources: &Sources,
-    statements: &[Statement],
+    statements: Vec<Statement>,
     diagnostics: Vec<Diagnostic>,
 ) -> (Config, Vec<Diagnostic>, Spans) {
     let mut context = Context::new(sources);
     context.diagnostics = diagnostics;
-    look_ahead(&mut context, statements);
+    look_ahead(&mut context, &statements);
 
     let mut global = global::GlobalBuilder::default();
-    for statement in statements {
+    for statement in &statements {
         let word = tree::words(sources, statement.head).0.first().map(|word| word.text);
         if let (Some("global_defs"), Some(body)) = (word, &statement.body) {
             global::TABLE.run(&mut global, &body.statements, &mut context);
@@ -113,7 +113,9 @@ pub(crate) fn lower(
     context.check_built_in = virtual_server::check_defaults(&mut context);
 
     let mut root = Root::default();
-    TABLE.run(&mut root, statements, &mut context);
+    for statement in statements {
+        TABLE.one(&mut root, &statement, &mut context);
+    }
 
     let vrrp_instances = instance::conflicts(root.instances, &mut context);
     script::report_unused(&mut context);
@@ -140,6 +142,11 @@ fn look_ahead<'s>(context: &mut Context<'s>, statements: &[Statement]) {
         // A definition may stand in any block.
         if let Some(body) = &statement.body {
             look_ahead(context, &body.statements);
+        }
+        // A look at the text is cheaper than its words.
+        let text = sources.text(statement.head);
+        if !text.contains('$') && !text.contains("_script") {
+            continue;
         }
         let (words, _) = tree::words(sources, statement.head);
         let mut words = words.into_iter();

@@ -3,7 +3,6 @@
 //! Here: inheritance (checker, real server, virtual server, built-in) and the rules between
 //! keywords. Not here: keywords.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
@@ -95,12 +94,14 @@ impl Resolver<'_, '_> {
         let id = self.id(key, &built_in);
         let service = self.service(&id, scheduler);
 
-        let mut places: HashMap<SocketAddr, Span> = HashMap::new();
-        let mut reals: IndexMap<SocketAddr, RealServer> = IndexMap::new();
-        for real in std::mem::take(&mut self.builder.reals) {
+        let given = std::mem::take(&mut self.builder.reals);
+        let mut places: Vec<(SocketAddr, Span)> = Vec::with_capacity(given.len());
+        let mut reals: IndexMap<SocketAddr, RealServer> = IndexMap::with_capacity(given.len());
+        for real in given {
             let Some(place) = real.place else { continue };
             let Some(server) = self.real_server(real, &id, forwarding, &built_in) else { continue };
-            if let Some(before) = places.get(&server.address).copied() {
+            let before = reals.get_index_of(&server.address).and_then(|index| places.get(index));
+            if let Some((_, before)) = before.copied() {
                 let message = format!("real_server {} is given twice", server.address);
                 self.say(
                     Diagnostic::warning(Kind::BadValue, Some(place), message)
@@ -110,7 +111,7 @@ impl Resolver<'_, '_> {
                 );
                 continue;
             }
-            places.insert(server.address, place);
+            places.push((server.address, place));
             reals.insert(server.address, server);
         }
         if reals.is_empty() {
@@ -123,10 +124,8 @@ impl Resolver<'_, '_> {
             );
             return None;
         }
-        self.context
-            .spans
-            .real_servers
-            .extend(places.into_iter().map(|(address, place)| ((id, address), place)));
+        places.sort_unstable_by_key(|(address, _)| *address);
+        self.context.spans.real_servers.entry(id).or_insert(places.into_boxed_slice());
 
         let sorry_server = self.sorry_server(&id, forwarding, &reals);
         let (quorum, hysteresis) = self.quorum(&reals, &built_in);
