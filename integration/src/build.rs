@@ -1,4 +1,4 @@
-//! Builds the binaries under test, once per process, with the cargo that is running the test.
+//! Builds the programs under test with the cargo that is running the test.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -31,7 +31,7 @@ pub fn workspace() -> PathBuf {
     root
 }
 
-/// Builds `lbd` and `lbctl` (cargo decides whether there is anything to do) and gives their paths.
+/// Builds `lbd` and `lbctl`, once per process (cargo decides whether there is anything to do), and gives their paths.
 ///
 /// Inside a guest the paths come from `LBD_BED_LBD` and `LBD_BED_LBCTL`: the host built them.
 ///
@@ -57,23 +57,47 @@ fn given() -> Option<Binaries> {
 }
 
 fn cargo_build(profile: Profile) -> Result<Binaries> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["build", "-q", "-p", "lbd", "--bins", "--message-format=json-render-diagnostics"]);
+    let mut args = vec!["build", "-p", "lbd", "--bins"];
     if profile == Profile::Release {
-        command.arg("--release");
+        args.push("--release");
     }
-    let output = command.current_dir(workspace()).stderr(Stdio::inherit()).output().context("cargo")?;
-    if !output.status.success() {
-        bail!("cargo build -p lbd --bins failed");
-    }
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let find = |name: &str| {
-        text.lines()
+    let built = cargo(&args)?;
+    Ok(Binaries { lbd: built.executable("lbd")?, lbctl: built.executable("lbctl")? })
+}
+
+/// Builds the program of the integration test `test` of `package`, to be run on another kernel.
+///
+/// # Errors
+/// When cargo fails; its own message is on stderr.
+pub fn test_program(package: &str, test: &str) -> Result<PathBuf> {
+    cargo(&["test", "--no-run", "-p", package, "--test", test])?.executable(test)
+}
+
+/// What cargo built, as it says itself: one JSON message a line.
+struct Built(String);
+
+impl Built {
+    fn executable(&self, name: &str) -> Result<PathBuf> {
+        self.0
+            .lines()
             .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
             .filter(|message| message["target"]["name"] == name)
             .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-            .ok_or_else(|| anyhow!("cargo built no binary {name}"))
-    };
-    Ok(Binaries { lbd: find("lbd")?, lbctl: find("lbctl")? })
+            .ok_or_else(|| anyhow!("cargo built no program {name}"))
+    }
+}
+
+fn cargo(args: &[&str]) -> Result<Built> {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(program)
+        .args(args)
+        .args(["-q", "--message-format=json-render-diagnostics"])
+        .current_dir(workspace())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cargo")?;
+    if !output.status.success() {
+        bail!("cargo {} failed", args.join(" "));
+    }
+    Ok(Built(String::from_utf8_lossy(&output.stdout).into_owned()))
 }

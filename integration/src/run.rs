@@ -1,4 +1,5 @@
-//! Runs a scenario in a process of its own: where, with which limit, and what is shown of it.
+//! Runs a scenario, or another crate's test that needs a kernel with IPVS, in a process of its own: where, with which limit,
+//! and what is shown of it.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -16,7 +17,7 @@ use crate::build::{self, Profile};
 use crate::director::Daemon;
 use crate::kernel::{Kernel, Need};
 use crate::process::pid_of;
-use crate::scenarios::{self, Scenario};
+use crate::scenarios;
 use crate::{netns, skip, wait};
 
 /// Environment of a scenario's process: set inside a guest.
@@ -59,11 +60,13 @@ pub fn run(bed: &Path, name: &str, daemon: Daemon) -> Result<Verdict> {
         Err(reason) => return Ok(Verdict::Skipped(reason)),
     };
     let binaries = (daemon == Daemon::Lbd).then(|| build::binaries(Profile::Dev)).transpose()?;
-    let log = log_dir()?.join(format!("{name}.log"));
-    let slots = Slots::take(scenario.alone)?;
-    let daemon_word = OsStr::new(daemon.word());
-    let command =
-        [bed.as_os_str(), OsStr::new("exec"), OsStr::new(name), OsStr::new("--daemon"), daemon_word];
+    let command = [
+        bed.as_os_str(),
+        OsStr::new("exec"),
+        OsStr::new(name),
+        OsStr::new("--daemon"),
+        daemon.word().as_ref(),
+    ];
     let mut env = Vec::new();
     if let Some(binaries) = &binaries {
         env.extend([
@@ -71,37 +74,103 @@ pub fn run(bed: &Path, name: &str, daemon: Daemon) -> Result<Verdict> {
             ("LBD_BED_LBCTL", binaries.lbctl.as_os_str()),
         ]);
     }
-    let (status, output) = match kernel {
-        Kernel::Host => on_host(&command, &env, scenario, &log)?,
-        Kernel::Uml(uml) => {
-            env.push((GUEST, OsStr::new("1")));
-            // Boot and a slow machine on top of what the scenario itself may take.
-            let outcome = uml.run(&command, &env, slots.core, scenario.limit + Duration::from_secs(30))?;
-            (outcome.status, outcome.output)
-        }
-    };
-    drop(slots);
-    fs::write(&log, &output).with_context(|| format!("{}", log.display()))?;
+    let Ended { status, output, log } =
+        Job { name, limit: scenario.limit, alone: scenario.alone }.run(&kernel, &command, env)?;
     if let Some(reason) = output.lines().find_map(|line| line.strip_prefix("SCENARIO SKIPPED: ")) {
         return Ok(Verdict::Skipped(reason.to_owned()));
     }
     match status {
         Some(0) => Ok(Verdict::Passed),
         status => {
-            let _ = std::io::stderr().write_all(tail(&output, 60_000).as_bytes());
             let what =
                 output.lines().rev().find(|line| line.starts_with("SCENARIO FAILED")).unwrap_or("no verdict");
-            let status =
-                status.map_or("none (crashed or out of time)".to_owned(), |status| status.to_string());
-            bail!("{what}\n  exit status {status}, all output in {}", log.display())
+            bail!("{what}\n  {}", failed(status, &output, &log))
         }
+    }
+}
+
+/// Runs the test `name` of the test program `program` of `package` on a kernel with IPVS, for a `#[test]`: where the host has
+/// none, `cargo test` can only skip it. The test's last line must be `NAME: done`.
+///
+/// # Panics
+/// When it fails or skips itself, with its output. That no kernel with IPVS can be had is reported as a skip and returns.
+#[track_caller]
+pub fn kernel_test(package: &str, program: &str, name: &str) {
+    let kernel = match Kernel::pick(Need::Ipvs) {
+        Ok(kernel) => kernel,
+        Err(reason) => return skip::report(&format!("{package}/{name}"), &reason),
+    };
+    if let Err(error) = kernel_test_on(&kernel, package, program, name) {
+        panic!("{name} of {package}: {error:#}");
+    }
+}
+
+fn kernel_test_on(kernel: &Kernel, package: &str, program: &str, name: &str) -> Result<()> {
+    let program = build::test_program(package, program)?;
+    let words = [name, "--exact", "--nocapture"].map(OsStr::new);
+    let command: Vec<&OsStr> = std::iter::once(program.as_os_str()).chain(words).collect();
+    let job = Job { name, limit: Duration::from_secs(60), alone: false };
+    let Ended { status, output, log } = job.run(kernel, &command, Vec::new())?;
+    if status != Some(0) || output.contains("SKIP ") || !output.contains(&format!("{name}: done")) {
+        bail!("{}", failed(status, &output, &log));
+    }
+    Ok(())
+}
+
+/// Shows the end of the output; the words of the failure.
+fn failed(status: Option<i32>, output: &str, log: &Path) -> String {
+    let _ = std::io::stderr().write_all(tail(output, 60_000).as_bytes());
+    let status = status.map_or("none (crashed or out of time)".to_owned(), |status| status.to_string());
+    format!("exit status {status}, all output in {}", log.display())
+}
+
+/// A process that does the work of a test.
+struct Job<'a> {
+    /// Of its log.
+    name: &'a str,
+    /// Time after which it is killed.
+    limit: Duration,
+    /// Whether no other job may run beside it.
+    alone: bool,
+}
+
+/// How a [`Job`] ended.
+struct Ended {
+    /// `None` when it was killed or died.
+    status: Option<i32>,
+    output: String,
+    /// Where the output is, too.
+    log: PathBuf,
+}
+
+impl Job<'_> {
+    fn run<'e>(
+        &self,
+        kernel: &Kernel,
+        command: &[&'e OsStr],
+        mut env: Vec<(&'e str, &'e OsStr)>,
+    ) -> Result<Ended> {
+        let log = log_dir()?.join(format!("{}.log", self.name));
+        let slots = Slots::take(self.alone)?;
+        let (status, output) = match kernel {
+            Kernel::Host => on_host(command, &env, self.limit, &log)?,
+            Kernel::Uml(uml) => {
+                env.push((GUEST, OsStr::new("1")));
+                // Boot and a slow machine on top of what the work itself may take.
+                let outcome = uml.run(command, &env, slots.core, self.limit + Duration::from_secs(30))?;
+                (outcome.status, outcome.output)
+            }
+        };
+        drop(slots);
+        fs::write(&log, &output).with_context(|| format!("{}", log.display()))?;
+        Ok(Ended { status, output, log })
     }
 }
 
 fn on_host(
     command: &[&OsStr],
     env: &[(&str, &OsStr)],
-    scenario: &Scenario,
+    limit: Duration,
     log: &Path,
 ) -> Result<(Option<i32>, String)> {
     let (program, args) = command.split_first().context("empty command")?;
@@ -115,7 +184,7 @@ fn on_host(
         .stderr(file)
         .process_group(0)
         .spawn()?;
-    let deadline = Instant::now() + scenario.limit;
+    let deadline = Instant::now() + limit;
     let status = loop {
         match child.try_wait()? {
             Some(status) => break status.code(),
@@ -132,7 +201,7 @@ fn on_host(
     let mut output = String::new();
     File::open(log)?.read_to_string(&mut output)?;
     if status.is_none() {
-        output.push_str(&format!("\nkilled at its limit of {:?}\n", scenario.limit));
+        output.push_str(&format!("\nkilled at its limit of {:?}\n", limit));
     }
     Ok((status, output))
 }
