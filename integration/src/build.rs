@@ -65,12 +65,13 @@ fn cargo_build(profile: Profile) -> Result<Binaries> {
     Ok(Binaries { lbd: built.executable("lbd")?, lbctl: built.executable("lbctl")? })
 }
 
-/// Builds the program of the integration test `test` of `package`, to be run on another kernel.
+/// Builds the program of an integration test, to be run on another kernel. (No two of the workspace have the same name.)
 ///
 /// # Errors
 /// When cargo fails; its own message is on stderr.
-pub fn test_program(package: &str, test: &str) -> Result<PathBuf> {
-    cargo(&["test", "--no-run", "-p", package, "--test", test])?.executable(test)
+pub fn test_program(test: &str) -> Result<PathBuf> {
+    // With the whole workspace's features: `cargo verify` has built it then, and nothing is left to do.
+    cargo(&["test", "--no-run", "--workspace", "--test", test])?.executable(test)
 }
 
 /// What cargo built, as it says itself: one JSON message a line.

@@ -89,24 +89,24 @@ pub fn run(bed: &Path, name: &str, daemon: Daemon) -> Result<Verdict> {
     }
 }
 
-/// Runs the test `name` of the test program `program` of `package` on a kernel with IPVS, for a `#[test]`: where the host has
+/// Runs the test `name` of the workspace's test program `program` on a kernel with IPVS, for a `#[test]`: where the host has
 /// none, `cargo test` can only skip it. The test's last line must be `NAME: done`.
 ///
 /// # Panics
 /// When it fails or skips itself, with its output. That no kernel with IPVS can be had is reported as a skip and returns.
 #[track_caller]
-pub fn kernel_test(package: &str, program: &str, name: &str) {
+pub fn kernel_test(program: &str, name: &str) {
     let kernel = match Kernel::pick(Need::Ipvs) {
         Ok(kernel) => kernel,
-        Err(reason) => return skip::report(&format!("{package}/{name}"), &reason),
+        Err(reason) => return skip::report(&format!("{program}/{name}"), &reason),
     };
-    if let Err(error) = kernel_test_on(&kernel, package, program, name) {
-        panic!("{name} of {package}: {error:#}");
+    if let Err(error) = kernel_test_on(&kernel, program, name) {
+        panic!("{name} of {program}: {error:#}");
     }
 }
 
-fn kernel_test_on(kernel: &Kernel, package: &str, program: &str, name: &str) -> Result<()> {
-    let program = build::test_program(package, program)?;
+fn kernel_test_on(kernel: &Kernel, program: &str, name: &str) -> Result<()> {
+    let program = build::test_program(program)?;
     let words = [name, "--exact", "--nocapture"].map(OsStr::new);
     let command: Vec<&OsStr> = std::iter::once(program.as_os_str()).chain(words).collect();
     let job = Job { name, limit: Duration::from_secs(60), alone: false };

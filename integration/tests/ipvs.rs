@@ -22,5 +22,5 @@ fn tun() {
 
 #[test]
 fn client_round_trip() {
-    lbd_integration::run::kernel_test("lbd-ipvs", "kernel", "kernel_round_trip");
+    lbd_integration::run::kernel_test("kernel", "kernel_round_trip");
 }
