@@ -30,7 +30,7 @@ pub struct Config {
 /// global_defs: what is not folded into the objects it is a default for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Global {
-    /// router_id; the host's name by default.
+    /// router_id
     pub router_id: Option<String>,
     /// enable_script_security
     pub script_security: bool,

@@ -52,6 +52,11 @@ pub const ALL: &[Package] = &[
     Package { name: "psmisc", files: &["/usr/bin/killall"], purpose: "scripts of the tested configurations" },
     Package { name: "procps", files: &["/usr/bin/pgrep"], purpose: "scripts of the tested configurations" },
     Package {
+        name: "tshark",
+        files: &["/usr/bin/tshark"],
+        purpose: "a second opinion on the octets of VRRP",
+    },
+    Package {
         name: "debootstrap",
         files: &["/usr/sbin/debootstrap"],
         purpose: "the base image of the container test",

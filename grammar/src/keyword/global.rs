@@ -100,10 +100,15 @@ pub(crate) static TABLE: Table<GlobalBuilder> =
 type Rows = &'static [Row<GlobalBuilder>];
 
 const IDENTITY: Rows = &[
-    row("router_id", "STRING", "Name of this router in messages.", |b: &mut B, c| {
-        b.router_id = c.word().map(|word| word.text.to_owned()).or(b.router_id.take());
-    })
-    .otherwise("the host's name"),
+    row(
+        "router_id",
+        "STRING",
+        "Name of this router, in the log at start and in lbctl status.",
+        |b: &mut B, c| {
+            b.router_id = c.word().map(|word| word.text.to_owned()).or(b.router_id.take());
+        },
+    )
+    .otherwise("none is shown"),
     unserved("process_names", "", "Names for the child processes.", ONE_PROCESS),
     unserved("process_name", "NAME", "Name of the process.", ONE_PROCESS),
     unserved("vrrp_process_name", "NAME", "Name of the VRRP process.", ONE_PROCESS),
