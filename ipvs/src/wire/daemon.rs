@@ -7,7 +7,7 @@ use netlink_packet_core::{
     DecodeError, DefaultNla, Nla, NlaBuffer, Parseable, parse_u8, parse_u16, parse_u32,
 };
 
-use super::{emit_text, parse_octets, parse_text};
+use super::{emit_text, parse_octets, parse_text, unknown};
 use crate::types::{SyncDaemon, SyncState};
 
 const IP_VS_STATE_MASTER: u32 = 1;
@@ -87,7 +87,7 @@ impl<T: AsRef<[u8]> + ?Sized> Parseable<NlaBuffer<&T>> for DaemonAttribute {
             6 => Self::Group6(Ipv6Addr::from(parse_octets::<16>(value)?)),
             7 => Self::Port(parse_u16(value)?),
             8 => Self::Ttl(parse_u8(value)?),
-            _ => Self::Other(DefaultNla::parse(buffer)?),
+            _ => Self::Other(unknown(buffer)),
         })
     }
 }

@@ -10,7 +10,7 @@ use netlink_packet_core::{
 
 use super::service::{address_octets, address_of, family_code, family_of_code};
 use super::stats::{StatsAttribute, stats};
-use super::{parse_nested, parse_octets};
+use super::{parse_nested, parse_octets, unknown};
 use crate::types::{Destination, DestinationStats, Family, Forwarding, Tunnel, TunnelChecksum};
 
 const IP_VS_CONN_F_MASQ: u32 = 0;
@@ -141,7 +141,7 @@ impl<T: AsRef<[u8]> + ?Sized> Parseable<NlaBuffer<&T>> for DestinationAttribute 
             13 => Self::TunnelType(parse_u8(value)?),
             14 => Self::TunnelPort(parse_u16_be(value)?),
             15 => Self::TunnelFlags(parse_u16(value)?),
-            _ => Self::Other(DefaultNla::parse(buffer)?),
+            _ => Self::Other(unknown(buffer)),
         })
     }
 }

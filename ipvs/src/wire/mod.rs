@@ -219,14 +219,14 @@ impl<T: AsRef<[u8]> + ?Sized> ParseableParametrized<NlaBuffer<&T>, Command> for 
         Ok(match (command, buffer.kind()) {
             (Command::SetInfo, IPVS_INFO_ATTR_VERSION) => Attribute::InfoVersion(parse_u32(value)?),
             (Command::SetInfo, IPVS_INFO_ATTR_CONN_TAB_SIZE) => Attribute::InfoTableSize(parse_u32(value)?),
-            (Command::SetInfo, _) => Attribute::Other(DefaultNla::parse(buffer)?),
+            (Command::SetInfo, _) => Attribute::Other(unknown(buffer)),
             (_, IPVS_CMD_ATTR_SERVICE) => Attribute::Service(parse_nested(value)?),
             (_, IPVS_CMD_ATTR_DEST) => Attribute::Destination(parse_nested(value)?),
             (_, IPVS_CMD_ATTR_DAEMON) => Attribute::Daemon(parse_nested(value)?),
             (_, IPVS_CMD_ATTR_TIMEOUT_TCP) => Attribute::TimeoutTcp(parse_u32(value)?),
             (_, IPVS_CMD_ATTR_TIMEOUT_TCP_FIN) => Attribute::TimeoutTcpFin(parse_u32(value)?),
             (_, IPVS_CMD_ATTR_TIMEOUT_UDP) => Attribute::TimeoutUdp(parse_u32(value)?),
-            _ => Attribute::Other(DefaultNla::parse(buffer)?),
+            _ => Attribute::Other(unknown(buffer)),
         })
     }
 }
@@ -303,6 +303,12 @@ impl ParseableParametrized<[u8], GenlHeader> for IpvsMessage {
             .collect::<Result<_, _>>()?;
         Ok(IpvsMessage { command, attributes })
     }
+}
+
+/// An attribute that this version does not know: its number without the flags, which say nothing of
+/// octets that nobody reads, and are not sent either.
+fn unknown<T: AsRef<[u8]> + ?Sized>(buffer: &NlaBuffer<&T>) -> DefaultNla {
+    DefaultNla::new(buffer.kind(), buffer.value().to_vec())
 }
 
 /// Attributes inside an attribute.

@@ -9,7 +9,7 @@ use netlink_packet_core::{
 };
 
 use super::stats::{StatsAttribute, stats};
-use super::{emit_text, parse_nested, parse_octets, parse_text};
+use super::{emit_text, parse_nested, parse_octets, parse_text, unknown};
 use crate::types::{Family, Netmask, Protocol, Scheduler, Service, ServiceFlags, ServiceId, Stats};
 
 /// `AF_INET`
@@ -130,7 +130,7 @@ impl<T: AsRef<[u8]> + ?Sized> Parseable<NlaBuffer<&T>> for ServiceAttribute {
             10 => Self::Stats(parse_nested(value)?),
             11 => Self::PersistenceEngine(parse_text(value)?),
             12 => Self::Stats64(parse_nested(value)?),
-            _ => Self::Other(DefaultNla::parse(buffer)?),
+            _ => Self::Other(unknown(buffer)),
         })
     }
 }

@@ -5,6 +5,7 @@
 
 use netlink_packet_core::{DecodeError, DefaultNla, Nla, NlaBuffer, Parseable, parse_u32, parse_u64};
 
+use super::unknown;
 use crate::types::Stats;
 
 /// Which counter.
@@ -109,7 +110,7 @@ impl<T: AsRef<[u8]> + ?Sized> Parseable<NlaBuffer<&T>> for StatsAttribute {
         Ok(match Counter::from_kind(buffer.kind()) {
             Some(counter) if value.len() == 4 => StatsAttribute::Narrow(counter, parse_u32(value)?),
             Some(counter) => StatsAttribute::Wide(counter, parse_u64(value)?),
-            None => StatsAttribute::Other(DefaultNla::parse(buffer)?),
+            None => StatsAttribute::Other(unknown(buffer)),
         })
     }
 }

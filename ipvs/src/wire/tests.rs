@@ -352,3 +352,9 @@ proptest! {
         exercise(command, &octets);
     }
 }
+
+/// Found by fuzzing: an unknown attribute with both flags set came back without them.
+#[test]
+fn an_unknown_attribute_with_flags_comes_back() {
+    exercise(1, &[0x05, 0x00, 0x02, 0xfb, 0x00, 0x83, 0xfb]);
+}
