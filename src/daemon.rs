@@ -45,6 +45,8 @@ const GRACE: Duration = Duration::from_millis(250);
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// keepalived waits so long for its notify_stop scripts.
 const NOTIFY_STOP_LIMIT: Duration = Duration::from_secs(1);
+/// How long a master that resumes waits for the first results of its scripts.
+const SCRIPTS_FIRST: Duration = Duration::from_millis(500);
 /// Between two comparisons of our services with the kernel's table.
 const AUDIT_INTERVAL: Duration = Duration::from_secs(60);
 /// Reloads waiting. When full, `lbctl reload` waits.
@@ -134,6 +136,8 @@ struct Daemon {
     started: Instant,
     /// What runs: to go back to when another one cannot be applied.
     config: Arc<Config>,
+    /// What in its file was ignored as wrong.
+    mistakes: HashSet<String>,
     /// An earlier process left virtual addresses on interfaces.
     leftover_addresses: bool,
     state: Arc<StateFile>,
@@ -205,6 +209,7 @@ impl Daemon {
             options,
             started,
             config: config.clone(),
+            mistakes: checked.mistakes().map(|(message, _)| message.to_owned()).collect(),
             leftover_addresses: saved.instances.iter().any(|instance| !instance.addresses.is_empty()),
             state,
             remember,
@@ -311,19 +316,32 @@ impl Daemon {
         } else {
             None
         };
+        let resumes = saved.instances.iter().any(|instance| instance.master);
         if self.options.parts.checkers && (!config.virtual_servers.is_empty() || left_services) {
             match self.start_checkers(config, saved).await {
+                Ok(()) => {}
                 // Nothing is to be balanced; what an earlier process left cannot be removed.
                 Err(failure) if config.virtual_servers.is_empty() => {
                     warn!("services of an earlier run are not removed: {failure}");
                 }
-                started => started?,
+                Err(failure) => {
+                    if let Some(router) = router.filter(|_| left_addresses) {
+                        remove_left_addresses(router).await;
+                    }
+                    return Err(failure);
+                }
             }
         }
         if let Some(router) = router {
-            self.begin_router(router);
+            let router = Arc::new(router);
+            self.shared.parts().router = Some(router.clone());
+            self.track(config);
+            if resumes && let Some(tracker) = &self.tracker {
+                // A master that goes on advertises its priority with what its scripts add.
+                tracker.settled(SCRIPTS_FIRST).await;
+            }
+            self.begin_router(&router);
         }
-        self.track(config);
         Ok(())
     }
 
@@ -378,7 +396,7 @@ impl Daemon {
         Ok(Router::start(options)?)
     }
 
-    fn begin_router(&mut self, router: Router) {
+    fn begin_router(&self, router: &Router) {
         router.begin();
         let (remembering, lost) =
             (remember_instances(router.snapshot(), self.remember.clone()), self.lost.clone());
@@ -387,7 +405,6 @@ impl Daemon {
             let _full = lost.try_send("VRRP");
         });
         tokio::spawn(local_addresses(router.interfaces(), self.local.clone()));
-        self.shared.parts().router = Some(Arc::new(router));
     }
 
     fn routers(&self, config: &Config) -> Vec<InstanceConfig> {
@@ -426,24 +443,7 @@ impl Daemon {
     async fn reload(&mut self) -> ReloadOutcome {
         let path = self.options.config_path();
         let outcome = match Self::read(&path, &self.options).await {
-            Ok(checked) => match checked.config.clone() {
-                Some(config) => {
-                    let warnings: Vec<String> = checked.warnings().collect();
-                    match self.apply(&config).await {
-                        Ok(()) => {
-                            *self.shared.router_id.lock().unwrap_or_else(PoisonError::into_inner) =
-                                config.global.router_id.clone();
-                            self.config = config;
-                            Ok(warnings)
-                        }
-                        Err(failure) => {
-                            self.restore().await;
-                            Err(failure)
-                        }
-                    }
-                }
-                None => Err(Failure::Configuration(checked.errors())),
-            },
+            Ok(checked) => self.take(&checked).await.map(|()| checked.warnings().collect()),
             Err(failure) => Err(failure),
         };
         let mut status = self.shared.config.lock().unwrap_or_else(PoisonError::into_inner);
@@ -465,6 +465,29 @@ impl Daemon {
                 ReloadOutcome { ok: false, generation: status.generation, message, warnings: Vec::new() }
             }
         }
+    }
+
+    /// Applies a configuration unless it is wrong. A start goes on without what it must ignore, as
+    /// keepalived does; a reload has something better to go on with, and refuses what has become wrong.
+    async fn take(&mut self, checked: &Checked) -> Result<(), Failure> {
+        let Some(config) = &checked.config else {
+            return Err(Failure::Configuration(checked.errors()));
+        };
+        let known = |message: &str| self.mistakes.contains(message);
+        let new: Vec<String> =
+            checked.mistakes().filter(|(message, _)| !known(message)).map(|(_, summary)| summary).collect();
+        if !new.is_empty() {
+            return Err(Failure::Configuration(new.join("\n")));
+        }
+        if let Err(failure) = self.apply(config).await {
+            self.restore().await;
+            return Err(failure);
+        }
+        self.mistakes = checked.mistakes().map(|(message, _)| message.to_owned()).collect();
+        *self.shared.router_id.lock().unwrap_or_else(PoisonError::into_inner) =
+            config.global.router_id.clone();
+        self.config = config.clone();
+        Ok(())
     }
 
     /// Adding comes before removing: programs and tables are there before what needs them.
@@ -497,7 +520,10 @@ impl Daemon {
         self.notifier.update(config);
         match (router, opened) {
             (Some(router), _) => router.reload(self.routers(config)),
-            (None, Some(router)) => self.begin_router(router),
+            (None, Some(router)) => {
+                self.begin_router(&router);
+                self.shared.parts().router = Some(Arc::new(router));
+            }
             (None, None) => {}
         }
         self.track(config);
@@ -560,6 +586,14 @@ fn lock_state(path: &Path) -> Result<LockedFile, Failure> {
             }
         }
     })
+}
+
+/// A start that fails leaves no address of a crashed run without its table.
+async fn remove_left_addresses(router: Router) {
+    router.reload(Vec::new());
+    router.begin();
+    let stopping = tokio::task::spawn_blocking(move || router.stop(true, STOP_LIMIT));
+    let _limit = tokio::time::timeout(STOP_LIMIT * 2, stopping).await;
 }
 
 /// Publishes the addresses of this host, for ha_suspend.

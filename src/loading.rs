@@ -101,6 +101,13 @@ impl Checked {
         lines.join("\n")
     }
 
+    /// What was ignored because it is wrong (a bad value, an unknown keyword), as text that does not
+    /// depend on its line: what of it is new shows what a change of the file broke.
+    pub fn mistakes(&self) -> impl Iterator<Item = (&str, String)> + '_ {
+        let wrong = |one: &&Diagnostic| matches!(one.kind, Kind::BadValue | Kind::UnknownKeyword);
+        self.diagnostics.iter().filter(wrong).map(|one| (one.message.as_str(), one.summary(&self.sources)))
+    }
+
     /// The warnings, a line each.
     pub fn warnings(&self) -> impl Iterator<Item = String> + '_ {
         self.diagnostics

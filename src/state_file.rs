@@ -18,11 +18,22 @@ use serde::{Deserialize, Serialize};
 /// Keys of the kernel's table that belong to this lbd.
 pub type Owned = BTreeMap<ServiceId, BTreeSet<SocketAddr>>;
 
-/// Last verdicts of one real server: index of the checker → up, contribution to the weight.
+/// Last verdicts of one real server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedServer {
-    /// Whether each checker was up, by a fingerprint of its configuration.
-    pub checks: BTreeMap<String, bool>,
+    /// Checkers by a fingerprint of their configuration; left out are those that found what a start
+    /// assumes anyway.
+    pub checks: BTreeMap<String, SavedCheck>,
+}
+
+/// Last verdict of a checker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedCheck {
+    /// Good.
+    pub up: bool,
+    /// Weight that it asked for (misc_dynamic).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
 }
 
 /// A virtual router as it was.
@@ -204,8 +215,11 @@ mod tests {
         let id = service("10.0.0.1:80");
         let real: SocketAddr = "10.0.0.2:80".parse().expect("address");
         let owned: Owned = [(id, [real].into())].into();
-        let verdicts: Verdicts =
-            [((id, real), SavedServer { checks: [("TCP".to_owned(), false)].into() })].into();
+        let verdicts: Verdicts = [(
+            (id, real),
+            SavedServer { checks: [("TCP".to_owned(), SavedCheck { up: false, weight: Some(7) })].into() },
+        )]
+        .into();
         let instance =
             SavedInstance { interface: "eth0".into(), vrid: 7, master: true, ..Default::default() };
         file.put_owned(&owned).expect("keys are written");

@@ -65,6 +65,12 @@ impl Host {
 
     /// Starts the daemon by way of `wrapper` and waits until it serves its socket.
     fn start(&mut self, wrapper: &str) {
+        self.daemon = Some(self.spawn(wrapper));
+        let client = Client::new(&self.path("s"));
+        wait("the daemon answers", || block_on(client.status()).is_ok());
+    }
+
+    fn spawn(&self, wrapper: &str) -> Child {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.namespace]).args(wrapper.split_whitespace());
         command.arg(env!("CARGO_BIN_EXE_lbd"));
@@ -74,9 +80,7 @@ impl Host {
             command.arg(flag).arg(self.path(name));
         }
         command.stderr(fs::File::create(self.path("log")).expect("log"));
-        self.daemon = Some(command.spawn().expect("lbd"));
-        let client = Client::new(&self.path("s"));
-        wait("the daemon answers", || block_on(client.status()).is_ok());
+        command.spawn().expect("lbd")
     }
 
     fn reload(&self) -> ReloadOutcome {
@@ -170,4 +174,61 @@ fn a_refused_reload_takes_no_script_away() {
     }
     host.stop();
     assert!(read(&told).contains("INSTANCE VI_1 STOP 100"), "{}", read(&told));
+}
+
+#[test]
+fn a_reload_refuses_new_mistakes_and_lives_with_old_ones() {
+    let Some(mut host) = Host::new("wrong") else { return };
+    // One that keepalived ignores too, so a start does.
+    let text = |extra: &str| {
+        format!(
+            "vrrp_instance VI_1 {{\n{extra} interface eth0\n virtual_router_id 7\n priority 100\n garp_master_delay x\n}}\n"
+        )
+    };
+    host.configure(&text(""));
+    host.start("env");
+    let status = || block_on(Client::new(&host.path("s")).status()).expect("an answer");
+    for (name, extra, ok, generation) in [
+        ("unchanged", "", true, 2),
+        ("the old mistake on another line", "\n\n", true, 3),
+        ("a bad value", " advert_int 0\n", false, 3),
+        ("an unknown keyword", " prioritty 120\n", false, 3),
+        ("another good value", " advert_int 2\n", true, 4),
+    ] {
+        host.configure(&text(extra));
+        let outcome = host.reload();
+        assert_eq!((outcome.ok, outcome.generation), (ok, generation), "{name}: {outcome:?}");
+        let error = status().config.last_error;
+        assert_eq!(error.is_none(), ok, "{name}: {error:?}");
+        if let Some(error) = error {
+            let place = format!("{}:2:", host.path("conf").display());
+            assert!(error.contains(&place), "{name}: only the new one, with its place: {error}");
+            assert!(!error.contains("garp_master_delay"), "{name}: {error}");
+        }
+    }
+    host.stop();
+}
+
+/// Where the kernel has no IPVS: an address without its table is worse than none.
+#[test]
+fn a_start_that_fails_leaves_no_address_of_a_crashed_run() {
+    if Path::new("/proc/net/ip_vs").exists() {
+        return lbd_integration::skip::report("no_ipvs_left_address", "the host's kernel has IPVS");
+    }
+    let Some(host) = Host::new("noipvs") else { return };
+    ip(&format!("-n {} addr add 10.77.0.9/24 dev eth0", host.namespace));
+    let boot = read(Path::new("/proc/sys/kernel/random/boot_id"));
+    let left = format!(
+        r#"{{"boot_id":"{}","instances":[{{"interface":"eth0","vrid":7,"master":true,"last_advert_ms":1,
+            "addresses":[["10.77.0.9/24","eth0"]]}}]}}"#,
+        boot.trim()
+    );
+    fs::write(host.path("state.vrrp"), &left).expect("state");
+    host.configure(
+        "vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 7\n priority 100\n virtual_ipaddress {\n  10.77.0.9/24\n }\n}\n\
+         virtual_server 10.77.0.9 80 {\n lb_algo rr\n lb_kind NAT\n real_server 10.77.0.2 80 {\n  weight 1\n }\n}\n",
+    );
+    let status = host.spawn("env").wait().expect("it ends");
+    assert_eq!(status.code(), Some(1), "{}", read(&host.path("log")));
+    assert!(!host.addresses().contains("10.77.0.9/"), "{}", host.addresses());
 }

@@ -32,6 +32,8 @@ pub struct Start {
     pub up: bool,
     /// It reached a verdict earlier (reload, restart).
     pub has_run: bool,
+    /// What it added to the weight.
+    pub contribution: Contribution,
     /// Delay of the first check; `None` is 1 s plus a random part of warmup, as keepalived does.
     pub first: Option<Duration>,
 }
@@ -39,12 +41,12 @@ pub struct Start {
 impl Start {
     /// Of a checker that never ran: up unless alpha.
     pub fn new(check: &Check) -> Self {
-        Start { up: !check.schedule.alpha, has_run: false, first: None }
+        Start { up: !check.schedule.alpha, has_run: false, contribution: Contribution::None, first: None }
     }
 
     /// What the real server is to assume until the first report.
     pub fn view(&self) -> CheckerView {
-        CheckerView { up: self.up, has_run: self.has_run, contribution: Contribution::None }
+        CheckerView { up: self.up, has_run: self.has_run, contribution: self.contribution }
     }
 }
 
@@ -124,7 +126,7 @@ async fn drive<K: Clone>(
     mut suspended: watch::Receiver<bool>,
     reports: mpsc::Sender<(K, Report)>,
 ) {
-    let mut state = CheckerState::resume(&check, start.up, start.has_run);
+    let mut state = CheckerState::resume(&check, start.view());
     let mut complained = false;
     loop {
         sleep_until(due).await;

@@ -113,16 +113,16 @@ pub struct CheckerState {
 impl CheckerState {
     /// A checker that never ran: up, or down with alpha.
     pub fn new(check: &Check) -> Self {
-        Self::resume(check, !check.schedule.alpha, false)
+        Self::resume(check, CheckerView::new(check))
     }
 
     /// A checker of which an earlier process (or configuration) knew the state.
-    pub fn resume(check: &Check, up: bool, has_run: bool) -> Self {
+    pub fn resume(check: &Check, known: CheckerView) -> Self {
         CheckerState {
-            up,
-            has_run,
-            tries: if has_run { 0 } else { check.schedule.retry },
-            contribution: Contribution::None,
+            up: known.up,
+            has_run: known.has_run,
+            tries: if known.has_run { 0 } else { check.schedule.retry },
+            contribution: known.contribution,
             url: 0,
             url_failed: false,
         }

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use lbd_grammar::config::{Config, RealServer, VirtualServer};
-use lbd_health::{Check, CheckKind, CheckerHandle, CheckerView, Programs, Report, ServerState, Start};
+use lbd_health::{
+    Check, CheckKind, CheckerHandle, CheckerView, Contribution, Programs, Report, ServerState, Start,
+};
 use lbd_ipvs::ServiceId;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::error;
@@ -23,7 +25,7 @@ use crate::control::status::{
     VirtualServerStatus,
 };
 use crate::event::{Event, EventSender};
-use crate::state_file::{SavedServer, Verdicts};
+use crate::state_file::{SavedCheck, Verdicts};
 
 /// Reports waiting for the director. When full, checkers wait with theirs: nothing is lost.
 const REPORT_QUEUE: usize = 4096;
@@ -42,7 +44,7 @@ pub struct DirectorOptions {
     pub programs: Arc<dyn Programs>,
     /// Where transitions go.
     pub events: EventSender,
-    /// Checkers that were down in the earlier process.
+    /// What the checkers of the earlier process found.
     pub saved: Verdicts,
     /// Takes the verdicts to remember; must not block.
     pub remember: Box<dyn Fn(Verdicts) + Send>,
@@ -81,8 +83,8 @@ impl DirectorHandle {
             services: Vec::new(),
             places: HashMap::new(),
             next_key: 0,
-            down: Verdicts::new(),
-            down_changed: false,
+            verdicts: Verdicts::new(),
+            verdicts_changed: false,
             dirty: BTreeMap::new(),
         };
         director.apply(config);
@@ -141,8 +143,8 @@ struct Director {
     /// Checker → where it is now; a report of a checker that is gone finds no place.
     places: HashMap<u64, Place>,
     next_key: u64,
-    down: Verdicts,
-    down_changed: bool,
+    verdicts: Verdicts,
+    verdicts_changed: bool,
     dirty: BTreeMap<ServiceId, Option<Part>>,
 }
 
@@ -173,6 +175,9 @@ struct Checker {
     last: Option<Report>,
     task: Task,
 }
+
+/// Checkers of a real server that a reload keeps, with what they know.
+type Kept = Vec<(Checker, CheckerView)>;
 
 enum Task {
     /// Started when the table has what is wanted so far: checking does not hold up serving.
@@ -230,8 +235,8 @@ impl Director {
         if !self.dirty.is_empty() {
             self.options.owner.set_parts(std::mem::take(&mut self.dirty).into_iter().collect());
         }
-        if std::mem::take(&mut self.down_changed) {
-            (self.options.remember)(self.down.clone());
+        if std::mem::take(&mut self.verdicts_changed) {
+            (self.options.remember)(self.verdicts.clone());
         }
     }
 
@@ -280,24 +285,42 @@ impl Director {
             self.dirty.insert(service, Some(part(&managed.pool)));
             announce_quorum(&self.options.events, service, change);
         }
-        if report.changed {
-            self.remember(service, config.address, &check, report.up);
+        self.remember(service, config.address, &check, report.view());
+    }
+
+    /// Notes what a start would not assume by itself.
+    fn remember(&mut self, service: ServiceId, address: SocketAddr, check: &Check, view: CheckerView) {
+        let weight = match view.contribution {
+            Contribution::Weight(weight) => Some(weight),
+            Contribution::None | Contribution::Add(_) => None,
+        };
+        let plain = view.up && !check.schedule.alpha && weight.is_none();
+        if plain || !view.has_run {
+            return self.forget(service, address, check);
+        }
+        let now = SavedCheck { up: view.up, weight };
+        let server = self.verdicts.entry((service, address)).or_default();
+        self.verdicts_changed |= server.checks.insert(fingerprint(check), now) != Some(now);
+    }
+
+    fn forget(&mut self, service: ServiceId, address: SocketAddr, check: &Check) {
+        let Some(server) = self.verdicts.get_mut(&(service, address)) else { return };
+        self.verdicts_changed |= server.checks.remove(&fingerprint(check)).is_some();
+        if server.checks.is_empty() {
+            self.verdicts.remove(&(service, address));
         }
     }
 
-    fn remember(&mut self, service: ServiceId, address: SocketAddr, check: &Check, up: bool) {
-        let key = (service, address);
-        if up {
-            if let Some(server) = self.down.get_mut(&key) {
-                server.checks.remove(&fingerprint(check));
-                if server.checks.is_empty() {
-                    self.down.remove(&key);
-                }
-            }
-        } else {
-            self.down.entry(key).or_default().checks.insert(fingerprint(check), false);
-        }
-        self.down_changed = true;
+    /// What an earlier process found: the same check, else the only one of its kind.
+    fn saved(&self, service: ServiceId, address: SocketAddr, check: &Check) -> Option<SavedCheck> {
+        let checks = &self.options.saved.get(&(service, address))?.checks;
+        let alike = || {
+            let mut alike = checks.iter().filter(|(print, _)| {
+                print.strip_prefix(check.kind.keyword()).is_some_and(|rest| rest.starts_with(' '))
+            });
+            alike.next().filter(|_| alike.next().is_none()).map(|(_, saved)| saved)
+        };
+        checks.get(&fingerprint(check)).or_else(alike).copied()
     }
 
     /// Makes the running virtual servers those of `config`: what did not change keeps its state.
@@ -337,7 +360,7 @@ impl Director {
     fn create(&mut self, config: &Arc<VirtualServer>, now: SystemTime) -> Managed {
         let suspended = watch::Sender::new(false);
         let servers: Vec<Server> =
-            config.real_servers.iter().map(|real| self.server(config.id, real, Vec::new(), now)).collect();
+            config.real_servers.iter().map(|real| self.server(config.id, real, None, now)).collect();
         let (pool, change) = Pool::new(config.clone(), standings(&servers, config));
         announce_quorum(&self.options.events, config.id, change);
         self.dirty.insert(config.id, Some(part(&pool)));
@@ -353,9 +376,9 @@ impl Director {
             .real_servers
             .iter()
             .map(|real| {
-                let (kept, since) = old.remove(&real.address).map_or((Vec::new(), now), |server| {
+                let (kept, since) = old.remove(&real.address).map_or((None, now), |server| {
                     let views = server.state.checkers().to_vec();
-                    (server.checkers.into_iter().zip(views).collect(), server.since)
+                    (Some(server.checkers.into_iter().zip(views).collect()), server.since)
                 });
                 self.server(config.id, real, kept, since)
             })
@@ -372,39 +395,46 @@ impl Director {
         Managed { pool, servers, suspended }
     }
 
-    /// A real server with its checkers. Of `kept`, those that ask the same go on with what they know:
-    /// untouched when their schedule is the same too, else started anew from there.
+    /// A real server with its checkers. Of `kept`, those that ask the same go on untouched; those with
+    /// other times or parameters start anew from what they know.
     fn server(
         &mut self,
         service: ServiceId,
         config: &RealServer,
-        mut kept: Vec<(Checker, CheckerView)>,
+        kept: Option<Kept>,
         since: SystemTime,
     ) -> Server {
+        let was_up = kept.as_ref().is_some_and(|kept| kept.iter().all(|(_, view)| view.up));
+        let mut kept = kept.unwrap_or_default();
         let mut checkers = Vec::with_capacity(config.checks.len());
         let mut views = Vec::with_capacity(config.checks.len());
-        for check in &config.checks {
-            let same = kept
-                .iter()
-                .position(|(checker, _)| checker.check == *check)
-                .or_else(|| kept.iter().position(|(checker, _)| checker.check.kind == check.kind));
-            let (checker, view) = match same.map(|index| kept.swap_remove(index)) {
+        for (check, same) in config.checks.iter().zip(matched(&config.checks, &mut kept)) {
+            let (checker, view) = match same {
                 Some((checker, view)) if checker.check == *check => (checker, view),
                 Some((checker, view)) => {
-                    let start = Start { up: view.up, has_run: view.has_run, first: None };
+                    self.forget(service, config.address, &checker.check);
+                    self.remember(service, config.address, check, view);
+                    // Another question may have another answer: it is asked at once.
+                    let first = (checker.check.kind != check.kind).then_some(Duration::ZERO);
+                    let CheckerView { up, has_run, contribution } = view;
+                    let start = Start { up, has_run, contribution, first };
                     (Checker { last: checker.last.clone(), ..self.checker(check, start) }, view)
                 }
                 None => {
-                    let was_down =
-                        self.options.saved.get(&(service, config.address)).is_some_and(
-                            |saved: &SavedServer| saved.checks.contains_key(&fingerprint(check)),
-                        );
-                    let start = if was_down {
-                        self.remember(service, config.address, check, false);
-                        Start { up: false, has_run: true, first: Some(Duration::ZERO) }
-                    } else {
-                        Start::new(check)
+                    let start = match self.saved(service, config.address, check) {
+                        Some(SavedCheck { up, weight }) => Start {
+                            up,
+                            has_run: true,
+                            contribution: weight.map_or(Contribution::None, Contribution::Weight),
+                            first: Some(Duration::ZERO),
+                        },
+                        // A server that serves is not taken out for one question more.
+                        None if was_up => {
+                            Start { up: true, first: Some(Duration::ZERO), ..Start::new(check) }
+                        }
+                        None => Start::new(check),
                     };
+                    self.remember(service, config.address, check, start.view());
                     (self.checker(check, start), start.view())
                 }
             };
@@ -437,10 +467,6 @@ impl Director {
                 ));
             }
         }
-    }
-
-    fn forget(&mut self, service: ServiceId, address: SocketAddr, check: &Check) {
-        self.remember(service, address, check, true);
     }
 
     /// A real server that a reload took away is announced as down (keepalived runs notify_down).
@@ -589,6 +615,24 @@ fn standing(server: &Server, config: &RealServer) -> Standing {
 
 fn standings(servers: &[Server], config: &VirtualServer) -> Vec<Standing> {
     servers.iter().zip(&config.real_servers).map(|(server, config)| standing(server, config)).collect()
+}
+
+/// For each check the checker that goes on as it: the same one, else one that asks the same at other
+/// times, else one of its kind. What is left in `kept` is gone.
+fn matched(checks: &[Arc<Check>], kept: &mut Kept) -> Vec<Option<(Checker, CheckerView)>> {
+    let mut matched: Vec<Option<(Checker, CheckerView)>> = checks.iter().map(|_| None).collect();
+    let rules: [fn(&Check, &Check) -> bool; 3] = [
+        |one, other| one == other,
+        |one, other| one.kind == other.kind,
+        |one, other| one.kind.keyword() == other.kind.keyword(),
+    ];
+    for same in rules {
+        for (check, place) in checks.iter().zip(&mut matched).filter(|(_, place)| place.is_none()) {
+            let index = kept.iter().position(|(checker, _)| same(&checker.check, check));
+            *place = index.map(|index| kept.remove(index));
+        }
+    }
+    matched
 }
 
 fn part(pool: &Pool) -> Part {

@@ -89,6 +89,9 @@ impl Drop for Task {
     }
 }
 
+/// Between two looks for the first verdicts.
+const POLL: Duration = Duration::from_millis(5);
+
 impl Tracker {
     /// Starts each script at once and then every interval; `publish` gets each change of a verdict.
     ///
@@ -128,6 +131,14 @@ impl Tracker {
                 }
             };
             self.scripts.insert(name, task);
+        }
+    }
+
+    /// Waits until every script has a verdict, at most `limit`.
+    pub async fn settled(&self, limit: Duration) {
+        let until = Instant::now() + limit;
+        while self.scripts.values().any(|task| lock(&task.good).is_none()) && Instant::now() < until {
+            tokio::time::sleep(POLL).await;
         }
     }
 

@@ -153,10 +153,10 @@ fn misc_counts_from_the_start() {
 #[test]
 fn known_states_are_resumed() {
     let check = tcp(1, false);
-    let mut up = CheckerState::resume(&check, true, true);
+    let mut up = CheckerState::resume(&check, view(true, Contribution::None));
     let step = up.on_outcome(&check, &Outcome::bad("x"));
     assert!(step.up && step.failed_try && !step.first, "a server known to be up is retried");
-    let mut down = CheckerState::resume(&check, false, true);
+    let mut down = CheckerState::resume(&check, view(false, Contribution::None));
     let step = down.on_outcome(&check, &Outcome::good("x"));
     assert!(step.changed && step.up && !step.first);
 }

@@ -160,7 +160,8 @@ async fn servers_leave_and_return_and_the_sorry_server_stands_in() {
     let status = bed.director.status().await.expect("an answer");
     let states: Vec<_> = status[0].real_servers.iter().map(|one| (one.state, one.effective_weight)).collect();
     assert_eq!(states, [(RealServerState::Down, 3), (RealServerState::Up, 7)]);
-    assert_eq!(bed.remembered.lock().expect("lock").len(), 1, "the dead one is remembered");
+    let remembered = bed.remembered.lock().expect("lock").len();
+    assert_eq!(remembered, 2, "the dead one, and the one with a weight of its own");
 }
 
 #[tokio::test]
@@ -240,4 +241,79 @@ async fn the_end_of_the_director_is_seen() {
     let bed = Bed::start(&text(&[1], ""), Verdicts::new(), &[]).await;
     bed.director.stop().await.expect("an answer");
     tokio::time::timeout(LIMIT, bed.director.ended()).await.expect("it has ended");
+}
+
+/// What a first process ends with and what the second one starts with, without a check in between.
+async fn restarted(text: &str, answers: &[(&str, u8)], ends: &[(&str, u32)]) -> BTreeMap<String, u32> {
+    let first = Bed::start(text, Verdicts::new(), &[]).await;
+    for (server, status) in answers {
+        first.answers.set(server, *status);
+    }
+    first.until("before the restart", ends).await;
+    let saved = first.remembered.lock().expect("lock").clone();
+    let slow = text.replace("delay_loop 0.02", "delay_loop 30");
+    let bed = Bed::start(&slow, saved, &[]).await;
+    let mut table = BTreeMap::new();
+    for op in bed.kernel.take_record() {
+        if let Op::NewDest(_, address, destination) = op {
+            table.insert(address.ip().to_string(), destination.weight);
+        }
+    }
+    table
+}
+
+#[tokio::test]
+async fn a_restart_starts_alpha_servers_and_dynamic_weights_as_they_were() {
+    let alpha = text(&[1, 2], "alpha");
+    let ends = [("10.0.0.1", 3), ("10.0.0.2", 3)];
+    assert_eq!(restarted(&alpha, &[], &ends).await.len(), 2, "checked alpha servers go on serving");
+    let ends = [("10.0.0.1", 0), ("10.0.0.2", 7)];
+    let table = restarted(&text(&[1, 2], ""), &[("10.0.0.1", 2), ("10.0.0.2", 9)], &ends).await;
+    let want = BTreeMap::from([("10.0.0.1".to_owned(), 0), ("10.0.0.2".to_owned(), 7)]);
+    assert_eq!(table, want, "a drained server stays drained");
+}
+
+#[tokio::test]
+async fn another_question_keeps_the_verdict_until_it_is_answered() {
+    let bed = Bed::start(&text(&[1, 2], ""), Verdicts::new(), &["10.0.0.2"]).await;
+    bed.until("one is out", &[("10.0.0.1", 3)]).await;
+    let other = text(&[1, 2], "").replace("misc_timeout 1", "misc_timeout 2");
+    assert_eq!(bed.reload(&other).await, [], "the dead one stays out, the live one in");
+    bed.answers.set("10.0.0.2", 0);
+    bed.until("it answers again", &[("10.0.0.1", 3), ("10.0.0.2", 3)]).await;
+    let alpha =
+        other.replace("misc_timeout 2", "misc_timeout 3").replace("protocol TCP", "protocol TCP\n alpha");
+    assert_eq!(bed.reload(&alpha).await, [], "alpha is for servers that were never checked");
+    let more = alpha.replace(
+        "  MISC_CHECK",
+        "  MISC_CHECK {\n   misc_path \"/more 10.0.0.5\"\n   misc_timeout 1\n  }\n  MISC_CHECK",
+    );
+    assert_eq!(bed.reload(&more).await, [], "one check more takes no server out that serves");
+}
+
+#[tokio::test]
+async fn checkers_are_matched_best_first() {
+    let check = |path: &str, seconds: u64| {
+        let config = config(
+            &text(&[1], "")
+                .replace("/check 10.0.0.1", path)
+                .replace("misc_timeout 1", &format!("misc_timeout {seconds}")),
+        );
+        config.virtual_servers[0].real_servers[0].checks[0].clone()
+    };
+    let kept = |checks: &[Arc<Check>]| -> Kept {
+        let checker = |check: &Arc<Check>| Checker {
+            key: 0,
+            check: check.clone(),
+            last: None,
+            task: Task::Waiting(Start::new(check)),
+        };
+        checks.iter().map(|check| (checker(check), CheckerView::new(check))).collect()
+    };
+    let (a, b, other_b) = (check("/a", 1), check("/b", 1), check("/b", 2));
+    let mut before = kept(&[a.clone(), b.clone()]);
+    let found = matched(&[other_b, a.clone()], &mut before);
+    let found: Vec<_> = found.into_iter().map(|one| one.map(|(checker, _)| checker.check)).collect();
+    assert_eq!(found, [Some(b), Some(a)], "the changed one does not take the unchanged one's place");
+    assert!(before.is_empty());
 }
