@@ -72,6 +72,44 @@ impl Watch {
     }
 }
 
+/// Watches one address on both directors of a pair.
+#[derive(Debug)]
+pub struct Masters {
+    a: Watch,
+    b: Watch,
+}
+
+/// What [`Masters`] saw.
+#[derive(Debug)]
+pub struct Held {
+    /// When the first director held the address.
+    pub a: Holding,
+    /// When the second did.
+    pub b: Holding,
+    /// The longest time both did.
+    pub both: Duration,
+}
+
+impl Masters {
+    /// Looks every `interval`, as [`Watch::start`].
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(a: &Netns, b: &Netns, vip: Ipv4Addr, interval: Duration) -> Result<Self> {
+        Ok(Self { a: Watch::start(a, vip, interval)?, b: Watch::start(b, vip, interval)? })
+    }
+
+    /// Ends the watch.
+    ///
+    /// # Errors
+    /// When a thread failed.
+    pub fn finish(self) -> Result<Held> {
+        let (a, b) = (self.a.finish()?, self.b.finish()?);
+        let both = longest_overlap(&a, &b);
+        Ok(Held { a, b, both })
+    }
+}
+
 /// The longest time two watches held the address at once.
 pub fn longest_overlap(one: &Holding, other: &Holding) -> Duration {
     let now = Instant::now();

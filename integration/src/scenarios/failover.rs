@@ -19,6 +19,11 @@ const SKEW: Duration = Duration::from_millis(610);
 /// What the issue allows in user-mode-linux on top.
 const ALLOWED: Duration = Duration::from_millis(2100);
 
+/// Longest time both may hold the address while the link is whole: an advert interval, and 2 s more in user-mode-linux.
+fn both_allowed(ctx: &Ctx) -> Duration {
+    Duration::from_secs(if ctx.guest { 3 } else { 1 })
+}
+
 pub fn failover(ctx: &Ctx) -> Result<()> {
     let lab = pair::lab()?;
     let _servers = pair::servers(&lab)?;
@@ -56,12 +61,15 @@ pub fn failover(ctx: &Ctx) -> Result<()> {
     // The machine returns as one that was rebooted: without address and table.
     a.ns().ip(&format!("address del {VIP}/32 dev eth0"))?;
     lab.cable("a", "eth0", true)?;
+    // Until now both held it: the cable was pulled.
+    let masters = vip::Masters::start(a.ns(), b.ns(), VIP, ctx.poll())?;
     let probe = Probe::start(client, SERVICE)?;
     a.start_and_wait()?;
     vip::expect(a.ns(), VIP, true, Duration::from_secs(8))?;
     vip::expect(b.ns(), VIP, false, Duration::from_secs(3))?;
     pause(Duration::from_millis(500));
     let outage = probe.finish()?;
+    one_master("master returned", masters.finish()?, both_allowed(ctx))?;
     step!("master returned: longest gap {:?}, {:?}, {:?}", outage.longest, outage.answers, outage.failures);
     ensure!(
         outage.longest <= Duration::from_secs(1) + ctx.slack(),
@@ -69,6 +77,7 @@ pub fn failover(ctx: &Ctx) -> Result<()> {
         outage.longest
     );
 
+    let masters = vip::Masters::start(a.ns(), b.ns(), VIP, ctx.poll())?;
     let probe = Probe::start(client, SERVICE)?;
     pause(Duration::from_millis(300));
     a.stop()?;
@@ -77,5 +86,13 @@ pub fn failover(ctx: &Ctx) -> Result<()> {
     let outage = probe.finish()?;
     step!("orderly stop: longest gap {:?}, {:?}, {:?}", outage.longest, outage.answers, outage.failures);
     ensure!(outage.longest <= SKEW + ALLOWED, "outage of {:?}", outage.longest);
+    one_master("orderly stop", masters.finish()?, both_allowed(ctx))
+}
+
+/// Each held the address once, and both at once for no longer than `allowed`.
+fn one_master(when: &str, held: vip::Held, allowed: Duration) -> Result<()> {
+    step!("{when}: both held the address for {:?} at most", held.both);
+    ensure!(held.a.len() == 1 && held.b.len() == 1, "{when}: the address went to and fro: {held:?}");
+    ensure!(held.both <= allowed, "{when}: both held the address for {:?}, allowed {allowed:?}", held.both);
     Ok(())
 }
