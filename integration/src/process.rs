@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::process::{Child, ExitStatus};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
@@ -70,4 +70,57 @@ pub fn ended(child: &mut Child, what: &str, limit: Duration) -> Result<ExitStatu
         Err(error) => Err(error.to_string()),
     })
     .with_context(|| format!("pid {}", child.id()))
+}
+
+/// Waits for the end of `child`, and ends it with all that descends from it when `limit` passes first (`None`).
+///
+/// # Errors
+/// When it cannot be waited for.
+pub fn within(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if Instant::now() >= deadline {
+            crash(pid_of(child));
+            child.wait()?;
+            return Ok(None);
+        }
+        wait::pause(Duration::from_millis(10));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    fn shell(script: &str) -> Child {
+        Command::new("sh").args(["-c", script]).stdin(Stdio::null()).spawn().expect("a shell")
+    }
+
+    #[test]
+    fn ends_in_time_or_with_all_its_processes() {
+        let status = within(&mut shell("exit 7"), Duration::from_secs(10)).expect("waited for");
+        assert_eq!(status.and_then(|status| status.code()), Some(7));
+
+        let mut stuck = shell("setsid sleep 60 & wait");
+        // One in a session of its own, as a daemon's scripts are.
+        let all = wait::until("its sleep", Duration::from_secs(5), || {
+            let all = tree(pid_of(&stuck));
+            (all.len() == 2).then_some(all)
+        })
+        .expect("a process and its child");
+        assert_eq!(within(&mut stuck, Duration::from_millis(50)).expect("waited for"), None);
+        wait::until("their end", Duration::from_secs(5), || all.iter().all(|pid| !alive(*pid)).then_some(()))
+            .expect("all are gone");
+    }
+
+    /// Whether it lives: a zombie that nobody waits for yet does not.
+    fn alive(pid: Pid) -> bool {
+        fs::read_to_string(format!("/proc/{pid}/stat"))
+            .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X'])))
+    }
 }

@@ -2,16 +2,16 @@
 
 use std::ffi::OsStr;
 use std::io::Write;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
 use lbd_integration::build::{self, Profile};
-use lbd_integration::demo;
 use lbd_integration::director::Daemon;
 use lbd_integration::kernel::{Kernel, Need};
 use lbd_integration::run::GUEST;
 use lbd_integration::scenarios::Ctx;
+use lbd_integration::{demo, netns, process};
 
 /// The word with which this program is run on the chosen kernel.
 const PLAY: &str = "play";
@@ -47,9 +47,14 @@ fn stage() -> Result<()> {
     match kernel {
         Kernel::Host => {
             println!("on this host's kernel, in network namespaces of its own");
-            let status = std::process::Command::new(this).arg(PLAY).envs(env).status()?;
-            if !status.success() {
-                bail!("{status}");
+            // In this process's group, so that Ctrl-C ends it too; at the limit it ends with all its processes.
+            let mut play = Command::new(this).arg(PLAY).envs(env).spawn()?;
+            let status = process::within(&mut play, demo::LIMIT)?;
+            netns::sweep(play.id());
+            match status {
+                Some(status) if status.success() => {}
+                Some(status) => bail!("{status}"),
+                None => bail!("{}", too_long()),
             }
         }
         Kernel::Uml(uml) => {
@@ -63,9 +68,13 @@ fn stage() -> Result<()> {
             match outcome.status {
                 Some(0) => {}
                 Some(status) => bail!("exit status {status}"),
-                None => bail!("it did not end within {} s", demo::LIMIT.as_secs()),
+                None => bail!("{}", too_long()),
             }
         }
     }
     Ok(())
+}
+
+fn too_long() -> String {
+    format!("it did not end within {} s", demo::LIMIT.as_secs())
 }
