@@ -1,9 +1,13 @@
 //! Bad input at the level of the daemon: one clear message, the documented exit status (see `scenarios::faults`).
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use lbd_integration::build::{self, Profile};
+
+/// The mistake's own message, and one about what is left without it.
+const MOST_MESSAGES: usize = 2;
 
 fn run(name: &str) {
     lbd_integration::run::test(env!("CARGO_BIN_EXE_bed"), name);
@@ -39,63 +43,77 @@ fn servers_that_hang_or_reset() {
     run("sick_servers");
 }
 
-/// Files with a mistake: what the message must contain, and the exit status of `lbd -t`.
+/// Files with a mistake: the exit status of `lbd -t`, and what its message must contain, the first word being the mistake's own.
 #[test]
 fn broken_files() {
-    let lbd = build::binaries(Profile::Dev).expect("lbd is built").lbd;
     let service = |inside: &str| {
         format!("virtual_server 10.0.0.100 80 {{\n  protocol TCP\n  lb_kind DR\n  lb_algo rr\n{inside}\n}}\n")
     };
     let real = "  real_server 10.0.0.21 80 {\n  }";
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("broken.conf");
-    for (name, text, codes, words) in [
+    for (name, text, code, words) in [
         (
             "a block that is not closed",
-            "vrrp_instance VI_1 {\n  interface eth0\n".to_owned(),
-            [3, 3],
-            ["broken.conf", "vrrp_instance"],
+            "vrrp_instance VI_1 {\n  interface eth0\n  virtual_router_id 51\n".to_owned(),
+            3,
+            ["not closed", "broken.conf:1:", "vrrp_instance"],
         ),
         (
             "unknown scheduler",
             service(real).replace("lb_algo rr", "lb_algo wrrr"),
-            [3, 4],
-            ["broken.conf:4:", "wrr"],
+            4,
+            ["wrrr", "broken.conf:4:", "`wrr`"],
         ),
         (
             "port of 70000",
-            service("  real_server 10.0.0.21 70000 {\n  }"),
-            [3, 4],
-            ["broken.conf:5:", "70000"],
+            service(&format!("  real_server 10.0.0.22 70000 {{\n  }}\n{real}")),
+            4,
+            ["70000", "broken.conf:5:", "1 to 65535"],
+        ),
+        (
+            "the only port is 70000",
+            service("  real_server 10.0.0.22 70000 {\n  }"),
+            4,
+            ["70000", "broken.conf:5:", "1 to 65535"],
         ),
         (
             "real server of the wrong family",
+            service(&format!("  real_server 2001:db8::1 80 {{\n  }}\n{real}")),
+            4,
+            ["2001:db8::1", "broken.conf:5:", "inet"],
+        ),
+        (
+            "the only real server is of the wrong family",
             service("  real_server 2001:db8::1 80 {\n  }"),
-            [3, 4],
-            ["broken.conf:5:", "2001:db8::1"],
+            4,
+            ["2001:db8::1", "broken.conf:5:", "inet"],
         ),
         (
             "unknown keyword",
             service(&format!("  delay_lop 3\n{real}")),
-            [4, 4],
-            ["broken.conf:5:", "delay_loop"],
+            4,
+            ["delay_lop", "broken.conf:5:", "delay_loop"],
         ),
     ] {
         fs::write(&path, text).expect("a file");
-        let output = Command::new(&lbd).arg("-f").arg(&path).arg("-t").output().expect("lbd runs");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.code().is_some_and(|code| codes.contains(&code)),
-            "{name}: {:?}\n{said}",
-            output.status
-        );
-        for word in words {
-            assert!(said.contains(word), "{name}: no {word:?} in\n{said}");
-        }
+        expect_diagnostic(name, &path, code, &words);
     }
-    let missing = dir.path().join("missing.conf");
-    let output = Command::new(&lbd).arg("-f").arg(&missing).arg("-t").output().expect("lbd runs");
+    expect_diagnostic("missing file", &dir.path().join("missing.conf"), 3, &["missing.conf", "-f"]);
+}
+
+/// `lbd -t` ends with `code`; what it says has all `words`, and the first of them in exactly one message's head line.
+fn expect_diagnostic(name: &str, path: &Path, code: i32, words: &[&str]) {
+    let lbd = build::binaries(Profile::Dev).expect("lbd is built").lbd;
+    let output = Command::new(lbd).arg("-f").arg(path).arg("-t").output().expect("lbd runs");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(3), "missing file\n{said}");
-    assert!(said.contains("missing.conf"), "the file is not named: {said}");
+    assert_eq!(output.status.code(), Some(code), "{name}: exit status\n{said}");
+    for word in words {
+        assert!(said.contains(word), "{name}: no {word:?} in\n{said}");
+    }
+    let heads: Vec<&str> =
+        said.lines().filter(|line| line.starts_with("error: ") || line.starts_with("warning: ")).collect();
+    let own = heads.iter().filter(|head| words.first().is_some_and(|word| head.contains(word))).count();
+    assert_eq!(own, 1, "{name}: one message about the mistake, in\n{said}");
+    assert!(heads.len() <= MOST_MESSAGES, "{name}: {} messages\n{said}", heads.len());
 }
