@@ -274,11 +274,18 @@ impl<'lab> Director<'lab> {
         self.ended(STOP_LIMIT)
     }
 
-    /// Ends the daemon and all its processes as `kill -9` of all at one instant; its addresses and table stay.
+    /// Ends the daemon and all its processes as `kill -9` of all at one instant; its addresses and table stay (keepalived's pid
+    /// files do not).
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             crash(pid_of(&child));
             let _ = child.wait();
+            if self.daemon == Daemon::Keepalived {
+                // It takes its dead children, while nobody has waited for them, for a daemon that runs.
+                for file in ["daemon.pid", "vrrp.pid", "checkers.pid"] {
+                    let _ = fs::remove_file(self.path(file));
+                }
+            }
         }
     }
 
