@@ -63,6 +63,9 @@ pub struct Diagnostic {
     pub message: String,
     /// Short text under the underlined word.
     pub label: Option<String>,
+    /// What follows from it beyond the value itself, so that it needs no diagnostic of its own; shown
+    /// instead of the label.
+    pub consequence: Option<String>,
     /// What to do.
     pub help: Option<String>,
     /// What to replace, where that is certain enough.
@@ -80,6 +83,7 @@ impl Diagnostic {
             span,
             message: message.into(),
             label: None,
+            consequence: None,
             help: None,
             fix: None,
             related: Vec::new(),
@@ -126,7 +130,7 @@ impl Diagnostic {
         self
     }
 
-    /// One line: `file:line:column: message; help`.
+    /// One line: `file:line:column: message; help (consequence)`.
     pub fn summary(&self, sources: &Sources) -> String {
         let mut line = self.span.map(|span| format!("{}: ", sources.place(span))).unwrap_or_default();
         line.push_str(&self.message);
@@ -136,6 +140,9 @@ impl Diagnostic {
         if let Some(help) = &self.help {
             line.push_str("; ");
             line.push_str(help);
+        }
+        if let Some(consequence) = &self.consequence {
+            line.push_str(&format!(" ({consequence})"));
         }
         line
     }
@@ -151,7 +158,8 @@ pub fn render(diagnostic: &Diagnostic, sources: &Sources, styled: bool) -> Strin
     };
     let mut main = Group::with_title(level.primary_title(printable(&diagnostic.message)));
     if let Some(span) = diagnostic.span {
-        main = main.element(snippet(sources, span, AnnotationKind::Primary, diagnostic.label.as_deref()));
+        let label = diagnostic.consequence.as_ref().or(diagnostic.label.as_ref());
+        main = main.element(snippet(sources, span, AnnotationKind::Primary, label.map(String::as_str)));
     }
     for (span, text) in &diagnostic.related {
         main = main.element(snippet(sources, *span, AnnotationKind::Context, Some(text)));

@@ -29,7 +29,7 @@ use tree::Statement;
 /// What is known beside the files.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// `-i`: selects the `@id` lines.
+    /// `-i`: meant to select the `@id` lines; these are not supported yet, and nothing reads it.
     pub config_id: Option<String>,
 }
 

@@ -505,6 +505,118 @@ fn what_cannot_run_is_an_error() {
     }
 }
 
+/// What follows from a mistake is said with it, not beside it, where nothing else makes up for it.
+#[test]
+fn the_only_value_gives_one_diagnostic_too() {
+    const ALONE: &str = "(this real server is left out, and with it the virtual server, which has no other)";
+    let good = [" lb_algo rr", " lb_kind NAT", " protocol TCP", " real_server 10.0.0.2 80 { }"];
+    // name, line of the virtual server, what stands there, the diagnostic, whether it is still served.
+    for (name, line, bad, want, served) in [
+        (
+            "scheduler",
+            0,
+            " lb_algo wrrr",
+            "c:2:10: unknown lb_algo `wrrr`; did you mean `wrr`? (ignored: wlc is used)",
+            true,
+        ),
+        (
+            "scheduler by its other name",
+            0,
+            " lvs_sched wrrr",
+            "c:2:12: unknown lvs_sched `wrrr`; did you mean `wrr`? (ignored: wlc is used)",
+            true,
+        ),
+        (
+            "no scheduler",
+            0,
+            " lb_algo",
+            "c:2:2: `lb_algo` needs an argument, so it is ignored; write `lb_algo rr|wrr|lc|wlc|lblc|sh|mh|dh|fo|ovf|lblcr|sed|nq|twos` (ignored: wlc is used)",
+            true,
+        ),
+        (
+            "misspelt lb_algo",
+            0,
+            " lb_alg rr",
+            "c:2:2: unknown keyword `lb_alg`; did you mean `lb_algo`? (ignored: wlc is used)",
+            true,
+        ),
+        ("absent", 0, "", "c:1:1: no usable `lb_algo`: wlc is used; add `lb_algo wlc`", true),
+        (
+            "a condition",
+            0,
+            " @node1 lb_algo rr",
+            "c:2:2: the condition `@node1` is not supported yet; this line is left out; move it into a file for this host only (ignored: wlc is used)",
+            true,
+        ),
+        (
+            "method",
+            1,
+            " lb_kind DRR",
+            "c:3:10: unknown lb_kind `DRR`; did you mean `DR`? (ignored: NAT is used)",
+            true,
+        ),
+        (
+            "tunnel",
+            1,
+            " lvs_method TUN type gue",
+            "c:3:17: `lvs_method`: a gue tunnel needs a port; add `port N` (ignored: NAT is used)",
+            true,
+        ),
+        (
+            "protocol",
+            2,
+            " protocol TPC",
+            "c:4:11: unknown protocol `TPC`; did you mean `TCP`? (ignored: UDP is used)",
+            true,
+        ),
+        (
+            "port of the only real server",
+            3,
+            " real_server 10.0.0.2 70000 { }",
+            "c:5:23: `real_server`: port `70000` is out of range; a port from 1 to 65535 ALONE",
+            false,
+        ),
+        (
+            "family of the only real server",
+            3,
+            " real_server 2001:db8::1 80 { }",
+            "c:5:2: real_server 2001:db8::1 is inet6, the virtual server inet: NAT cannot join them; give an inet address, or use `lvs_method TUN` ALONE",
+            false,
+        ),
+        (
+            "the only real server without a block",
+            3,
+            " real_server 10.0.0.2 80",
+            "c:5:2: `real_server` needs a block, so it is ignored; write `real_server ADDR [PORT] { … }` ALONE",
+            false,
+        ),
+    ] {
+        let mut lines = good;
+        *lines.get_mut(line).expect("one of the lines") = bad;
+        let loaded = load_str("c", &format!("virtual_server 10.0.0.1 80 {{\n{}\n}}\n", lines.join("\n")));
+        assert_eq!(summaries(&loaded), [want.replace("ALONE", ALONE)], "{name}");
+        assert_eq!(exit_code(&loaded.diagnostics), 4, "{name}");
+        assert_eq!(loaded.config.expect(name).virtual_servers.len(), usize::from(served), "{name}");
+    }
+    // The value of another block, or of another virtual server, is no reason.
+    let real = "virtual_server 10.0.0.1 80 {\n lb_algo rr\n protocol TCP\n real_server 10.0.0.2 80 {\n lvs_method DRR\n }\n}\n";
+    let absent = "no usable `lb_kind`: NAT is used; add `lb_kind NAT`, `lb_kind DR` or `lb_kind TUN`";
+    assert_eq!(
+        summaries(&load_str("c", real)),
+        [format!("c:1:1: {absent}"), "c:5:13: unknown lvs_method `DRR`; did you mean `DR`?".into()]
+    );
+    let two = format!(
+        "{}{}",
+        server(" lb_algo wrrr"),
+        real.replace("10.0.0.1 ", "10.0.0.3 ").replace(" lb_algo rr\n", "")
+    );
+    let got = summaries(&load_str("c", &two));
+    assert!(
+        got.contains(&"c:8:1: no usable `lb_algo`: wlc is used; add `lb_algo wlc`".to_owned()),
+        "{got:#?}"
+    );
+}
+
 /// What is left out with a definition is not also said to be missing, with a remedy that does not help.
 #[test]
 fn definitions_cause_no_misleading_remedies() {
@@ -515,7 +627,8 @@ fn definitions_cause_no_misleading_remedies() {
             "identifier",
             "$ID=7\nvrrp_instance V {\n interface e\n virtual_router_id $ID\n no_virtual_ipaddress\n}",
             vec![
-                "c:1:1: the definition of `$ID` is not supported yet; write the value where it is used".into(),
+                "c:1:1: the definition of `$ID` is not supported yet; write the value where it is used"
+                    .into(),
                 format!(
                     "c:2:15: vrrp_instance `V` has no usable `virtual_router_id`; lines of this block were left out (see their warnings): {write}"
                 ),
@@ -536,9 +649,11 @@ fn definitions_cause_no_misleading_remedies() {
             "defined in a block",
             "virtual_server 10.0.0.1 80 {\n lb_algo rr\n lb_kind NAT\n protocol TCP\n$REAL=10.0.0.2\n real_server $REAL 80 {\n }\n}",
             vec![
-                "c:1:1: virtual_server TCP 10.0.0.1:80 has no usable real_server, so it is left out; add at least one `real_server ADDR PORT { … }`".into(),
-                "c:5:1: the definition of `$REAL` is not supported yet; write the value where it is used".into(),
-                format!("c:6:14: the definition used in `$REAL` is not supported yet; {left_out}"),
+                "c:5:1: the definition of `$REAL` is not supported yet; write the value where it is used"
+                    .into(),
+                format!(
+                    "c:6:14: the definition used in `$REAL` is not supported yet; {left_out} (this real server is left out, and with it the virtual server, which has no other)"
+                ),
             ],
         ),
     ] {
@@ -578,8 +693,7 @@ fn all_mistakes_are_reported_once_and_in_order() {
             "c:6:20: `virtual_router_id`: `300` is out of range; a number from 1 to 255",
             "c:7:20: this block is not closed; add the missing `}`",
             "c:8:3: `virtual_ipaddress`: `10.0.0.999` is not an address; for example 192.0.2.1/24",
-            "c:10:1: no usable `lb_algo`: wlc is used; add `lb_algo wlc`",
-            "c:11:10: unknown lb_algo `wrrr`; did you mean `wrr`?",
+            "c:11:10: unknown lb_algo `wrrr`; did you mean `wrr`? (ignored: wlc is used)",
             "c:15:3: unknown keyword `wieght`; did you mean `weight`?",
         ]
     );
@@ -599,6 +713,24 @@ fn the_long_form_shows_the_line_and_the_fix() {
       |
     6 -     lb_algo wrrr # fast
     6 +     lb_algo wrr # fast
+      |
+    ");
+}
+
+#[test]
+fn the_long_form_shows_what_follows() {
+    let text = server("").replace("lb_algo rr", "lb_algo wrrr");
+    insta::assert_snapshot!(rendered(&load_str("lb.conf", &text)), @r"
+    warning: unknown lb_algo `wrrr`
+     --> lb.conf:2:10
+      |
+    2 |  lb_algo wrrr
+      |          ^^^^ ignored: wlc is used
+      |
+    help: did you mean `wrr`?
+      |
+    2 -  lb_algo wrrr
+    2 +  lb_algo wrr
       |
     ");
 }

@@ -25,8 +25,8 @@ pub(crate) struct Call<'c, 's> {
     words: Vec<Word<'s>>,
     statement: Option<&'c Statement>,
     next: usize,
-    /// Set once something was said about the arguments: extra words are no news then.
-    quiet: bool,
+    /// Index of the last diagnostic about the arguments: extra words are no news then.
+    said: Option<usize>,
 }
 
 impl<'c, 's> Call<'c, 's> {
@@ -38,7 +38,7 @@ impl<'c, 's> Call<'c, 's> {
         statement: Option<&'c Statement>,
     ) -> Self {
         let next = usize::from(statement.is_some());
-        Self { context, keyword, words, statement, next, quiet: false }
+        Self { context, keyword, words, statement, next, said: None }
     }
 
     /// Whether the arguments are a command line.
@@ -102,7 +102,7 @@ impl<'c, 's> Call<'c, 's> {
 
     /// Adds a diagnostic.
     pub fn say(&mut self, diagnostic: Diagnostic) {
-        self.quiet = true;
+        self.said = Some(self.context.diagnostics.len());
         self.context.report(diagnostic);
     }
 
@@ -287,7 +287,7 @@ impl<'c, 's> Call<'c, 's> {
         let (words, open) = tree::command_words(self.context.sources, self.head());
         self.next = self.words.len();
         if let Some(open) = open {
-            self.quiet = true;
+            self.said = Some(self.context.diagnostics.len());
             self.context.report_open_quote(open);
             return None;
         }
@@ -364,10 +364,15 @@ impl<'c, 's> Call<'c, 's> {
         }
     }
 
+    /// Index of the last diagnostic about the arguments.
+    pub fn said(&self) -> Option<usize> {
+        self.said
+    }
+
     /// Mentions words that nothing reads. `known` says which words are keywords of the same block.
     pub fn finish(self, known: impl Fn(&str) -> bool) {
         let Some(extra) = self.words.get(self.next) else { return };
-        if self.quiet {
+        if self.said.is_some() {
             return;
         }
         let message = format!("{} after {} is ignored", quote(extra.text), quote(self.keyword.name));

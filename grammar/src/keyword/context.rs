@@ -41,8 +41,21 @@ pub(crate) struct Context<'s> {
     pub definitions: HashSet<&'s str>,
     /// Statements that were left out because of parts of the language that come later.
     pub left_out: usize,
+    /// Statements of which nothing is left but a diagnostic, in their order.
+    pub lost: Vec<Lost<'s>>,
     /// A place for what stands in no file.
     pub nowhere: Span,
+}
+
+/// A statement that was ignored or left out, and said to be so.
+#[derive(Clone, Copy)]
+pub(crate) struct Lost<'s> {
+    /// Name of the table of the block that it stands in.
+    block: &'static str,
+    /// The keyword; of a misspelt one what was probably meant.
+    keyword: &'s str,
+    /// Its diagnostic, as an index.
+    diagnostic: usize,
 }
 
 impl<'s> Context<'s> {
@@ -61,6 +74,7 @@ impl<'s> Context<'s> {
             tracked: HashSet::new(),
             definitions: HashSet::new(),
             left_out: 0,
+            lost: Vec::new(),
             nowhere: Span::new(u32::MAX, 0..0),
         }
     }
@@ -82,6 +96,30 @@ impl<'s> Context<'s> {
                     .help("deal with those before it first"),
             );
         }
+    }
+
+    /// Remembers that `diagnostic`, an index, is about `keyword` in `block`. Nothing, if it was dropped.
+    pub fn note_lost(&mut self, block: &'static str, keyword: &'s str, diagnostic: usize) {
+        if diagnostic < self.diagnostics.len().min(MOST) {
+            self.lost.push(Lost { block, keyword, diagnostic });
+        }
+    }
+
+    /// Whether one of `keywords` in `block` was lost since there were `before` of them; the last such
+    /// diagnostic then also says what follows from that, and nothing else needs to.
+    pub fn explain_lost(
+        &mut self,
+        before: usize,
+        block: &str,
+        keywords: &[&str],
+        consequence: impl Into<String>,
+    ) -> bool {
+        let found = self.lost.iter().skip(before).rev();
+        let found = found.filter(|lost| lost.block == block && keywords.contains(&lost.keyword));
+        let Some(index) = found.map(|lost| lost.diagnostic).next() else { return false };
+        let Some(diagnostic) = self.diagnostics.get_mut(index) else { return false };
+        diagnostic.consequence = Some(consequence.into());
+        true
     }
 
     /// A keyword, or a form of one, that is known and not supported yet.

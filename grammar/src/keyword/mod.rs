@@ -187,12 +187,20 @@ impl<B: Default> Table<B> {
             context.report_headless(statement, open_quote);
             return;
         };
+        let next = context.diagnostics.len();
         if context.is_later_syntax(statement, &words) {
+            // The keyword stands after a condition.
+            let keyword = words.iter().find(|word| !word.text.starts_with('@')).unwrap_or(&first);
+            context.note_lost(self.name, keyword.text, next);
             return;
         }
         let Some(row) = self.find(first.text) else {
             if !context.is_full() {
-                context.report(self.unknown(first, statement));
+                let (diagnostic, meant) = self.unknown(first, statement);
+                context.report(diagnostic);
+                if let Some(meant) = meant {
+                    context.note_lost(self.name, meant, next);
+                }
             }
             return;
         };
@@ -227,6 +235,7 @@ impl<B: Default> Table<B> {
                     )
                     .help(format!("write `{name} {}`", keyword.arguments)),
                 );
+                context.note_lost(self.name, name, next);
                 return;
             }
             _ => {}
@@ -239,13 +248,18 @@ impl<B: Default> Table<B> {
             && !call.is_command()
         {
             call.context.report_open_quote(open);
+            context.note_lost(self.name, name, next);
             return;
         }
         lower(builder, &mut call);
+        if let Some(said) = call.said() {
+            call.context.note_lost(self.name, name, said);
+        }
         call.finish(|word| self.find(word).is_some());
     }
 
-    fn unknown(&self, word: tree::Word<'_>, statement: &Statement) -> Diagnostic {
+    /// What is said of an unknown keyword, and the one that was probably meant.
+    fn unknown(&self, word: tree::Word<'_>, statement: &Statement) -> (Diagnostic, Option<&'static str>) {
         let message = format!("unknown keyword {}", quote(word.text));
         let mut diagnostic = Diagnostic::warning(Kind::UnknownKeyword, Some(word.span), message);
         diagnostic.label = Some(match statement.body {
@@ -260,20 +274,22 @@ impl<B: Default> Table<B> {
         };
         if let Some(row) = self.rows().find(prefixed) {
             let name = row.keyword.name;
-            return diagnostic.help(format!("did you mean `{name}`?")).fix(word.span, name);
+            return (diagnostic.help(format!("did you mean `{name}`?")).fix(word.span, name), Some(name));
         }
         let homes = doc::homes(word.text);
         if !homes.is_empty() && homes != [self.name] {
             let homes: Vec<String> = homes.iter().map(|home| doc::shown(home)).collect();
-            return diagnostic.help(format!("it belongs {}", homes.join(" or ")));
+            return (diagnostic.help(format!("it belongs {}", homes.join(" or "))), None);
         }
-        match nearest(word.text, self.rows().map(|row| row.keyword.name)) {
+        let near = nearest(word.text, self.rows().map(|row| row.keyword.name));
+        let diagnostic = match near {
             Some(near) => diagnostic.help(format!("did you mean `{near}`?")).fix(word.span, near),
             None => diagnostic.help(match self.name {
                 "" => "remove it, or check the braces before it".into(),
                 name => format!("remove it; `{name}` has no such keyword"),
             }),
-        }
+        };
+        (diagnostic, near)
     }
 }
 

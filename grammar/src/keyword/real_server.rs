@@ -128,7 +128,5 @@ pub(super) fn lower(server: &mut ServerBuilder, call: &mut Call<'_, '_>) {
     TABLE.run(&mut builder, call.body(), call.context);
     if builder.endpoint.is_some() {
         server.reals.push(builder);
-    } else {
-        server.lost_reals = true;
     }
 }

@@ -43,8 +43,6 @@ pub(crate) struct ServerBuilder {
     pub weight: Option<u32>,
     pub sorry: Option<SorryBuilder>,
     pub reals: Vec<RealBuilder>,
-    /// Real servers that were left out already.
-    pub lost_reals: bool,
 }
 
 /// sorry_server

@@ -34,12 +34,11 @@ enum Key {
 pub(crate) fn lower(root: &mut Root, call: &mut Call<'_, '_>) {
     let key = key(call);
     let mut builder = ServerBuilder::default();
-    let left_out = call.context.left_out;
+    let lost = call.context.lost.len();
     TABLE.run(&mut builder, call.body(), call.context);
-    builder.lost_reals |= call.context.left_out != left_out;
     let Some(key) = key else { return };
     let place = call.head();
-    let Some(server) = Resolver { builder, place, context: call.context }.server(key) else { return };
+    let Some(server) = Resolver { builder, place, lost, context: call.context }.server(key) else { return };
     let context = &mut *call.context;
     if let Some(before) = context.spans.virtual_servers.get(&server.id).copied() {
         context.report(
@@ -83,6 +82,8 @@ fn key(call: &mut Call<'_, '_>) -> Option<Key> {
 struct Resolver<'c, 's> {
     builder: ServerBuilder,
     place: Span,
+    /// Statements that were lost before this virtual server.
+    lost: usize,
     context: &'c mut Context<'s>,
 }
 
@@ -115,13 +116,15 @@ impl Resolver<'_, '_> {
             reals.insert(server.address, server);
         }
         if reals.is_empty() {
-            let lost = self.builder.lost_reals;
-            let what = if lost { "usable real_server" } else { "real_server" };
-            let message = format!("virtual_server {id} has no {what}, so it is left out");
-            self.say(
-                Diagnostic::warning(Kind::Repaired, Some(self.place), message)
-                    .help("add at least one `real_server ADDR PORT { … }`"),
-            );
+            let consequence =
+                "this real server is left out, and with it the virtual server, which has no other";
+            if !self.explained(&["real_server"], consequence) {
+                let message = format!("virtual_server {id} has no real_server, so it is left out");
+                self.say(
+                    Diagnostic::warning(Kind::Repaired, Some(self.place), message)
+                        .help("add at least one `real_server ADDR PORT { … }`"),
+                );
+            }
             return None;
         }
         places.sort_unstable_by_key(|(address, _)| *address);
@@ -150,6 +153,21 @@ impl Resolver<'_, '_> {
         self.context.report(diagnostic);
     }
 
+    /// Whether a diagnostic about one of `keywords` says already why nothing usable is there; it then
+    /// gets what follows from that.
+    fn explained(&mut self, keywords: &[&str], consequence: &str) -> bool {
+        self.context.explain_lost(self.lost, TABLE.name, keywords, consequence)
+    }
+
+    /// Says that `used` stands for a keyword that is absent, or whose value was ignored.
+    fn absent(&mut self, keywords: &[&str], used: impl std::fmt::Display, help: &str) {
+        if self.explained(keywords, &format!("ignored: {used} is used")) {
+            return;
+        }
+        let keyword = keywords.first().copied().unwrap_or_default();
+        self.repaired(self.place, format!("no usable `{keyword}`: {used} is used"), help);
+    }
+
     /// Says that a value was put right.
     fn repaired(&mut self, span: Span, message: String, help: &str) {
         self.say(Diagnostic::warning(Kind::Repaired, Some(span), message).help(help));
@@ -160,16 +178,15 @@ impl Resolver<'_, '_> {
             return forwarding;
         }
         let forwarding = built_in.forwarding.expect("lb_kind has a default");
-        let message = format!("no usable `lb_kind`: {forwarding} is used");
-        self.repaired(self.place, message, "add `lb_kind NAT`, `lb_kind DR` or `lb_kind TUN`");
+        let help = "add `lb_kind NAT`, `lb_kind DR` or `lb_kind TUN`";
+        self.absent(&["lb_kind", "lvs_method"], forwarding, help);
         forwarding
     }
 
     fn scheduler(&mut self, built_in: &ServerBuilder) -> Scheduler {
         let name = self.builder.scheduler.unwrap_or_else(|| {
             let name = built_in.scheduler.expect("lb_algo has a default");
-            let message = format!("no usable `lb_algo`: {name} is used");
-            self.repaired(self.place, message, &format!("add `lb_algo {name}`"));
+            self.absent(&["lb_algo", "lvs_sched"], name, &format!("add `lb_algo {name}`"));
             name
         });
         Scheduler::new(name).expect("a known scheduler's name")
@@ -211,12 +228,8 @@ impl Resolver<'_, '_> {
                     Some((protocol, _)) => protocol,
                     None => {
                         let (protocol, _) = built_in.protocol.expect("protocol has a default");
-                        let message = format!("no usable `protocol`: {protocol} is used");
-                        self.repaired(
-                            self.place,
-                            message,
-                            "add `protocol TCP`, or `protocol UDP` if that is meant",
-                        );
+                        let help = "add `protocol TCP`, or `protocol UDP` if that is meant";
+                        self.absent(&["protocol"], protocol, help);
                         protocol
                     }
                 };
@@ -307,7 +320,14 @@ impl Resolver<'_, '_> {
     }
 
     /// Whether a server of another family can be used; says so if not.
-    fn fits(&mut self, what: &str, endpoint: Endpoint, place: Span, id: &ServiceId, by: Forwarding) -> bool {
+    fn fits(
+        &mut self,
+        what: &'static str,
+        endpoint: Endpoint,
+        place: Span,
+        id: &ServiceId,
+        by: Forwarding,
+    ) -> bool {
         let family = Family::of(endpoint.address);
         if family == id.family() || matches!(by, Forwarding::Tunnel(_)) {
             return true;
@@ -317,11 +337,13 @@ impl Resolver<'_, '_> {
             endpoint.address,
             id.family()
         );
+        let next = self.context.diagnostics.len();
         self.say(
             Diagnostic::warning(Kind::BadValue, Some(place), message)
                 .label("left out")
                 .help(format!("give an {} address, or use `lvs_method TUN`", id.family())),
         );
+        self.context.note_lost(TABLE.name, what, next);
         false
     }
 
