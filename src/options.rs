@@ -74,13 +74,13 @@ pub struct Options {
     pub config_test: Option<ConfigTest>,
     /// `--strict`: lints that only lbd has count for `-t`'s exit status.
     pub strict: bool,
-    /// `-i`: what `@ID` lines are compared with; `None` for the host name.
+    /// `-i`: for the `@ID` lines, which are not supported yet: a notice says so.
     pub config_id: Option<String>,
     /// `-d`: log the configuration as it was understood.
     pub dump_config: bool,
     /// How often `-D` was given.
     pub detail: u8,
-    /// `-V`: leave addresses and routes when stopping.
+    /// `-V`: leave addresses when stopping.
     pub keep_vrrp: bool,
     /// `-I`: leave the IPVS table when stopping.
     pub keep_ipvs: bool,
@@ -180,16 +180,13 @@ struct Arguments {
     /// Findings that only lbd makes count for the exit status of -t
     #[arg(long)]
     strict: bool,
-    /// Name that @ID lines of the configuration are compared with [default: host name]
-    #[arg(short = 'i', long, value_name = "ID")]
-    config_id: Option<String>,
     /// Log the configuration as it was understood
     #[arg(short = 'd', long)]
     dump_conf: bool,
     /// Log in detail; twice for more
     #[arg(short = 'D', long, action = ArgAction::Count)]
     log_detail: u8,
-    /// Leave addresses and routes of VRRP when stopping
+    /// Leave the addresses of VRRP when stopping
     #[arg(short = 'V', long)]
     dont_release_vrrp: bool,
     /// Leave the IPVS table when stopping
@@ -232,6 +229,9 @@ struct Arguments {
     /// Run all parts even without configuration (lbd's are one process)
     #[arg(long, help_heading = KEEPALIVED)]
     all: bool,
+    /// Not supported yet: name that @ID lines of the configuration are compared with
+    #[arg(short = 'i', long, value_name = "ID", help_heading = KEEPALIVED)]
+    config_id: Option<String>,
     /// Not supported yet: syslog facility
     #[arg(short = 'S', long, value_name = "FACILITY", help_heading = KEEPALIVED)]
     log_facility: Option<OsString>,
@@ -323,6 +323,7 @@ impl Arguments {
 
     fn notices(&self) -> Vec<String> {
         let unserved = [
+            (self.config_id.is_some(), "-i (--config-id)", "@ID lines are not read"),
             (self.log_facility.is_some(), "-S (--log-facility)", "the log goes to standard error"),
             (self.log_file.is_some(), "-g (--log-file)", "the log goes to standard error"),
             (self.flush_log_file, "--flush-log-file", "each line is written at once anyway"),
@@ -567,11 +568,7 @@ pub(crate) mod tests {
                 Options { config_test: Some(ConfigTest::Stderr), config: file("a"), ..defaults() },
             ),
             ("--use-file=-tlog", Options { config: file("-tlog"), ..defaults() }),
-            ("-i lb1", Options { config_id: Some("lb1".into()), ..defaults() }),
-            (
-                "--config-id=lb1 --strict",
-                Options { config_id: Some("lb1".into()), strict: true, ..defaults() },
-            ),
+            ("--strict", Options { strict: true, ..defaults() }),
             ("-d -VI", Options { dump_config: true, keep_vrrp: true, keep_ipvs: true, ..defaults() }),
             (
                 "--dump-conf --dont-release-vrrp --dont-release-ipvs",
@@ -601,6 +598,8 @@ pub(crate) mod tests {
     fn what_has_no_effect_is_said_once() {
         for (line, want) in [
             ("-S 7", &["-S (--log-facility) is not supported yet"][..]),
+            ("-i lb1", &["-i (--config-id) is not supported yet: @ID lines are not read"]),
+            ("--config-id=lb1 -i lb2", &["-i (--config-id) is not supported yet"]),
             ("--log-facility=local3", &["-S (--log-facility) is not supported yet"]),
             ("-g", &["-g (--log-file) is not supported yet"]),
             ("-g/tmp/log --flush-log-file", &["-g (--log-file)", "--flush-log-file is not"]),
