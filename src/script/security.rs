@@ -131,6 +131,8 @@ pub trait Users {
     fn find(&self, user: &ScriptUser) -> Result<Identity, String>;
     /// User and group of this process.
     fn own(&self) -> (u32, u32);
+    /// Whether root here has the rights to become another user and group.
+    fn may_change(&self) -> bool;
 }
 
 /// Judges scripts under the global settings.
@@ -174,12 +176,8 @@ impl<'a> Judge<'a> {
         };
         let identity = match self.identity(script) {
             Ok(identity) => identity,
-            Err(text) => {
-                find(
-                    FindingKind::User,
-                    format!("script `{name}` is disabled: {text}"),
-                    "create the user or group, or name another one with `script_user` or `user`".into(),
-                );
+            Err((text, remedy)) => {
+                find(FindingKind::User, format!("script `{name}` is disabled: {text}"), remedy);
                 return Err(ScriptError::NotExecutable);
             }
         };
@@ -216,19 +214,26 @@ impl<'a> Judge<'a> {
         Ok(self.runnable(walk.resolved, script.argv.iter().map(OsString::from).collect(), identity))
     }
 
-    fn identity(&self, script: &Script) -> Result<Identity, String> {
+    /// The user that a script is run as; else what is wrong and the remedy.
+    fn identity(&self, script: &Script) -> Result<Identity, (String, String)> {
         let default = ScriptUser { user: DEFAULT_USER.into(), group: None };
         let own = self.users.own();
         let as_lbd = Identity { uid: own.0, gid: own.1, groups: Vec::new() };
         let identity = match script.user.as_ref().or(self.script_user) {
-            Some(user) => self.users.find(user)?,
+            Some(user) => self.users.find(user).map_err(|text| {
+                let remedy = "create the user or group, or name another one with `script_user` or `user`";
+                (text, remedy.to_owned())
+            })?,
             // Who is not root cannot become the default user: scripts run as lbd does.
             None if own.0 != 0 => return Ok(as_lbd),
             // Root where the default user does not exist.
             None => self.users.find(&default).unwrap_or(as_lbd),
         };
-        if own.0 != 0 && (identity.uid, identity.gid) != own {
-            return Err(format!("lbd runs as user {} and cannot become user {}", own.0, identity.uid));
+        if !(own.0 == 0 && self.users.may_change()) && (identity.uid, identity.gid) != own {
+            let text = format!("lbd runs as user {} and cannot become user {}", own.0, identity.uid);
+            let rights =
+                "run lbd as root with CAP_SETUID and CAP_SETGID (`CapabilityBoundingSet=` of its unit)";
+            return Err((text, format!("{rights}, or name no other user for the script")));
         }
         Ok(identity)
     }
@@ -457,6 +462,15 @@ impl Users for HostUsers {
 
     fn own(&self) -> (u32, u32) {
         (Uid::effective().as_raw(), Gid::effective().as_raw())
+    }
+
+    fn may_change(&self) -> bool {
+        // Numbers of linux/capability.h; where the set cannot be read the kernel will say so later.
+        const SETGID_AND_SETUID: u64 = 1 << 6 | 1 << 7;
+        let Ok(status) = std::fs::read_to_string("/proc/thread-self/status") else { return true };
+        let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+        let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+        effective.is_none_or(|set| set & SETGID_AND_SETUID == SETGID_AND_SETUID)
     }
 }
 

@@ -43,6 +43,7 @@ impl Files for Fake {
 struct People {
     own: (u32, u32),
     default_user: bool,
+    may_change: bool,
 }
 
 impl Users for People {
@@ -58,6 +59,10 @@ impl Users for People {
 
     fn own(&self) -> (u32, u32) {
         self.own
+    }
+
+    fn may_change(&self) -> bool {
+        self.may_change
     }
 }
 
@@ -104,7 +109,7 @@ fn judge(enforce: bool, people: &People, argv: &[&str], user: Option<&str>) -> V
     Judge::new(&host(), people, &global).judge(&script.id(), &script)
 }
 
-const ROOT: People = People { own: (0, 0), default_user: false };
+const ROOT: People = People { own: (0, 0), default_user: false, may_change: true };
 
 #[test]
 fn rules() {
@@ -258,17 +263,23 @@ fn not_executable_for_its_user() {
 
 #[test]
 fn identities() {
-    let with_default = People { own: (0, 0), default_user: true };
-    let user = People { own: (1000, 1000), default_user: true };
-    for (name, people, user, want) in [
-        ("default user", &with_default, None, Some((999, Some(vec![999])))),
-        ("no default user: root, without groups", &ROOT, None, Some((0, Some(vec![])))),
-        ("named", &with_default, Some("www"), Some((33, Some(vec![33, 44])))),
-        ("lbd is not root: as lbd", &user, None, Some((1000, None))),
-        ("lbd is not root and cannot change", &user, Some("www"), None),
+    let with_default = People { own: (0, 0), default_user: true, may_change: true };
+    let user = People { own: (1000, 1000), default_user: true, may_change: true };
+    let bound = People { own: (0, 0), default_user: false, may_change: false };
+    let (rights, create) = ("run lbd as root with CAP_SETUID and CAP_SETGID", "create the user or group");
+    for (name, people, user, want, remedy) in [
+        ("default user", &with_default, None, Some((999, Some(vec![999]))), ""),
+        ("no default user: root, without groups", &ROOT, None, Some((0, Some(vec![]))), ""),
+        ("named", &with_default, Some("www"), Some((33, Some(vec![33, 44]))), ""),
+        ("lbd is not root: as lbd", &user, None, Some((1000, None)), ""),
+        ("lbd is not root and cannot change", &user, Some("www"), None, rights),
+        ("root without the capabilities", &bound, Some("www"), None, rights),
+        ("root without the capabilities stays root", &bound, Some("root"), Some((0, Some(vec![0]))), ""),
+        ("unknown user", &with_default, Some("nosuch"), None, create),
     ] {
         let (run, findings) = judge(false, people, &["/usr/bin/true", "-x"], user);
         assert_eq!(findings.is_empty(), want.is_some(), "{name}");
+        assert!(findings.iter().all(|found| found.remedy.starts_with(remedy)), "{name}: {findings:?}");
         let run = run.ok();
         assert_eq!(run.as_ref().map(|run| (run.uid, run.groups.clone())), want, "{name}");
         if let Some(run) = run {
