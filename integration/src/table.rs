@@ -137,7 +137,9 @@ impl Watch {
         let flag = Arc::clone(&stop);
         let thread = ns.thread(move || {
             let mut seen: Vec<(Instant, Table)> = Vec::new();
-            while !flag.load(Ordering::Relaxed) {
+            // One look more after the end was asked for: what the asker has seen is in the record.
+            loop {
+                let last = flag.load(Ordering::Relaxed);
                 let mut table =
                     parse(&std::fs::read_to_string("/proc/thread-self/net/ip_vs").unwrap_or_default());
                 for dest in table.values_mut().flat_map(|service| service.dests.values_mut()) {
@@ -146,9 +148,11 @@ impl Watch {
                 if seen.last().is_none_or(|(_, last)| *last != table) {
                     seen.push((Instant::now(), table));
                 }
+                if last {
+                    return seen;
+                }
                 wait::pause(interval);
             }
-            seen
         })?;
         Ok(Self { stop, thread })
     }

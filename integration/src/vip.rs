@@ -48,16 +48,20 @@ impl Watch {
         let flag = Arc::clone(&stop);
         let thread = ns.thread(move || {
             let mut holding: Holding = Vec::new();
-            while !flag.load(Ordering::Relaxed) {
+            // One look more after the end was asked for: what the asker has seen is in the record.
+            loop {
+                let last = flag.load(Ordering::Relaxed);
                 let there = bindable(vip);
                 match (holding.last_mut(), there) {
                     (Some((_, end @ None)), false) => *end = Some(Instant::now()),
                     (None | Some((_, Some(_))), true) => holding.push((Instant::now(), None)),
                     _ => {}
                 }
+                if last {
+                    return holding;
+                }
                 wait::pause(interval);
             }
-            holding
         })?;
         Ok(Self { stop, thread })
     }

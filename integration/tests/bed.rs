@@ -12,7 +12,7 @@ use lbd_integration::netns::Netns;
 use lbd_integration::servers::{Mode, Server};
 use lbd_integration::topology::{Lab, host};
 use lbd_integration::uml::Uml;
-use lbd_integration::{process, skip, wait};
+use lbd_integration::{process, skip, vip, wait};
 
 /// Whether namespaces can be made right here; says so when not.
 fn native(test: &str) -> bool {
@@ -148,4 +148,21 @@ fn a_cell_shows_its_own_processes_only() {
         cell.command(Path::new("/etc/keepalived/x.sh")).stderr(Stdio::null()).status().expect("nsenter")
     };
     assert_eq!((run(&one).code(), run(&other).success()), (Some(3), false));
+}
+
+/// It once ended before its last look, and an address that its asker had seen was not in the record.
+#[test]
+fn a_watch_has_what_was_there_when_it_was_ended() {
+    if !native("bed_netns") {
+        return;
+    }
+    let ns = Netns::new("watch").expect("a namespace");
+    ns.ip("link set lo up").expect("loopback");
+    let vip = std::net::Ipv4Addr::new(10, 9, 9, 9);
+    // Slow enough that no look falls between the address and the end.
+    let watch = vip::Watch::start(&ns, vip, Duration::from_millis(500)).expect("a watch");
+    wait::pause(Duration::from_millis(50));
+    ns.ip(&format!("address add {vip}/32 dev lo")).expect("an address");
+    let held = watch.finish().expect("the record");
+    assert!(matches!(held.as_slice(), [(_, None)]), "{held:?}");
 }
