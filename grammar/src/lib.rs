@@ -6,6 +6,7 @@
 
 pub mod config;
 mod diagnostic;
+mod dump;
 mod include;
 mod keyword;
 mod pattern;
@@ -18,8 +19,9 @@ mod tree;
 use std::path::Path;
 
 pub use config::Config;
+pub use dump::{MASK, Secrets, dump};
 pub use diagnostic::{Diagnostic, Fix, Kind, Severity, exit_code, render};
-pub use keyword::{Block, Keyword, Serves, WhenAbsent, blocks};
+pub use keyword::{Block, Keyword, Part, Serves, WhenAbsent, blocks};
 pub use source::{Place, Sources, Span};
 pub use spans::Spans;
 

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use lbd_vrrp::VirtualAddress;
 
 use super::call::Call;
-use super::{Keyword, Serves, WhenAbsent};
+use super::{Keyword, Serves};
 use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::source::Span;
 use crate::suggest::nearest;
@@ -36,7 +36,7 @@ pub(super) static OPTIONS: [Keyword; 16] = [
 const NO_OPTION: &str = "the address is used without it";
 
 const fn option(name: &'static str, arguments: &'static str, help: &'static str, serves: Serves) -> Keyword {
-    Keyword { name, arguments, range: "", default: WhenAbsent::Nothing, help, serves, block: false }
+    Keyword { serves, ..Keyword::new(name, arguments, help) }
 }
 
 /// The lines of a block, with the place of each.
@@ -49,6 +49,12 @@ pub(super) fn addresses(call: &mut Call<'_, '_>) -> Vec<(VirtualAddress, Span)> 
         }
     }
     found
+}
+
+/// The lines of static_ipaddress.
+pub(super) fn static_addresses(call: &mut Call<'_, '_>) -> Vec<crate::config::StaticAddress> {
+    call.rest();
+    Vec::new()
 }
 
 fn address(call: &mut Call<'_, '_>, line: &[Word<'_>]) -> Option<VirtualAddress> {
@@ -79,7 +85,7 @@ fn address(call: &mut Call<'_, '_>, line: &[Word<'_>]) -> Option<VirtualAddress>
                 }
                 call.context.unserved(option.span, &quote(option.text), means);
             }
-            Some(Serves::Served) => match words.next() {
+            Some(Serves::Served | Serves::By(_)) => match words.next() {
                 Some(value) => set(call, &mut vip, option, value)?,
                 None => return needs_value(call, option),
             },

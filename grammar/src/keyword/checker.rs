@@ -11,7 +11,7 @@ use lbd_health::{HttpProtocol, StatusSet};
 
 use super::call::{Call, Command};
 use super::virtual_server::{DELAY, LIMIT, Schedule, TIME};
-use super::{Context, Row, Table, row, unserved};
+use super::{Context, Part, Row, Table, row, unserved};
 use crate::config::ScriptUser;
 use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::source::Span;
@@ -89,11 +89,11 @@ pub(super) fn lower(
 type B = CheckBuilder;
 
 pub(crate) static TCP_CHECK: Table<CheckBuilder> =
-    Table { name: "TCP_CHECK", rows: &[CONNECTION, &SCHEDULE_TCP] };
+    Table { name: "TCP_CHECK", part: Part::Checks, rows: &[CONNECTION, &SCHEDULE_TCP] };
 pub(crate) static HTTP_GET: Table<CheckBuilder> =
-    Table { name: "HTTP_GET", rows: &[HTTP, CONNECTION, &SCHEDULE_HTTP] };
+    Table { name: "HTTP_GET", part: Part::Checks, rows: &[HTTP, CONNECTION, &SCHEDULE_HTTP] };
 pub(crate) static MISC_CHECK: Table<CheckBuilder> =
-    Table { name: "MISC_CHECK", rows: &[MISC, &SCHEDULE_MISC] };
+    Table { name: "MISC_CHECK", part: Part::Checks, rows: &[MISC, &SCHEDULE_MISC] };
 
 type Rows = &'static [Row<CheckBuilder>];
 
@@ -242,7 +242,7 @@ const HTTP: Rows = &[
     }),
 ];
 
-pub(crate) static URL: Table<UrlBuilder> = Table { name: "url", rows: &[URL_ROWS] };
+pub(crate) static URL: Table<UrlBuilder> = Table { name: "url", part: Part::Checks, rows: &[URL_ROWS] };
 
 const URL_ROWS: &[Row<UrlBuilder>] = &[
     row("path", "PATH", "What to ask for.", |b: &mut UrlBuilder, c| {

@@ -43,6 +43,9 @@ pub(crate) struct Context<'s> {
     pub left_out: usize,
     /// Statements of which nothing is left but a diagnostic, in their order.
     pub lost: Vec<Lost<'s>>,
+    /// How many blocks and statements that are not served yet are being lowered: what is in them is
+    /// not served either and needs no words of its own.
+    pub unserved_depth: usize,
     /// A place for what stands in no file.
     pub nowhere: Span,
 }
@@ -75,6 +78,7 @@ impl<'s> Context<'s> {
             definitions: HashSet::new(),
             left_out: 0,
             lost: Vec::new(),
+            unserved_depth: 0,
             nowhere: Span::new(u32::MAX, 0..0),
         }
     }
@@ -124,6 +128,9 @@ impl<'s> Context<'s> {
 
     /// A keyword, or a form of one, that is known and not supported yet.
     pub fn unserved(&mut self, span: Span, what: &str, means: &str) {
+        if self.unserved_depth > 0 {
+            return;
+        }
         let message = format!("{what} is not supported yet");
         self.report(Diagnostic::warning(Kind::Unserved, Some(span), message).help(means));
     }

@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use super::{
-    Keyword, Table, address, checker, global, instance, real_server, root, script, tracking, virtual_server,
+    Keyword, Part, Table, address, checker, global, instance, real_server, root, script, tracking, virtual_server,
 };
 
 /// A block and its keywords.
@@ -13,6 +13,8 @@ use super::{
 pub struct Block {
     /// The keyword that begins it; empty for the top level of a file.
     pub name: &'static str,
+    /// What serves its keywords, unless they say otherwise.
+    pub part: Part,
     /// What may stand in it.
     pub keywords: Vec<&'static Keyword>,
 }
@@ -35,13 +37,13 @@ static BLOCKS: LazyLock<Vec<Block>> = LazyLock::new(|| {
         block(&checker::HTTP_GET),
         block(&checker::URL),
         block(&checker::MISC_CHECK),
-        Block { name: "virtual_ipaddress", keywords: address::OPTIONS.iter().collect() },
-        Block { name: "track_script", keywords: tracking::OPTIONS.iter().collect() },
+        Block { name: "virtual_ipaddress", part: Part::Network, keywords: address::OPTIONS.iter().collect() },
+        Block { name: "track_script", part: Part::Vrrp, keywords: tracking::OPTIONS.iter().collect() },
     ]
 });
 
 fn block<B: Default>(table: &'static Table<B>) -> Block {
-    Block { name: table.name, keywords: table.rows().map(|row| &row.keyword).collect() }
+    Block { name: table.name, part: table.part, keywords: table.rows().map(|row| &row.keyword).collect() }
 }
 
 /// Blocks that know a keyword; not the words of lines, which are no keywords elsewhere.

@@ -9,8 +9,8 @@ use std::time::Duration;
 use lbd_vrrp::GratuitousArp;
 
 use super::call::Call;
-use super::{Row, Table, row, unserved};
-use crate::config::ScriptUser;
+use super::{Part, Row, Table, row, unserved};
+use crate::config::{Global, ScriptUser};
 
 /// What global_defs says.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +28,17 @@ pub(crate) struct GlobalBuilder {
     pub higher_priority_send_advert: Option<bool>,
     pub skip_address_check: Option<bool>,
     pub owner_ignore_adverts: Option<bool>,
+}
+
+impl GlobalBuilder {
+    /// What is not a default of other blocks.
+    pub fn resolved(self) -> Global {
+        Global {
+            router_id: self.router_id,
+            script_security: self.script_security,
+            script_user: self.script_user,
+        }
+    }
 }
 
 /// Gratuitous ARP, of global_defs or of an instance.
@@ -95,7 +106,7 @@ fn interval(call: &mut Call<'_, '_>) -> Option<Duration> {
 type B = GlobalBuilder;
 
 pub(crate) static TABLE: Table<GlobalBuilder> =
-    Table { name: "global_defs", rows: &[IDENTITY, MAIL, SCRIPTS, VRRP, FILTER, PROCESSES, LVS, REST] };
+    Table { name: "global_defs", part: Part::Process, rows: &[IDENTITY, MAIL, SCRIPTS, VRRP, FILTER, PROCESSES, LVS, REST] };
 
 type Rows = &'static [Row<GlobalBuilder>];
 

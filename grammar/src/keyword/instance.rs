@@ -11,7 +11,7 @@ use lbd_vrrp::{Priority, TrackerId, VirtualAddress, Weight};
 
 use super::call::Call;
 use super::global::{GarpBuilder, NO_FIFO, NO_V3, NO_VMAC};
-use super::{Row, Table, global, row, unserved};
+use super::{Part, Row, Table, global, row, unserved};
 use crate::config::VrrpNotify;
 use crate::diagnostic::quote;
 use crate::source::Span;
@@ -68,7 +68,7 @@ pub(crate) struct AuthenticationBuilder {
 type B = InstanceBuilder;
 
 pub(crate) static TABLE: Table<InstanceBuilder> =
-    Table { name: "vrrp_instance", rows: &[ELECTION, PACKETS, TRACKING, ADDRESSES, NOTIFY, GARP] };
+    Table { name: "vrrp_instance", part: Part::Vrrp, rows: &[ELECTION, PACKETS, TRACKING, ADDRESSES, NOTIFY, GARP] };
 
 type Rows = &'static [Row<InstanceBuilder>];
 
@@ -234,7 +234,7 @@ const PACKETS: Rows = &[
 ];
 
 pub(crate) static AUTHENTICATION: Table<AuthenticationBuilder> = Table {
-    name: "authentication",
+    name: "authentication", part: Part::Vrrp,
     rows: &[&[
         row("auth_type", "PASS|AH", "Type.", |b: &mut AuthenticationBuilder, c| {
             let Some(word) = c.word() else { return };

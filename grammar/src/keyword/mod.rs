@@ -5,21 +5,31 @@
 //! block), how arguments are read (`call`).
 
 mod address;
+mod bfd;
 mod call;
 mod checker;
 mod context;
 mod doc;
+mod file;
 mod global;
+mod group;
 mod instance;
+mod link;
+mod process;
 mod real_server;
 mod resolve;
 mod root;
+mod route;
+mod rule;
 mod script;
+mod server_group;
+mod tls;
 mod tracking;
 mod virtual_server;
 
 pub(crate) use context::{Context, MOST};
 pub use doc::{Block, blocks};
+
 pub(crate) use root::lower;
 
 use call::Call;
@@ -41,10 +51,14 @@ pub struct Keyword {
     pub default: WhenAbsent,
     /// One line about what it does.
     pub help: &'static str,
+    /// Arguments of an example; of a block what stands in its braces. Empty: the default, or none.
+    pub example: &'static str,
     /// Whether it does that.
     pub serves: Serves,
     /// Whether it has a block.
     pub block: bool,
+    /// Name of the table that says what may stand in its block; empty where lines are free.
+    pub opens: &'static str,
 }
 
 /// Value of a keyword that is absent.
@@ -61,10 +75,48 @@ pub enum WhenAbsent {
 /// Whether a keyword does what keepalived does on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Serves {
-    /// It does.
+    /// It does: the part of its block ([`Block::part`]).
     Served,
+    /// It does, by another part than the rest of its block.
+    By(Part),
     /// Not yet: a warning says so, and this text what it means.
     Unserved(&'static str),
+}
+
+/// The part of lbd that does what a keyword says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// Reading the configuration itself.
+    Language,
+    /// The process: start, reload, stop, log.
+    Process,
+    /// Running programs.
+    Scripts,
+    /// Virtual routers: election, packets, tracking.
+    Vrrp,
+    /// Addresses, routes, rules and links of the kernel.
+    Network,
+    /// Health checks.
+    Checks,
+    /// Quorum, weights and the kernel's IPVS table.
+    Director,
+    /// Telling others: notify scripts, FIFOs, mail.
+    Notify,
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Part::Language => "language",
+            Part::Process => "process",
+            Part::Scripts => "scripts",
+            Part::Vrrp => "VRRP",
+            Part::Network => "network",
+            Part::Checks => "checks",
+            Part::Director => "director",
+            Part::Notify => "notifications",
+        })
+    }
 }
 
 /// A keyword and the function that lowers its arguments into `B`.
@@ -88,16 +140,7 @@ const fn row<B>(
     help: &'static str,
     lower: fn(&mut B, &mut Call<'_, '_>),
 ) -> Row<B> {
-    let keyword = Keyword {
-        name,
-        arguments,
-        range: "",
-        default: WhenAbsent::Nothing,
-        help,
-        serves: Serves::Served,
-        block: false,
-    };
-    Row { keyword, lower: Some(lower) }
+    Row { keyword: Keyword::new(name, arguments, help), lower: Some(lower) }
 }
 
 /// A keyword that is known and not served; `means` says what that means for the user.
@@ -107,16 +150,37 @@ const fn unserved<B>(
     help: &'static str,
     means: &'static str,
 ) -> Row<B> {
-    let keyword = Keyword {
-        name,
-        arguments,
-        range: "",
-        default: WhenAbsent::Nothing,
-        help,
-        serves: Serves::Unserved(means),
-        block: false,
-    };
+    let keyword = Keyword { serves: Serves::Unserved(means), ..Keyword::new(name, arguments, help) };
     Row { keyword, lower: None }
+}
+
+/// A keyword that is lowered and that no code serves yet; `means` says what that means for the user.
+const fn later<B>(
+    name: &'static str,
+    arguments: &'static str,
+    help: &'static str,
+    means: &'static str,
+    lower: fn(&mut B, &mut Call<'_, '_>),
+) -> Row<B> {
+    let keyword = Keyword { serves: Serves::Unserved(means), ..Keyword::new(name, arguments, help) };
+    Row { keyword, lower: Some(lower) }
+}
+
+impl Keyword {
+    /// A keyword that is served, without range, default, example and block.
+    pub(crate) const fn new(name: &'static str, arguments: &'static str, help: &'static str) -> Self {
+        Keyword {
+            name,
+            arguments,
+            range: "",
+            default: WhenAbsent::Nothing,
+            help,
+            example: "",
+            serves: Serves::Served,
+            block: false,
+            opens: "",
+        }
+    }
 }
 
 impl<B> Row<B> {
@@ -138,10 +202,28 @@ impl<B> Row<B> {
         self
     }
 
-    /// With a block.
+    /// With the arguments of an example, or what stands in its braces.
+    const fn example(mut self, text: &'static str) -> Self {
+        self.keyword.example = text;
+        self
+    }
+
+    /// Served by another part than the rest of its block.
+    const fn by(mut self, part: Part) -> Self {
+        self.keyword.serves = Serves::By(part);
+        self
+    }
+
+    /// With a block of free lines.
     const fn block(mut self) -> Self {
         self.keyword.block = true;
         self
+    }
+
+    /// With a block that this table describes.
+    const fn opens(mut self, table: &'static str) -> Self {
+        self.keyword.opens = table;
+        self.block()
     }
 }
 
@@ -149,6 +231,8 @@ impl<B> Row<B> {
 pub(crate) struct Table<B: 'static> {
     /// The keyword of the block; empty for the top level.
     pub name: &'static str,
+    /// What serves its rows, unless they say otherwise.
+    pub part: Part,
     pub rows: &'static [&'static [Row<B>]],
 }
 
@@ -251,11 +335,22 @@ impl<B: Default> Table<B> {
             context.note_lost(self.name, name, next);
             return;
         }
+        if let Serves::Unserved(_) = keyword.serves {
+            call.context.unserved_depth += 1;
+        }
         lower(builder, &mut call);
         if let Some(said) = call.said() {
             call.context.note_lost(self.name, name, said);
         }
+        let well = call.said().is_none();
         call.finish(|word| self.find(word).is_some());
+        if let Serves::Unserved(means) = keyword.serves {
+            context.unserved_depth -= 1;
+            // A value that was ignored has its own diagnostic.
+            if well || keyword.block {
+                context.unserved(first.span, &quote(name), means);
+            }
+        }
     }
 
     /// What is said of an unknown keyword, and the one that was probably meant.

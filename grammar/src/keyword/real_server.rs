@@ -10,7 +10,7 @@ use super::checker::{self, CheckBuilder};
 use super::virtual_server::{
     DELAY, Endpoint, LIMIT, METHODS, Schedule, ServerBuilder, TIME, endpoint, forwarding,
 };
-use super::{Row, Table, global, row, unserved};
+use super::{Part, Row, Table, global, row, unserved};
 use crate::source::Span;
 
 /// What a real_server says.
@@ -33,7 +33,7 @@ pub(crate) struct RealBuilder {
 /// What the rows below fill.
 type B = RealBuilder;
 
-pub(crate) static TABLE: Table<RealBuilder> = Table { name: "real_server", rows: &[ROWS, CHECKERS] };
+pub(crate) static TABLE: Table<RealBuilder> = Table { name: "real_server", part: Part::Director, rows: &[ROWS, CHECKERS] };
 
 const ROWS: &[Row<RealBuilder>] = &[
     row("weight", "N", "Weight; 0 takes no new connections.", |b: &mut B, c| {

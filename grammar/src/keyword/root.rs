@@ -3,12 +3,14 @@
 //! Here: its rows, and the order in which blocks are lowered. Not here: the blocks.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use lbd_health::{CheckKind, ScriptId};
 
-use super::{Context, Row, Table, context, global, instance, row, script, unserved, virtual_server};
-use crate::config::{Config, Global, VirtualServer};
+use super::{
+    Context, Part, Row, Table, address, bfd, context, file, global, group, instance, later, link, process,
+    resolve, route, row, rule, script, server_group, tls, unserved, virtual_server,
+};
+use crate::config::Config;
 use crate::diagnostic::Diagnostic;
 use crate::source::Sources;
 use crate::spans::Spans;
@@ -18,17 +20,18 @@ use crate::tree::{self, Statement};
 #[derive(Default)]
 pub(crate) struct Root {
     pub instances: Vec<instance::Found>,
-    pub virtual_servers: Vec<Arc<VirtualServer>>,
+    /// All the rest, where it belongs.
+    pub config: Config,
 }
 
 /// What the rows below fill.
 type B = Root;
 
-pub(crate) static TABLE: Table<Root> = Table { name: "", rows: &[ROWS] };
+pub(crate) static TABLE: Table<Root> = Table { name: "", part: Part::Process, rows: &[ROWS] };
 
 const ROWS: &[Row<Root>] = &[
     // Lowered before everything else.
-    row("global_defs", "{ … }", "Settings for the whole process.", |_: &mut B, _| {}).block(),
+    row("global_defs", "{ … }", "Settings for the whole process.", |_: &mut B, _| {}).opens("global_defs"),
     row("vrrp_instance", "NAME { … }", "A virtual router.", |b: &mut B, c| instance::lower(b, c)).block(),
     row("vrrp_script", "NAME { … }", "A program that instances track.", |_: &mut B, c| script::lower(c))
         .block(),
@@ -41,27 +44,62 @@ const ROWS: &[Row<Root>] = &[
         },
     )
     .block(),
-    unserved(
+    later(
         "vrrp_sync_group",
         "NAME { … }",
         "Instances that move together.",
         "each instance moves by itself",
+        group::sync_group,
+    )
+    .opens("vrrp_sync_group"),
+    later("track_group", "NAME { … }", "Instances for static entries.", "it has no effect", group::track_group)
+        .opens("track_group"),
+    later(
+        "garp_group",
+        "{ … }",
+        "Gaps between gratuitous ARPs.",
+        "vrrp_garp_interval holds everywhere",
+        group::garp_group,
+    )
+    .opens("garp_group"),
+    later("static_ipaddress", "{ ADDR[/LEN] … }", "Addresses added at start.", "they are not added", |b: &mut B, c| {
+        b.config.static_addresses.extend(address::static_addresses(c));
+    })
+    .block(),
+    later("static_routes", "{ ROUTE … }", "Routes added at start.", "they are not added", |b: &mut B, c| {
+        b.config.static_routes.extend(route::routes(c, true));
+    })
+    .block(),
+    later("static_rules", "{ RULE … }", "Rules added at start.", "they are not added", |b: &mut B, c| {
+        b.config.static_rules.extend(rule::rules(c, true));
+    })
+    .block(),
+    later("linkbeat_interfaces", "{ IF [MII|ETHTOOL|IOCTL] … }", "Interfaces whose link is polled.", NO_POLLING, link::linkbeat)
+        .block(),
+    later(
+        "interface_up_down_delays",
+        "{ IF DOWN [UP] … }",
+        "Delays of link changes.",
+        "changes count at once",
+        link::delays,
     )
     .block(),
-    unserved("track_group", "NAME { … }", "Instances for static entries.", "it has no effect").block(),
-    unserved("static_ipaddress", "{ … }", "Addresses added at start.", "they are not added").block(),
-    unserved("static_routes", "{ … }", "Routes added at start.", "they are not added").block(),
-    unserved("static_rules", "{ … }", "Rules added at start.", "they are not added").block(),
-    unserved("garp_group", "{ … }", "Gaps between gratuitous ARPs.", "vrrp_garp_interval holds everywhere")
-        .block(),
-    unserved("linkbeat_interfaces", "{ … }", "Interfaces whose link is polled.", NO_POLLING).block(),
-    unserved("interface_up_down_delays", "{ … }", "Delays of link changes.", "changes count at once").block(),
-    unserved("vrrp_track_process", "NAME { … }", "A process that instances track.", NOT_TRACKED).block(),
-    unserved("track_file", "NAME { … }", "A file with a number that is tracked.", NOT_TRACKED).block(),
-    unserved("vrrp_track_file", "NAME { … }", "Old name of track_file.", NOT_TRACKED).block(),
-    unserved("bfd_instance", "NAME { … }", "A BFD session.", "there is no such session").block(),
-    unserved("SSL", "{ … }", "Client certificate of SSL_GET.", "SSL_GET is not supported either").block(),
-    unserved("virtual_server_group", "NAME { … }", "Several virtual services.", GROUP).block(),
+    later("vrrp_track_process", "NAME { … }", "A process that instances track.", NOT_TRACKED, process::lower)
+        .opens("vrrp_track_process"),
+    later("track_file", "NAME { … }", "A file with a number that is tracked.", NOT_TRACKED, file::lower)
+        .opens("track_file"),
+    later("vrrp_track_file", "NAME { … }", "Old name of track_file.", NOT_TRACKED, file::lower).opens("track_file"),
+    later("bfd_instance", "NAME { … }", "A BFD session.", "there is no such session", bfd::lower)
+        .opens("bfd_instance"),
+    later("SSL", "{ … }", "Client certificate of SSL_GET.", "SSL_GET is not supported either", tls::lower).opens("SSL"),
+    later(
+        "virtual_server_group",
+        "NAME { ADDR[-END|/MASK] [PORT] | fwmark N [inet|inet6] … }",
+        "Several virtual services.",
+        GROUP,
+        server_group::lower,
+    )
+    .block(),
     unserved("linkbeat_use_polling", "", "Poll links.", NO_POLLING),
     unserved(
         "net_namespace",
@@ -117,20 +155,16 @@ pub(crate) fn lower(
         TABLE.one(&mut root, &statement, &mut context);
     }
 
-    let vrrp_instances = instance::conflicts(root.instances, &mut context);
+    let Root { instances, mut config } = root;
+    config.vrrp_instances = instance::conflicts(instances, &mut context);
     script::report_unused(&mut context);
-    let global = Global {
-        router_id: context.global.router_id.take(),
-        script_security: context.global.script_security,
-        script_user: context.global.script_user.take(),
-    };
-    let mut config = Config {
-        global,
-        scripts: context.scripts,
-        vrrp_scripts: context.vrrp_scripts.into_iter().map(|(name, (script, _))| (name, script)).collect(),
-        vrrp_instances,
-        virtual_servers: root.virtual_servers,
-    };
+    config.global = std::mem::take(&mut context.global).resolved();
+    config.scripts = std::mem::take(&mut context.scripts);
+    config.vrrp_scripts = std::mem::take(&mut context.vrrp_scripts)
+        .into_iter()
+        .map(|(name, (script, _))| (name, script))
+        .collect();
+    resolve::references(&mut config, &mut context);
     forget_unused_scripts(&mut config);
     (config, context.diagnostics, context.spans)
 }

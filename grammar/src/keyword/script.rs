@@ -8,7 +8,7 @@ use std::time::Duration;
 use lbd_vrrp::Weight;
 
 use super::call::{Call, Command};
-use super::{Context, Row, Table, row};
+use super::{Context, Part, Row, Table, row};
 use crate::config::{ScriptUser, VrrpScript};
 use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::tree::Statement;
@@ -27,7 +27,7 @@ pub(crate) struct ScriptBuilder {
 /// What the rows below fill.
 type B = ScriptBuilder;
 
-pub(crate) static TABLE: Table<ScriptBuilder> = Table { name: "vrrp_script", rows: &[ROWS] };
+pub(crate) static TABLE: Table<ScriptBuilder> = Table { name: "vrrp_script", part: Part::Scripts, rows: &[ROWS] };
 
 const ROWS: &[Row<ScriptBuilder>] = &[
     row("script", "CMD [USER [GROUP]]", "The program; quoted if it has arguments.", |b: &mut B, c| {

@@ -5,7 +5,7 @@
 use lbd_vrrp::{TrackerId, Weight};
 
 use super::call::Call;
-use super::{Keyword, Serves, WhenAbsent};
+use super::Keyword;
 use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::source::Span;
 use crate::suggest::nearest;
@@ -19,8 +19,7 @@ pub(super) static OPTIONS: [Keyword; 3] = [
 ];
 
 const fn option(name: &'static str, arguments: &'static str, help: &'static str) -> Keyword {
-    let serves = Serves::Served;
-    Keyword { name, arguments, range: "-253..=253", default: WhenAbsent::Nothing, help, serves, block: false }
+    Keyword { range: "-253..=253", ..Keyword::new(name, arguments, help) }
 }
 
 /// The words of each line of the block.

@@ -12,7 +12,7 @@ use lbd_ipvs::{Family, Forwarding, Netmask, Protocol, Scheduler, ServiceFlags, T
 
 use super::call::Call;
 use super::real_server::RealBuilder;
-use super::{Row, Table, global, row, unserved};
+use super::{Part, Row, Table, global, row, unserved};
 use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::source::Span;
 
@@ -132,7 +132,7 @@ pub(super) fn endpoint(call: &mut Call<'_, '_>, what: &str) -> Option<Endpoint> 
 type B = ServerBuilder;
 
 pub(crate) static TABLE: Table<ServerBuilder> =
-    Table { name: "virtual_server", rows: &[CHECKS, SERVICE, STATE, SERVERS] };
+    Table { name: "virtual_server", part: Part::Director, rows: &[CHECKS, SERVICE, STATE, SERVERS] };
 
 type Rows = &'static [Row<ServerBuilder>];
 

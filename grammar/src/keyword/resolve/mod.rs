@@ -2,3 +2,9 @@
 
 pub(crate) mod instance;
 pub(crate) mod virtual_server;
+
+use super::Context;
+use crate::config::Config;
+
+/// Names that are looked up after the whole file was read: members of groups and the like.
+pub(super) fn references(_config: &mut Config, _context: &mut Context<'_>) {}

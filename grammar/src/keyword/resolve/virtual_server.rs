@@ -54,7 +54,7 @@ pub(crate) fn lower(root: &mut Root, call: &mut Call<'_, '_>) {
         return;
     }
     context.spans.virtual_servers.insert(server.id, place);
-    root.virtual_servers.push(Arc::new(server));
+    root.config.virtual_servers.push(Arc::new(server));
 }
 
 fn key(call: &mut Call<'_, '_>) -> Option<Key> {

@@ -1,0 +1,131 @@
+//! The typed configuration: what a whole file means, with nothing left to inherit or to check.
+//!
+//! Here: blocks that join the leaves' types. Not here: where in the files a value stood (`spans`),
+//! keywords (`keyword`), and what a leaf crate can say alone (`lbd_ipvs`, `lbd_vrrp`, `lbd_health`).
+
+mod global;
+mod network;
+mod track;
+mod virtual_server;
+mod vrrp;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use lbd_health::ScriptId;
+
+pub use global::*;
+pub use network::*;
+pub use track::*;
+pub use virtual_server::*;
+pub use vrrp::*;
+
+/// A whole configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Keywords of the top level.
+    pub process: Process,
+    /// global_defs
+    pub global: Global,
+    /// Every program that the configuration names, by the id under which the rest refers to it.
+    pub scripts: IndexMap<ScriptId, Script>,
+    /// vrrp_script by name. Only tracked ones run.
+    pub vrrp_scripts: IndexMap<Arc<str>, VrrpScript>,
+    /// vrrp_track_process by name.
+    pub track_processes: IndexMap<Arc<str>, TrackProcess>,
+    /// track_file by name.
+    pub track_files: IndexMap<Arc<str>, TrackFile>,
+    /// bfd_instance by name.
+    pub bfd_instances: IndexMap<Arc<str>, BfdInstance>,
+    /// linkbeat_interfaces, in file order.
+    pub linkbeat_interfaces: Vec<LinkbeatInterface>,
+    /// interface_up_down_delays, in file order.
+    pub link_delays: Vec<LinkDelay>,
+    /// track_group by name: the instances.
+    pub track_groups: IndexMap<Arc<str>, Vec<Arc<str>>>,
+    /// static_ipaddress, in file order.
+    pub static_addresses: Vec<StaticAddress>,
+    /// static_routes, in file order.
+    pub static_routes: Vec<Route>,
+    /// static_rules, in file order.
+    pub static_rules: Vec<Rule>,
+    /// vrrp_sync_group by name.
+    pub sync_groups: IndexMap<Arc<str>, SyncGroup>,
+    /// garp_group, in file order.
+    pub garp_groups: Vec<GarpGroup>,
+    /// vrrp_instance, in file order.
+    pub vrrp_instances: Vec<VrrpInstance>,
+    /// SSL
+    pub tls: Option<ClientTls>,
+    /// virtual_server_group by name: its services, never none.
+    pub virtual_server_groups: IndexMap<Arc<str>, Vec<GroupMember>>,
+    /// virtual_server by address or firewall mark, in file order; ids are unique. Shared, not copied,
+    /// with who runs them.
+    pub virtual_servers: Vec<Arc<VirtualServer>>,
+    /// virtual_server group, in file order.
+    pub group_servers: Vec<Arc<GroupServer>>,
+}
+
+/// A user, and maybe a group, by name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ScriptUser {
+    /// User name.
+    pub user: String,
+    /// Group name; the user's own group by default.
+    pub group: Option<String>,
+}
+
+/// A program to run.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Script {
+    /// Program and arguments as written, never empty.
+    pub argv: Vec<String>,
+    /// Its user: its own, else script_user at that place of the file; `None` asks for
+    /// `keepalived_script` if that user exists, else root.
+    pub user: Option<ScriptUser>,
+}
+
+impl Script {
+    /// The id of this program: equal programs have equal ids.
+    pub fn id(&self) -> ScriptId {
+        let mut text = self.argv.join("\0");
+        if let Some(user) = &self.user {
+            text.push_str("\0\0");
+            text.push_str(&user.user);
+            text.push('\0');
+            text.push_str(user.group.as_deref().unwrap_or_default());
+        }
+        ScriptId(text.into())
+    }
+}
+
+impl Config {
+    /// Interfaces that the configuration names, each once, in order of appearance.
+    pub fn interfaces(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for instance in &self.vrrp_instances {
+            let router = &instance.router;
+            let devices = router
+                .addresses
+                .iter()
+                .chain(&router.excluded_addresses)
+                .filter_map(|vip| vip.device.as_deref());
+            let tracked = router.track_interfaces.iter().map(|(name, _)| name.as_str());
+            for name in std::iter::once(router.interface.as_str()).chain(devices).chain(tracked) {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        names
+    }
+
+    /// Every virtual IP address of the configuration.
+    pub fn virtual_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.vrrp_instances
+            .iter()
+            .flat_map(|instance| instance.router.addresses.iter().chain(&instance.router.excluded_addresses))
+            .map(|vip| vip.address)
+    }
+}
