@@ -9,8 +9,9 @@ use indexmap::IndexMap;
 use lbd_health::ScriptId;
 
 use super::global::GlobalBuilder;
+use super::tracking::Object;
 use super::virtual_server::{CheckDefaults, ServerBuilder};
-use crate::config::{Script, VrrpScript};
+use crate::config::{BfdInstance, Script, TrackFile, TrackProcess, VrrpScript};
 use crate::diagnostic::{Diagnostic, Kind, Severity, quote};
 use crate::source::{Sources, Span};
 use crate::spans::Spans;
@@ -33,8 +34,14 @@ pub(crate) struct Context<'s> {
     pub scripts: IndexMap<ScriptId, Script>,
     /// vrrp_script so far: with its weight.
     pub vrrp_scripts: IndexMap<Arc<str>, (VrrpScript, lbd_vrrp::Weight)>,
-    /// Where every vrrp_script of the configuration is, also of those not reached yet.
-    pub script_places: HashMap<&'s str, Span>,
+    /// vrrp_track_process so far: with its weight.
+    pub track_processes: IndexMap<Arc<str>, (TrackProcess, lbd_vrrp::Weight)>,
+    /// track_file so far: with its weight.
+    pub track_files: IndexMap<Arc<str>, (TrackFile, lbd_vrrp::Weight)>,
+    /// bfd_instance so far: with its weight.
+    pub bfd_instances: IndexMap<Arc<str>, (BfdInstance, lbd_vrrp::Weight)>,
+    /// Where everything that can be tracked is, also what is not reached yet.
+    pub tracked_places: HashMap<(Object, &'s str), Span>,
     /// What any track_script names, also one that is left out.
     pub tracked: HashSet<&'s str>,
     /// Names defined by `$NAME=`.
@@ -73,7 +80,10 @@ impl<'s> Context<'s> {
             check_built_in: CheckDefaults::default(),
             scripts: IndexMap::new(),
             vrrp_scripts: IndexMap::new(),
-            script_places: HashMap::new(),
+            track_processes: IndexMap::new(),
+            track_files: IndexMap::new(),
+            bfd_instances: IndexMap::new(),
+            tracked_places: HashMap::new(),
             tracked: HashSet::new(),
             definitions: HashSet::new(),
             left_out: 0,

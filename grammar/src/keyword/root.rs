@@ -3,12 +3,14 @@
 //! Here: its rows, and the order in which blocks are lowered. Not here: the blocks.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
+use indexmap::IndexMap;
 use lbd_health::{CheckKind, ScriptId};
 
 use super::{
     Context, Part, Row, Table, address, bfd, context, file, global, group, instance, later, link, process,
-    resolve, route, row, rule, script, server_group, tls, unserved, virtual_server,
+    resolve, route, row, rule, script, server_group, tls, tracking, unserved, virtual_server,
 };
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
@@ -160,13 +162,18 @@ pub(crate) fn lower(
     script::report_unused(&mut context);
     config.global = std::mem::take(&mut context.global).resolved();
     config.scripts = std::mem::take(&mut context.scripts);
-    config.vrrp_scripts = std::mem::take(&mut context.vrrp_scripts)
-        .into_iter()
-        .map(|(name, (script, _))| (name, script))
-        .collect();
+    config.vrrp_scripts = objects(&mut context.vrrp_scripts);
+    config.track_processes = objects(&mut context.track_processes);
+    config.track_files = objects(&mut context.track_files);
+    config.bfd_instances = objects(&mut context.bfd_instances);
     resolve::references(&mut config, &mut context);
     forget_unused_scripts(&mut config);
     (config, context.diagnostics, context.spans)
+}
+
+/// What is tracked, without the weights: the lines that track it have them.
+fn objects<T>(found: &mut IndexMap<Arc<str>, (T, lbd_vrrp::Weight)>) -> IndexMap<Arc<str>, T> {
+    std::mem::take(found).into_iter().map(|(name, (object, _))| (name, object)).collect()
 }
 
 /// Notes what may be referred to before it is reached.
@@ -179,7 +186,7 @@ fn look_ahead<'s>(context: &mut Context<'s>, statements: &[Statement]) {
         }
         // A look at the text is cheaper than its words.
         let text = sources.text(statement.head);
-        if !text.contains('$') && !text.contains("_script") {
+        if !text.contains('$') && !tracking::Object::may_begin(text) && !text.contains("track_script") {
             continue;
         }
         let (words, _) = tree::words(sources, statement.head);
@@ -192,8 +199,8 @@ fn look_ahead<'s>(context: &mut Context<'s>, statements: &[Statement]) {
             let lines = body.statements.iter().map(|line| tree::words(sources, line.head).0);
             context.tracked.extend(lines.filter_map(|words| words.first().map(|word| word.text)));
         }
-        if let (Some("vrrp_script"), Some(name)) = (first.map(|word| word.text), second) {
-            context.script_places.entry(name.text).or_insert(name.span);
+        if let (Some(object), Some(name)) = (first.and_then(|word| tracking::Object::of(word.text)), second) {
+            context.tracked_places.entry((object, name.text)).or_insert(name.span);
         }
     }
 }
