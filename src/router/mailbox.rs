@@ -105,14 +105,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     fn address(last: u8) -> DeviceAddress {
-        let address = VirtualAddress {
-            address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)),
-            prefix: 32,
-            device: None,
-            scope: 0,
-            broadcast: None,
-            label: None,
-        };
+        let address = VirtualAddress::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)), 32);
         DeviceAddress { device: "eth0".into(), address }
     }
 

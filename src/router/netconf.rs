@@ -476,14 +476,7 @@ mod tests {
 
     #[test]
     fn a_failure_that_lasts_is_told_once() {
-        let address = lbd_vrrp::VirtualAddress {
-            address: std::net::IpAddr::from([10, 0, 0, 1]),
-            prefix: 32,
-            device: None,
-            scope: 0,
-            broadcast: None,
-            label: None,
-        };
+        let address = lbd_vrrp::VirtualAddress::new(std::net::IpAddr::from([10, 0, 0, 1]), 32);
         let address = DeviceAddress { device: "eth0".into(), address };
         let mut held = Held { address, holders: BTreeSet::new(), set: false, failing: None };
         for (name, failure, news) in [

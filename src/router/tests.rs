@@ -228,14 +228,7 @@ fn config(priority: u8) -> InstanceConfig {
 }
 
 fn vip(address: Ipv4Addr) -> VirtualAddress {
-    VirtualAddress {
-        address: IpAddr::V4(address),
-        prefix: 24,
-        device: None,
-        scope: 0,
-        broadcast: None,
-        label: None,
-    }
+    VirtualAddress::new(IpAddr::V4(address), 24)
 }
 
 fn unicast(mut config: InstanceConfig, peer: u8) -> InstanceConfig {

@@ -510,13 +510,6 @@ impl Driver {
 /// `ADDRESS/PREFIX` and interface as the state file has them; what does not parse is left alone.
 fn from_saved((address, device): &(String, String)) -> Option<DeviceAddress> {
     let (address, prefix) = address.split_once('/')?;
-    let address = lbd_vrrp::VirtualAddress {
-        address: address.parse().ok()?,
-        prefix: prefix.parse().ok()?,
-        device: None,
-        scope: 0,
-        broadcast: None,
-        label: None,
-    };
+    let address = lbd_vrrp::VirtualAddress::new(address.parse().ok()?, prefix.parse().ok()?);
     Some(DeviceAddress { device: device.clone(), address })
 }

@@ -217,14 +217,7 @@ pub(crate) fn plain_config(delivery: Delivery, authentication: Authentication) -
         authentication,
         preempt: true,
         preempt_delay: Duration::ZERO,
-        addresses: vec![VirtualAddress {
-            address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100)),
-            prefix: 32,
-            device: None,
-            scope: 0,
-            broadcast: None,
-            label: None,
-        }],
+        addresses: vec![VirtualAddress::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100)), 32)],
         excluded_addresses: vec![],
         garp: GratuitousArp {
             delay: seconds(5),

@@ -26,14 +26,7 @@ pub fn config(name: &str, vrid: u8, priority: u8) -> InstanceConfig {
 }
 
 pub fn vip(address: Ipv4Addr) -> VirtualAddress {
-    VirtualAddress {
-        address: IpAddr::V4(address),
-        prefix: 32,
-        device: None,
-        scope: 0,
-        broadcast: None,
-        label: None,
-    }
+    VirtualAddress::new(IpAddr::V4(address), 32)
 }
 
 pub fn index() -> IfIndex {

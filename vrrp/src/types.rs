@@ -73,7 +73,7 @@ impl fmt::Debug for Authentication {
 pub struct VirtualAddress {
     /// The address.
     pub address: IpAddr,
-    /// Prefix length; 32 or 128 by default.
+    /// Prefix length, 32 or 128 by default; with a peer it is the peer's.
     pub prefix: u8,
     /// Interface; the instance's by default.
     pub device: Option<String>,
@@ -83,6 +83,64 @@ pub struct VirtualAddress {
     pub broadcast: Option<Ipv4Addr>,
     /// Label, at most 15 octets.
     pub label: Option<String>,
+    /// Address of the other end, of the same family.
+    pub peer: Option<IpAddr>,
+    /// home: an IPv6 home address (RFC 6275).
+    pub home: bool,
+    /// -nodad: the kernel looks for duplicates of an IPv6 address before it uses it.
+    pub detect_duplicates: bool,
+    /// mngtmpaddr: template of IPv6 privacy addresses.
+    pub manage_temporary: bool,
+    /// noprefixroute: the kernel makes no route to the prefix.
+    pub no_prefix_route: bool,
+    /// autojoin: the kernel joins a multicast group.
+    pub auto_join: bool,
+    /// How long the kernel prefers it as a source.
+    pub preferred: PreferredLifetime,
+    /// no_track: its loss or that of its interface is no fault.
+    pub no_track: bool,
+    /// use_vmac: it is put on a virtual MAC interface on its interface.
+    pub use_vmac: bool,
+}
+
+impl VirtualAddress {
+    /// An address with everything else as it is by default.
+    pub fn new(address: IpAddr, prefix: u8) -> Self {
+        Self {
+            address,
+            prefix,
+            device: None,
+            scope: 0,
+            broadcast: None,
+            label: None,
+            peer: None,
+            home: false,
+            detect_duplicates: false,
+            manage_temporary: false,
+            no_prefix_route: false,
+            auto_join: false,
+            preferred: PreferredLifetime::default_of(address, prefix),
+            no_track: false,
+            use_vmac: false,
+        }
+    }
+}
+
+/// preferred_lft of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PreferredLifetime {
+    /// Without end.
+    Forever,
+    /// 0..=4294967294 s; 0: deprecated from the start, so never chosen as a source.
+    Seconds(u32),
+}
+
+impl PreferredLifetime {
+    /// 0 s for a single IPv6 address, so that it does not become the source of the director's own
+    /// connections; else forever.
+    pub fn default_of(address: IpAddr, prefix: u8) -> Self {
+        if address.is_ipv6() && prefix == 128 { Self::Seconds(0) } else { Self::Forever }
+    }
 }
 
 /// Gratuitous ARP of one instance.

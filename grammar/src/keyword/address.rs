@@ -74,7 +74,7 @@ fn address(call: &mut Call<'_, '_>, line: &[Word<'_>]) -> Option<VirtualAddress>
         );
         longest
     });
-    let mut vip = VirtualAddress { address, prefix, device: None, scope: 0, broadcast: None, label: None };
+    let mut vip = VirtualAddress::new(address, prefix);
     while let Some(option) = words.next() {
         let known = OPTIONS.iter().find(|known| known.name == option.text);
         match known.map(|known| known.serves) {
