@@ -234,7 +234,7 @@ impl Daemon {
             info!(
                 router_id = config.global.router_id,
                 virtual_servers = config.virtual_servers.len(),
-                vrrp_instances = config.vrrp_instances.len(),
+                vrrp_instances = config.served_instances().count(),
                 "started in {} ms",
                 daemon.started.elapsed().as_millis()
             );
@@ -348,7 +348,7 @@ impl Daemon {
     /// The router's threads also tell which addresses are on this host (ha_suspend).
     fn needs_router(&self, config: &Config) -> bool {
         let watches = self.options.parts.checkers && config.virtual_servers.iter().any(|one| one.ha_suspend);
-        watches || self.options.parts.vrrp && !config.vrrp_instances.is_empty()
+        watches || self.options.parts.vrrp && config.served_instances().next().is_some()
     }
 
     async fn start_checkers(&mut self, config: &Arc<Config>, saved: Saved) -> Result<(), Failure> {
@@ -408,7 +408,7 @@ impl Daemon {
     }
 
     fn routers(&self, config: &Config) -> Vec<InstanceConfig> {
-        let instances = config.vrrp_instances.iter().filter(|_| self.options.parts.vrrp);
+        let instances = config.served_instances().filter(|_| self.options.parts.vrrp);
         instances.map(|instance| instance.router.clone()).collect()
     }
 
@@ -416,8 +416,7 @@ impl Daemon {
     fn track(&mut self, config: &Config) {
         let Some(router) = self.shared.parts().router.clone() else { return };
         let tracked: HashSet<&str> = config
-            .vrrp_instances
-            .iter()
+            .served_instances()
             .flat_map(|instance| instance.router.trackers.iter().map(|(tracker, _)| &*tracker.0))
             .collect();
         let scripts: Vec<(Arc<str>, VrrpScript)> = config

@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use lbd_grammar::config::{Config, VirtualServer};
 use lbd_grammar::load_str;
 use lbd_health::{Check, CheckKind};
 use lbd_ipvs::{Forwarding, Netmask, ServiceFlags, Tunnel};
-use lbd_vrrp::{Authentication, Delivery, Priority, TrackerId, Weight};
+use lbd_vrrp::{Authentication, Delivery, Peer, Priority, TrackerId, Weight};
 
 fn config(text: &str) -> Config {
     let loaded = load_str("c", text);
@@ -350,10 +351,10 @@ fn instances() {
 
     assert_eq!((m.priority, b.priority), (Priority::OWNER, Priority::DEFAULT));
     assert_eq!((m.preempt, b.preempt), (true, false));
-    assert_eq!((m.advert_interval.get(), b.advert_interval.get()), (1, 2));
+    assert_eq!((m.advert_interval.as_secs(), b.advert_interval.as_secs()), (1, 2));
     assert_eq!(m.delivery, Delivery::Multicast { group: "224.0.0.99".parse().expect("an address") });
-    let peers = ["10.0.0.8", "10.0.0.9"].map(|peer| peer.parse().expect("an address")).to_vec();
-    assert_eq!(b.delivery, Delivery::Unicast { peers, ttl: 64, check_source: false });
+    let peers = ["10.0.0.8", "10.0.0.9"].map(|peer| Peer::new(peer.parse::<IpAddr>().expect("an address"))).to_vec();
+    assert_eq!(b.delivery, Delivery::Unicast { peers, ttl: Some(64), check_source: false });
     assert_eq!(b.source, Some("10.0.0.7".parse().expect("an address")));
     assert_eq!(m.authentication, Authentication::Pass(*b"12345678"));
     assert_eq!(b.authentication, Authentication::None);

@@ -62,7 +62,7 @@ struct Plan {
 
 impl Plan {
     fn new(config: &Config) -> Self {
-        let instances = config.vrrp_instances.iter();
+        let instances = config.served_instances();
         Plan {
             instances: instances.map(|one| (one.router.name.clone(), one.notify.clone())).collect(),
             services: config.virtual_servers.iter().map(|one| (one.id, one.clone())).collect(),

@@ -173,6 +173,7 @@ fn config(with_instance: bool) -> Config {
                 backup: None,
                 fault: id("f"),
                 stop: id("s"),
+                deleted: None,
                 any: id("any"),
                 master_rx_lower_priority: id("low"),
             },

@@ -52,10 +52,10 @@ impl InstanceSnapshot {
         let dropped = counters.refused.iter().map(|(cause, count)| (cause.as_str().to_owned(), *count));
         let status = InstanceStatus {
             name: config.name.to_string(),
-            interface: config.interface.clone(),
+            interface: config.interface_name().to_owned(),
             vrid: config.vrid.get(),
-            version: 2,
-            family: "ipv4".into(),
+            version: config.version.number(),
+            family: config.family.to_string().to_lowercase(),
             state: router.state().as_str().into(),
             since: humantime::format_rfc3339_millis(since).to_string(),
             priority: config.priority.0,

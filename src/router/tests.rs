@@ -9,9 +9,7 @@ use std::num::NonZeroU8;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lbd_vrrp::{
-    Authentication, Delivery, GratuitousArp, InstanceConfig, Priority, TrackerId, VirtualAddress, Weight,
-};
+use lbd_vrrp::{Authentication, Delivery, InstanceConfig, Peer, Priority, TrackerId, VirtualAddress, Weight};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
@@ -194,36 +192,10 @@ impl Running {
 
 fn config(priority: u8) -> InstanceConfig {
     InstanceConfig {
-        name: "VI_1".into(),
-        interface: "eth0".into(),
-        vrid: NonZeroU8::new(77).expect("VRID"),
         priority: Priority(priority),
-        advert_interval: NonZeroU8::MIN,
-        down_timer_adverts: 3,
-        delivery: Delivery::Multicast { group: Ipv4Addr::new(224, 0, 0, 18) },
-        source: None,
-        track_source: false,
         authentication: Authentication::Pass(*b"secret\0\0"),
-        preempt: true,
-        preempt_delay: Duration::ZERO,
         addresses: vec![vip(VIP)],
-        excluded_addresses: vec![],
-        garp: GratuitousArp {
-            delay: Duration::from_secs(5),
-            repeat: 5,
-            refresh: Duration::ZERO,
-            refresh_repeat: 1,
-            lower_priority_delay: Duration::from_secs(5),
-            lower_priority_repeat: 5,
-            interval: Duration::ZERO,
-        },
-        lower_priority_no_advert: false,
-        higher_priority_send_advert: false,
-        skip_address_check: false,
-        owner_ignore_adverts: false,
-        trackers: vec![],
-        track_interfaces: vec![],
-        track_primary: true,
+        ..InstanceConfig::new("VI_1", "eth0", NonZeroU8::new(77).expect("VRID"))
     }
 }
 
@@ -232,8 +204,8 @@ fn vip(address: Ipv4Addr) -> VirtualAddress {
 }
 
 fn unicast(mut config: InstanceConfig, peer: u8) -> InstanceConfig {
-    let peers = vec![Ipv4Addr::new(10, 77, 0, peer)];
-    config.delivery = Delivery::Unicast { peers, ttl: 255, check_source: true };
+    let peers = vec![Peer::new(Ipv4Addr::new(10, 77, 0, peer))];
+    config.delivery = Delivery::Unicast { peers, ttl: Some(255), check_source: true };
     config
 }
 
@@ -350,7 +322,7 @@ fn interfaces_scripts_and_other_peoples_hands() {
     let net = Net::new("i");
     let ns = net.ns(1);
     let mut late = config(254);
-    late.interface = "eth9".into();
+    late.interface = Some("eth9".into());
     let check = TrackerId("check".into());
     late.trackers = vec![(check.clone(), Weight { value: 0, reverse: false })];
     late.addresses[0].label = Some("eth9:v".into());

@@ -289,12 +289,12 @@ impl Driver {
             // As long as a peer with the same settings waits for us at least (its skew time comes on
             // top): two intervals would be gone after a crash just before an advert, a second's pause
             // and a slow start.
-            let young = 1000 * u64::from(config.down_timer_adverts) * u64::from(config.advert_interval.get());
+            let young = config.advert_interval * u32::from(config.down_timer_adverts);
             let own: Vec<_> = DeviceAddress::all_of(config).iter().map(saved_address).collect();
             self.parts.saved.iter().any(|saved| {
                 saved.master
-                    && (saved.interface == config.interface && saved.vrid == config.vrid.get())
-                    && now.saturating_sub(saved.last_advert_ms) < young
+                    && (saved.interface == config.interface_name() && saved.vrid == config.vrid.get())
+                    && Duration::from_millis(now.saturating_sub(saved.last_advert_ms)) < young
                     // Of several with this VRID the one whose addresses these are.
                     && (saved.addresses.is_empty() || saved.addresses.iter().any(|one| own.contains(one)))
                     && saved.addresses.iter().all(|one| interfaces.has_saved(one))
@@ -359,7 +359,7 @@ impl Driver {
         }
         if self.begun {
             let was = |router: &&lbd_vrrp::router::Router| {
-                masters.contains(&(router.config().interface.clone(), router.config().vrid.get()))
+                masters.contains(&(router.config().interface_name().to_owned(), router.config().vrid.get()))
             };
             let resume = self.engine.routers().iter().filter(was).map(|router| router.id()).collect();
             self.feed(Event::Begin { resume });

@@ -33,12 +33,18 @@ pub fn drop_disabled(config: &mut Config, findings: &[Finding]) {
     config.vrrp_scripts.retain(|_, script| !gone.contains(&script.script));
     for instance in &mut config.vrrp_instances {
         instance.router.trackers.retain(|(tracker, _)| config.vrrp_scripts.contains_key(&tracker.0));
-        let notify = &mut instance.notify;
+    }
+    for group in config.sync_groups.values_mut() {
+        group.trackers.retain(|(tracker, _)| config.vrrp_scripts.contains_key(&tracker.0));
+    }
+    let instances = config.vrrp_instances.iter_mut().map(|instance| &mut instance.notify);
+    for notify in instances.chain(config.sync_groups.values_mut().map(|group| &mut group.notify)) {
         for script in [
             &mut notify.master,
             &mut notify.backup,
             &mut notify.fault,
             &mut notify.stop,
+            &mut notify.deleted,
             &mut notify.any,
             &mut notify.master_rx_lower_priority,
         ] {

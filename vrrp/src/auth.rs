@@ -14,7 +14,8 @@ impl Authentication {
     /// Authentication type on the wire.
     pub fn wire_type(&self) -> u8 {
         match self {
-            Authentication::None => NONE,
+            // AH and signed trailers are not sent: adverts go without authentication.
+            Authentication::None | Authentication::Ah(_) | Authentication::Hmac(_) => NONE,
             Authentication::Pass(_) => PASS,
         }
     }
@@ -22,8 +23,8 @@ impl Authentication {
     /// Authentication data on the wire; zeros with none.
     pub fn wire_data(&self) -> [u8; AUTHENTICATION] {
         match self {
-            Authentication::None => [0; AUTHENTICATION],
             Authentication::Pass(password) => *password,
+            Authentication::None | Authentication::Ah(_) | Authentication::Hmac(_) => [0; AUTHENTICATION],
         }
     }
 
@@ -40,7 +41,7 @@ impl Authentication {
             return Err(Refusal::AuthenticationTypeMismatch);
         }
         match self {
-            Authentication::None => Ok(()),
+            Authentication::None | Authentication::Ah(_) | Authentication::Hmac(_) => Ok(()),
             Authentication::Pass(password) if equal(password, &advert.authentication) => Ok(()),
             Authentication::Pass(_) => Err(Refusal::AuthenticationFailure),
         }

@@ -16,7 +16,7 @@ use crate::receive::{self, Refusal};
 use crate::router::{Effect, Event as RouterEvent, Router};
 use crate::types::{Delivery, IfIndex, InstanceConfig, Priority, State, TrackerId, VirtualAddress, Vrid};
 use crate::wire::arp::{FRAME, gratuitous_request};
-use crate::wire::ipv4::Header;
+use crate::wire::ipv4::{self, Header};
 
 use garp::Garp;
 use surroundings::Surroundings;
@@ -42,7 +42,7 @@ impl DeviceAddress {
         let addresses = config.addresses.iter().chain(&config.excluded_addresses);
         addresses
             .map(|address| DeviceAddress {
-                device: address.device.clone().unwrap_or_else(|| config.interface.clone()),
+                device: address.device.clone().unwrap_or_else(|| config.interface_name().to_owned()),
                 address: address.clone(),
             })
             .collect()
@@ -50,14 +50,7 @@ impl DeviceAddress {
 
     /// The IPv4 addresses that adverts list.
     pub fn advertised(config: &InstanceConfig) -> Vec<Ipv4Addr> {
-        config
-            .addresses
-            .iter()
-            .filter_map(|address| match address.address {
-                IpAddr::V4(address) => Some(address),
-                IpAddr::V6(_) => None,
-            })
-            .collect()
+        config.addresses.iter().filter_map(|address| ipv4::address(address.address)).collect()
     }
 }
 
@@ -195,9 +188,9 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Identity {
     vrid: Vrid,
-    interface: String,
+    interface: Option<String>,
     /// Sorted; `None` for multicast.
-    peers: Option<Vec<Ipv4Addr>>,
+    peers: Option<Vec<IpAddr>>,
 }
 
 impl Identity {
@@ -205,7 +198,7 @@ impl Identity {
         let peers = match &config.delivery {
             Delivery::Multicast { .. } => None,
             Delivery::Unicast { peers, .. } => {
-                let mut peers = peers.clone();
+                let mut peers: Vec<IpAddr> = peers.iter().map(|peer| peer.address).collect();
                 peers.sort_unstable();
                 Some(peers)
             }
@@ -252,7 +245,7 @@ impl Engine {
     /// Groups to be joined, by interface.
     pub fn memberships(&self) -> BTreeSet<(IfIndex, Ipv4Addr)> {
         let groups = self.routers.iter().filter_map(|router| match router.config().delivery {
-            Delivery::Multicast { group } => router.interface().map(|interface| (interface, group)),
+            Delivery::Multicast { group } => router.interface().zip(ipv4::address(group)),
             Delivery::Unicast { .. } => None,
         });
         groups.collect()
@@ -351,7 +344,9 @@ impl Engine {
             let (to_us, peer) = match &router.config().delivery {
                 Delivery::Multicast { .. } => (true, true),
                 Delivery::Unicast { peers, .. } => {
-                    (router.source() == Some(header.destination), peers.contains(&header.source))
+                    let from = IpAddr::V4(header.source);
+                    let peer = peers.iter().any(|peer| peer.address == from);
+                    (router.source() == Some(header.destination), peer)
                 }
             };
             4 * u8::from(destination) + 2 * u8::from(destination && to_us) + u8::from(destination && peer)
@@ -500,12 +495,7 @@ fn by_device(config: &InstanceConfig) -> Vec<(String, Vec<Ipv4Addr>)> {
 /// Addresses that are no source: virtual ones of anybody.
 fn virtual_addresses<'a>(configs: impl Iterator<Item = &'a InstanceConfig>) -> BTreeSet<Ipv4Addr> {
     let addresses = configs.flat_map(|config| config.addresses.iter().chain(&config.excluded_addresses));
-    addresses
-        .filter_map(|address| match address.address {
-            IpAddr::V4(address) => Some(address),
-            IpAddr::V6(_) => None,
-        })
-        .collect()
+    addresses.filter_map(|address| ipv4::address(address.address)).collect()
 }
 
 /// A gratuitous ARP, unless the interface is gone or has no hardware address.

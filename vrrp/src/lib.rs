@@ -8,6 +8,7 @@ pub mod engine;
 pub mod net;
 pub mod receive;
 pub mod router;
+mod secret;
 #[cfg(test)]
 mod sim;
 pub mod timers;

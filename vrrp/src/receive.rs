@@ -10,9 +10,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use crate::types::{Authentication, Delivery, GratuitousArp, InstanceConfig, Priority, VirtualAddress, Vrid};
+use crate::types::{Authentication, Delivery, InstanceConfig, Peer, Priority, VirtualAddress, Vrid};
 use crate::wire::advert::{Advert, Prefix, checksum_is_right};
-use crate::wire::ipv4::{AUTHENTICATION_HEADER, Header, TTL};
+use crate::wire::ipv4::{self, AUTHENTICATION_HEADER, Header, TTL};
 
 /// Why an advertisement was not used (for `AddressList`: used, but noted).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -118,7 +118,7 @@ pub fn vrid(payload: &[u8]) -> Option<u8> {
 /// Whether an advertisement for `destination` is meant for a router that sends as `delivery`.
 pub fn destination_fits(delivery: &Delivery, destination: Ipv4Addr) -> bool {
     match delivery {
-        Delivery::Multicast { group } => *group == destination,
+        Delivery::Multicast { group } => *group == IpAddr::V4(destination),
         Delivery::Unicast { .. } => !destination.is_multicast(),
     }
 }
@@ -139,7 +139,7 @@ pub fn check(config: &InstanceConfig, header: &Header, payload: &[u8]) -> Result
         return Err(Refusal::Version);
     }
     config.authentication.check(&advert)?;
-    if advert.interval != config.advert_interval.get() {
+    if Duration::from_secs(advert.interval.into()) != config.advert_interval {
         return Err(Refusal::Interval);
     }
     if advert.kind != 1 {
@@ -155,7 +155,7 @@ pub fn check(config: &InstanceConfig, header: &Header, payload: &[u8]) -> Result
         return Err(Refusal::Owner);
     }
     if let Delivery::Unicast { peers, check_source: true, .. } = &config.delivery
-        && !peers.contains(&header.source)
+        && !peers.iter().any(|peer| peer.address == IpAddr::V4(header.source))
     {
         return Err(Refusal::Peer);
     }
@@ -167,10 +167,7 @@ pub fn check(config: &InstanceConfig, header: &Header, payload: &[u8]) -> Result
 }
 
 fn same_addresses(config: &InstanceConfig, received: &[Ipv4Addr]) -> bool {
-    let mut own = config.addresses.iter().filter_map(|own| match own.address {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
-    });
+    let mut own = config.addresses.iter().filter_map(|own| ipv4::address(own.address));
     own.clone().count() == received.len() && own.all(|address| received.contains(&address))
 }
 
@@ -186,10 +183,10 @@ pub fn exercise_any(datagram: &[u8]) {
         assert_eq!(Advert::parse(&again).as_ref(), Some(&advert), "emit and parse are inverse");
         assert_eq!(again.len(), payload.len(), "length is kept");
     }
-    let peers = vec![header.source];
+    let peers = vec![Peer::new(header.source)];
     let deliveries = [
-        Delivery::Multicast { group: header.destination },
-        Delivery::Unicast { peers, ttl: TTL, check_source: true },
+        Delivery::Multicast { group: header.destination.into() },
+        Delivery::Unicast { peers, ttl: None, check_source: true },
     ];
     for delivery in deliveries {
         for authentication in [Authentication::None, Authentication::Pass(*b"secret\0\0")] {
@@ -203,38 +200,11 @@ pub fn exercise_any(datagram: &[u8]) {
 
 /// An instance as it is without any keyword, with one address.
 pub(crate) fn plain_config(delivery: Delivery, authentication: Authentication) -> InstanceConfig {
-    let seconds = Duration::from_secs;
     InstanceConfig {
-        name: "plain".into(),
-        interface: "eth0".into(),
-        vrid: Vrid::MIN,
-        priority: Priority::DEFAULT,
-        advert_interval: std::num::NonZeroU8::MIN,
-        down_timer_adverts: 3,
         delivery,
-        source: None,
-        track_source: false,
         authentication,
-        preempt: true,
-        preempt_delay: Duration::ZERO,
         addresses: vec![VirtualAddress::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100)), 32)],
-        excluded_addresses: vec![],
-        garp: GratuitousArp {
-            delay: seconds(5),
-            repeat: 5,
-            refresh: Duration::ZERO,
-            refresh_repeat: 1,
-            lower_priority_delay: seconds(5),
-            lower_priority_repeat: 5,
-            interval: Duration::ZERO,
-        },
-        lower_priority_no_advert: false,
-        higher_priority_send_advert: false,
-        skip_address_check: false,
-        owner_ignore_adverts: false,
-        trackers: vec![],
-        track_interfaces: vec![],
-        track_primary: true,
+        ..InstanceConfig::new("plain", "eth0", Vrid::MIN)
     }
 }
 
@@ -242,7 +212,6 @@ pub(crate) fn plain_config(delivery: Delivery, authentication: Authentication) -
 mod tests {
     use super::*;
     use crate::sim::{GROUP, VIP, config};
-    use crate::wire::ipv4;
 
     fn header() -> Header {
         Header {
@@ -353,7 +322,8 @@ mod tests {
         ] {
             let mut config = config("A", 51, 150);
             config.authentication = Authentication::Pass(*b"secret\0\0");
-            config.delivery = Delivery::Unicast { peers: vec![peer], ttl: 255, check_source };
+            config.delivery =
+                Delivery::Unicast { peers: vec![Peer::new(peer)], ttl: Some(255), check_source };
             let header = Header { source, destination, ttl, ..header() };
             assert_eq!(check(&config, &header, &advert().emit()).map(|_| ()), want, "{name}");
         }

@@ -337,7 +337,7 @@ impl Router {
         self.config = config;
         self.adapt(now, situation, "reload", out);
         let after = DeviceAddress::all_of(&self.config);
-        let interval = timers::advert_interval(&self.config);
+        let interval = self.config.advert_interval;
         let new_interval = self.master_down_interval();
         match &mut self.phase {
             Phase::Master(master) => {
@@ -460,7 +460,7 @@ impl Router {
     }
 
     fn on_master_deadline(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        let interval = timers::advert_interval(&self.config);
+        let interval = self.config.advert_interval;
         let garp = self.config.garp;
         let Phase::Master(master) = &mut self.phase else { return };
         let due = |at: Option<Instant>| at.is_some_and(|at| now >= at);
@@ -611,7 +611,7 @@ impl Router {
         let garp = self.config.garp;
         let from = self.state();
         self.phase = Phase::Master(Master {
-            advert_at: Some(now + timers::advert_interval(&self.config)),
+            advert_at: Some(now + self.config.advert_interval),
             announce_at: Some(now + ANNOUNCE_LIMIT),
             second_burst_at: (!garp.delay.is_zero()).then(|| now + garp.delay),
             refresh_at: (!garp.refresh.is_zero()).then(|| now + garp.delay + garp.refresh),
@@ -666,7 +666,7 @@ impl Router {
     }
 
     fn advertise_now(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        let interval = timers::advert_interval(&self.config);
+        let interval = self.config.advert_interval;
         if let Phase::Master(master) = &mut self.phase {
             master.advert_at = Some(now + interval);
         }
@@ -684,22 +684,18 @@ impl Router {
         }
         let payload = self.advert(priority).emit();
         let (destinations, ttl) = match &self.config.delivery {
-            Delivery::Multicast { group } => (std::slice::from_ref(group), ipv4::TTL),
-            Delivery::Unicast { peers, ttl, .. } => (peers.as_slice(), *ttl),
+            Delivery::Multicast { group } => (vec![*group], ipv4::TTL),
+            Delivery::Unicast { peers, ttl, .. } => {
+                (peers.iter().map(|peer| peer.address).collect(), ttl.unwrap_or(ipv4::TTL))
+            }
         };
-        for destination in destinations {
-            let header = Header {
-                tos: ipv4::TOS,
-                id: self.packet_id,
-                ttl,
-                protocol: ipv4::VRRP,
-                source,
-                destination: *destination,
-            };
+        for destination in destinations.into_iter().filter_map(ipv4::address) {
+            let header =
+                Header { tos: ipv4::TOS, id: self.packet_id, ttl, protocol: ipv4::VRRP, source, destination };
             out.push(Effect::Act(Action::SendAdvert {
                 router: self.id,
                 interface,
-                destination: *destination,
+                destination,
                 packet: header.emit(&payload),
             }));
         }
@@ -712,7 +708,7 @@ impl Router {
             vrid: self.config.vrid.get(),
             priority,
             authentication_type: self.config.authentication.wire_type(),
-            interval: self.config.advert_interval.get(),
+            interval: u8::try_from(self.config.advert_interval.as_secs()).unwrap_or(u8::MAX),
             addresses: DeviceAddress::advertised(&self.config),
             authentication: self.config.authentication.wire_data(),
         }

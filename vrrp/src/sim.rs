@@ -19,7 +19,7 @@ pub fn config(name: &str, vrid: u8, priority: u8) -> InstanceConfig {
         vrid: NonZeroU8::new(vrid).expect("VRID"),
         priority: Priority(priority),
         ..crate::receive::plain_config(
-            Delivery::Multicast { group: GROUP },
+            Delivery::Multicast { group: GROUP.into() },
             Authentication::Pass(*b"secret\0\0"),
         )
     }

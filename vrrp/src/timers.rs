@@ -2,10 +2,9 @@
 //!
 //! Here: formulas. Not here: which timer runs (`router`), waiting (the caller's).
 
-use std::num::NonZeroU8;
 use std::time::Duration;
 
-use crate::types::{InstanceConfig, Priority};
+use crate::types::Priority;
 
 /// Skew_Time: (256 − priority) / 256 seconds, whatever the interval (RFC 3768 §6.1). Exact to the
 /// nanosecond: 609.375 ms at priority 100.
@@ -17,13 +16,8 @@ pub fn skew_time(priority: Priority) -> Duration {
 ///
 /// `adverts` **own** intervals plus Skew_Time; nothing is learnt from the master in version 2
 /// (RFC 3768 §6.1 fixes `adverts` at 3; down_timer_adverts changes it).
-pub fn master_down_interval(interval: NonZeroU8, adverts: u8, priority: Priority) -> Duration {
-    Duration::from_secs(u64::from(interval.get())) * u32::from(adverts) + skew_time(priority)
-}
-
-/// Advertisement_Interval of `config`.
-pub fn advert_interval(config: &InstanceConfig) -> Duration {
-    Duration::from_secs(u64::from(config.advert_interval.get()))
+pub fn master_down_interval(interval: Duration, adverts: u8, priority: Priority) -> Duration {
+    interval * u32::from(adverts) + skew_time(priority)
 }
 
 #[cfg(test)]
@@ -43,7 +37,7 @@ mod tests {
             ("one advert", 100, 1, 1, 609_375, 1_609_375),
             ("hundred adverts", 100, 1, 100, 609_375, 100_609_375),
         ] {
-            let interval = NonZeroU8::new(interval).expect("not zero");
+            let interval = Duration::from_secs(interval);
             let priority = Priority(priority);
             assert_eq!(skew_time(priority).as_micros(), skew_us, "{name}: skew");
             let down = master_down_interval(interval, adverts, priority);

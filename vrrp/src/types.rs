@@ -9,6 +9,8 @@ use std::num::{NonZeroU8, NonZeroU32};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::secret::{AntiReplay, Authentication, Hmac, HmacKey, HmacMode};
+
 /// Virtual router identifier 1..=255 (RFC 3768 §5.3.3).
 pub type Vrid = NonZeroU8;
 
@@ -31,41 +33,97 @@ impl fmt::Display for Priority {
     }
 }
 
+/// Version of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Version {
+    /// RFC 3768 (with RFC 2338's authentication).
+    V2,
+    /// RFC 9568.
+    V3,
+}
+
+impl Version {
+    /// 2 or 3.
+    pub fn number(self) -> u8 {
+        match self {
+            Version::V2 => 2,
+            Version::V3 => 3,
+        }
+    }
+}
+
+/// Address family of a virtual router: of its adverts and of the addresses that they list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    pub fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
+        })
+    }
+}
+
 /// Where adverts go.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Delivery {
     /// To a group on the interface's link.
     Multicast {
-        /// vrrp_mcast_group4 or mcast_dst_ip; 224.0.0.18 by default.
-        group: Ipv4Addr,
+        /// mcast_dst_ip, vrrp_mcast_group4 or vrrp_mcast_group6; 224.0.0.18 or ff02::12 by default.
+        group: IpAddr,
     },
     /// To each peer.
     Unicast {
-        /// unicast_peer, in file order, at least one.
-        peers: Vec<Ipv4Addr>,
-        /// unicast_ttl, 255 by default.
-        ttl: u8,
-        /// check_unicast_src: refuse adverts of others than the peers.
+        /// unicast_peer, in file order. None: unicast_fault_no_peer, the router stays in FAULT.
+        peers: Vec<Peer>,
+        /// unicast_ttl, 255 with IPv4 by default; `None` with IPv6: the kernel's hop limit.
+        ttl: Option<u8>,
+        /// check_unicast_src: refuse adverts of others than the peers, and outside their TTL ranges.
         check_source: bool,
     },
 }
 
-/// Authentication of version 2 (RFC 2338 §5.3.6; removed by RFC 3768, used by everybody).
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub enum Authentication {
-    /// Type 0.
-    None,
-    /// Type 1: a password in clear text, zero padded.
-    Pass([u8; 8]),
+/// A unicast_peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Peer {
+    /// Its address.
+    pub address: IpAddr,
+    /// Lowest TTL or hop limit of its adverts, 0 by default.
+    pub min_ttl: u8,
+    /// Highest, 255 by default.
+    pub max_ttl: u8,
 }
 
-impl fmt::Debug for Authentication {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Authentication::None => "None",
-            Authentication::Pass(_) => "Pass(********)",
-        })
+impl Peer {
+    /// A peer whose adverts may have any TTL.
+    pub fn new(address: impl Into<IpAddr>) -> Self {
+        Peer { address: address.into(), min_ttl: 0, max_ttl: u8::MAX }
     }
+}
+
+/// The pseudo header of version 3 checksums over IPv4 with unicast.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum UnicastChecksum {
+    /// The RFC's; a peer that is heard to use the old one gets it.
+    #[default]
+    Detect,
+    /// old_unicast_checksum: the multicast group as destination, as peers before 1.3.6 want it.
+    Old,
+    /// old_unicast_checksum never: the RFC's, whatever peers use.
+    New,
 }
 
 /// A virtual address.
@@ -158,13 +216,33 @@ pub struct GratuitousArp {
     pub lower_priority_delay: Duration,
     /// garp_lower_prio_repeat; 0 for none. Default: `repeat`.
     pub lower_priority_repeat: u32,
-    /// vrrp_garp_interval: shortest gap between two requests on an interface; zero for none.
+    /// garp_interval of the garp_group, vrrp_garp_interval: shortest gap between two requests on an
+    /// interface; zero for none.
     pub interval: Duration,
+    /// gna_interval of the garp_group, vrrp_gna_interval: the same of unsolicited neighbour
+    /// advertisements.
+    pub neighbour_interval: Duration,
 }
 
-/// Names something tracked whose result arrives from outside (a script); unique in a configuration.
+/// Names something tracked whose result arrives from outside; unique among its kind.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TrackerId(pub Arc<str>);
+
+impl Default for GratuitousArp {
+    fn default() -> Self {
+        let delay = Duration::from_secs(5);
+        GratuitousArp {
+            delay,
+            repeat: 5,
+            refresh: Duration::ZERO,
+            refresh_repeat: 1,
+            lower_priority_delay: delay,
+            lower_priority_repeat: 5,
+            interval: Duration::ZERO,
+            neighbour_interval: Duration::ZERO,
+        }
+    }
+}
 
 impl GratuitousArp {
     /// Most requests for an address in one burst, whatever the configuration says: all of a burst is
@@ -181,31 +259,36 @@ impl fmt::Display for TrackerId {
 /// What a tracker's result does to the instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Weight {
-    /// -253..=253; 0: bad means FAULT. Positive: added while good. Negative: added while bad.
+    /// -254..=254; 0: bad means FAULT. Positive: added while good. Negative: added while bad.
     pub value: i16,
     /// Contribution negated; with weight 0: good means FAULT.
     pub reverse: bool,
 }
 
-/// A virtual router (vrrp_instance) of version 2, IPv4.
+/// A virtual router (vrrp_instance).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceConfig {
     /// Instance name, unique.
     pub name: Arc<str>,
-    /// Interface of the adverts.
-    pub interface: String,
+    /// Interface of the adverts; unicast from a configured source needs none.
+    pub interface: Option<String>,
     /// Virtual router identifier.
     pub vrid: Vrid,
+    /// Version of the adverts.
+    pub version: Version,
+    /// Family of the adverts.
+    pub family: Family,
     /// Configured priority, never 0.
     pub priority: Priority,
-    /// Advertisement interval in seconds (RFC 3768 §5.3.7).
-    pub advert_interval: NonZeroU8,
+    /// Advertisement interval: whole seconds, 1 to 255 s, in version 2 (RFC 3768 §5.3.7); whole
+    /// centiseconds up to 40.95 s in version 3 (RFC 9568 §5.2.7).
+    pub advert_interval: Duration,
     /// down_timer_adverts: adverts missed before the master is down, 1..=100, 3 by default.
     pub down_timer_adverts: u8,
     /// Multicast or unicast.
     pub delivery: Delivery,
     /// mcast_src_ip, unicast_src_ip; the interface's primary address by default.
-    pub source: Option<Ipv4Addr>,
+    pub source: Option<IpAddr>,
     /// track_src_ip: FAULT while the configured source is not on the interface.
     pub track_source: bool,
     /// Authentication.
@@ -214,6 +297,13 @@ pub struct InstanceConfig {
     pub preempt: bool,
     /// preempt_delay, zero for none.
     pub preempt_delay: Duration,
+    /// timer_expired_backup: a master that was late itself by three intervals and the skew time of
+    /// this priority becomes Backup.
+    pub late_backup: Option<Priority>,
+    /// strict_mode: adverts are held to the RFC. What it changes here is changed already.
+    pub strict: bool,
+    /// `false` with no_accept: traffic to the addresses is dropped unless the router owns them.
+    pub accept: bool,
     /// virtual_ipaddress, in file order (advertised).
     pub addresses: Vec<VirtualAddress>,
     /// virtual_ipaddress_excluded (not advertised).
@@ -228,12 +318,90 @@ pub struct InstanceConfig {
     pub skip_address_check: bool,
     /// owner_ignore_adverts
     pub owner_ignore_adverts: bool,
-    /// Trackers (scripts) with their weights.
+    /// v3_checksum_as_v2: no pseudo header in version 3 checksums over IPv4.
+    pub checksum_without_pseudo_header: bool,
+    /// old_unicast_checksum
+    pub unicast_checksum: UnicastChecksum,
+    /// kernel_rx_buf_size: its share of the receive buffer in octets.
+    pub receive_buffer: Option<u32>,
+    /// debug, 0..=4; changes nothing.
+    pub debug: u8,
+    /// track_script with their weights.
     pub trackers: Vec<(TrackerId, Weight)>,
+    /// track_file with their weights.
+    pub track_files: Vec<(TrackerId, Weight)>,
+    /// track_process with their weights.
+    pub track_processes: Vec<(TrackerId, Weight)>,
+    /// track_bfd with their weights.
+    pub track_bfd: Vec<(TrackerId, Weight)>,
     /// Tracked interfaces with their weights; the own one is not listed.
     pub track_interfaces: Vec<(String, Weight)>,
     /// `false` with dont_track_primary: the own interface down is no fault.
     pub track_primary: bool,
+}
+
+impl InstanceConfig {
+    /// An IPv4 router of version 2 as it is without any further keyword.
+    pub fn new(name: &str, interface: &str, vrid: Vrid) -> Self {
+        InstanceConfig {
+            name: name.into(),
+            interface: Some(interface.to_owned()),
+            vrid,
+            version: Version::V2,
+            family: Family::V4,
+            priority: Priority::DEFAULT,
+            advert_interval: Duration::from_secs(1),
+            down_timer_adverts: 3,
+            delivery: Delivery::Multicast { group: IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18)) },
+            source: None,
+            track_source: false,
+            authentication: Authentication::None,
+            preempt: true,
+            preempt_delay: Duration::ZERO,
+            late_backup: None,
+            strict: false,
+            accept: true,
+            addresses: Vec::new(),
+            excluded_addresses: Vec::new(),
+            garp: GratuitousArp::default(),
+            lower_priority_no_advert: false,
+            higher_priority_send_advert: false,
+            skip_address_check: false,
+            owner_ignore_adverts: false,
+            checksum_without_pseudo_header: false,
+            unicast_checksum: UnicastChecksum::Detect,
+            receive_buffer: None,
+            debug: 0,
+            trackers: Vec::new(),
+            track_files: Vec::new(),
+            track_processes: Vec::new(),
+            track_bfd: Vec::new(),
+            track_interfaces: Vec::new(),
+            track_primary: true,
+        }
+    }
+
+    /// What keeps this virtual router from running as of now, in words; `None` if nothing does.
+    /// An [`Engine`](crate::Engine) must only be given those that run.
+    pub fn unserved(&self) -> Option<&'static str> {
+        let no_peers = matches!(&self.delivery, Delivery::Unicast { peers, .. } if peers.is_empty());
+        if self.family == Family::V6 {
+            Some("an IPv6 instance")
+        } else if self.version == Version::V3 {
+            Some("VRRP version 3")
+        } else if self.interface.is_none() {
+            Some("an instance without interface")
+        } else if no_peers {
+            Some("unicast without peers")
+        } else {
+            None
+        }
+    }
+
+    /// The name of its interface; empty if it has none.
+    pub fn interface_name(&self) -> &str {
+        self.interface.as_deref().unwrap_or_default()
+    }
 }
 
 /// Index of an interface as the kernel numbers it.

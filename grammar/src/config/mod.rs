@@ -101,6 +101,11 @@ impl Script {
 }
 
 impl Config {
+    /// The virtual routers that lbd runs as of now ([`lbd_vrrp::InstanceConfig::unserved`]).
+    pub fn served_instances(&self) -> impl Iterator<Item = &VrrpInstance> + '_ {
+        self.vrrp_instances.iter().filter(|instance| instance.router.unserved().is_none())
+    }
+
     /// Interfaces that the configuration names, each once, in order of appearance.
     pub fn interfaces(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
@@ -112,7 +117,7 @@ impl Config {
                 .chain(&router.excluded_addresses)
                 .filter_map(|vip| vip.device.as_deref());
             let tracked = router.track_interfaces.iter().map(|(name, _)| name.as_str());
-            for name in std::iter::once(router.interface.as_str()).chain(devices).chain(tracked) {
+            for name in router.interface.as_deref().into_iter().chain(devices).chain(tracked) {
                 if !names.contains(&name) {
                     names.push(name);
                 }

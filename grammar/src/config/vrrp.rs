@@ -1,15 +1,125 @@
 //! Virtual routers and their groups.
 
-use lbd_health::ScriptId;
-use lbd_vrrp::InstanceConfig;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
-/// vrrp_instance
+use lbd_health::ScriptId;
+use lbd_vrrp::{InstanceConfig, TrackerId, Weight};
+
+use super::{Route, Rule};
+
+/// vrrp_instance. One without virtual_ipaddress is meant to have none (no_virtual_ipaddress).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VrrpInstance {
     /// The virtual router.
     pub router: InstanceConfig,
+    /// vrf: of an instance without interface.
+    pub vrf: Option<String>,
+    /// What adverts and addresses are put on.
+    pub link: LinkMode,
+    /// use_vmac_addr: addresses on other interfaces get virtual MAC interfaces too.
+    pub vmac_addresses: bool,
+    /// promote_secondaries: set the kernel's setting of that name on the interface.
+    pub promote_secondaries: bool,
+    /// virtual_routes, in file order.
+    pub routes: Vec<Route>,
+    /// virtual_rules, in file order.
+    pub rules: Vec<Rule>,
+    /// garp_extra_if
+    pub garp_extra: Option<GarpExtra>,
+    /// lvs_sync_daemon_interface: this instance runs the connection synchronisation there.
+    pub sync_daemon: Option<String>,
     /// What is run on its transitions.
     pub notify: VrrpNotify,
+    /// notify_deleted: a removal by a reload is told as DELETED, else as FAULT.
+    pub tells_deleted: bool,
+    /// notify_priority_changes: FIFO lines when the priority changes.
+    pub tells_priority: bool,
+    /// smtp_alert: mail on its transitions.
+    pub mail: bool,
+}
+
+impl VrrpInstance {
+    /// A virtual router on its interface and nothing else.
+    pub fn new(router: InstanceConfig) -> Self {
+        VrrpInstance {
+            router,
+            vrf: None,
+            link: LinkMode::Plain,
+            vmac_addresses: false,
+            promote_secondaries: false,
+            routes: Vec::new(),
+            rules: Vec::new(),
+            garp_extra: None,
+            sync_daemon: None,
+            notify: VrrpNotify::default(),
+            tells_deleted: false,
+            tells_priority: false,
+            mail: false,
+        }
+    }
+}
+
+/// What a virtual router puts its adverts and addresses on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LinkMode {
+    /// The interface itself.
+    #[default]
+    Plain,
+    /// use_vmac: a macvlan with the virtual MAC address.
+    Vmac(Vmac),
+    /// use_ipvlan: an ipvlan.
+    Ipvlan(Ipvlan),
+}
+
+/// use_vmac
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Vmac {
+    /// Its name; made of vmac_prefix and the virtual router identifier by default.
+    pub name: Option<String>,
+    /// Its address; the RFC's by default.
+    pub mac: Option<[u8; 6]>,
+    /// netlink_notify_msg: others are told of it when its link comes up.
+    pub notify: bool,
+    /// group: number or name in iproute2's table `group`.
+    pub group: Option<String>,
+    /// vmac_xmit_base: adverts go over the parent, as they always do with unicast.
+    pub advert_on_parent: bool,
+}
+
+/// use_ipvlan
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ipvlan {
+    /// Its name; made as that of a [`Vmac`] by default.
+    pub name: Option<String>,
+    /// Address and prefix length: the source of adverts. An IPv4 router without stays in FAULT.
+    pub address: Option<(IpAddr, u8)>,
+    /// Which others on the parent it reaches.
+    pub mode: IpvlanMode,
+    /// group: number or name in iproute2's table `group`.
+    pub group: Option<String>,
+}
+
+/// Which others on the parent an ipvlan reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum IpvlanMode {
+    /// All.
+    #[default]
+    Bridge,
+    /// None.
+    Private,
+    /// Those that an outside switch sends back.
+    Vepa,
+}
+
+/// garp_extra_if: gratuitous ARP on interfaces that send no adverts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GarpExtra {
+    /// On every other interface of the addresses, not only on virtual MAC interfaces.
+    pub all: bool,
+    /// Time between two.
+    pub interval: Duration,
 }
 
 /// Scripts of a vrrp_instance.
@@ -23,16 +133,52 @@ pub struct VrrpNotify {
     pub fault: Option<ScriptId>,
     /// notify_stop
     pub stop: Option<ScriptId>,
+    /// notify_deleted
+    pub deleted: Option<ScriptId>,
     /// notify: gets `INSTANCE NAME STATE PRIORITY` appended.
     pub any: Option<ScriptId>,
     /// notify_master_rx_lower_pri
     pub master_rx_lower_priority: Option<ScriptId>,
 }
 
-/// vrrp_sync_group
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SyncGroup {}
+impl VrrpNotify {
+    /// All its scripts.
+    pub fn scripts(&self) -> impl Iterator<Item = &ScriptId> {
+        let VrrpNotify { master, backup, fault, stop, deleted, any, master_rx_lower_priority } = self;
+        [master, backup, fault, stop, deleted, any, master_rx_lower_priority].into_iter().flatten()
+    }
+}
 
-/// garp_group
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GarpGroup {}
+/// vrrp_sync_group: instances that are master together or not at all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SyncGroup {
+    /// Names of instances, at least one; an instance is in one group at most.
+    pub members: Vec<Arc<str>>,
+    /// track_interface, for all members.
+    pub track_interfaces: Vec<(String, Weight)>,
+    /// track_script, for all members.
+    pub trackers: Vec<(TrackerId, Weight)>,
+    /// track_file, for all members.
+    pub track_files: Vec<(TrackerId, Weight)>,
+    /// track_process, for all members.
+    pub track_processes: Vec<(TrackerId, Weight)>,
+    /// track_bfd, for all members.
+    pub track_bfd: Vec<(TrackerId, Weight)>,
+    /// sync_group_tracking_weight: what members track may have weights.
+    pub tracking_weight: bool,
+    /// What is run on the group's transitions; no `deleted` and no `master_rx_lower_priority`.
+    pub notify: VrrpNotify,
+    /// smtp_alert: mail on the group's transitions.
+    pub mail: bool,
+}
+
+/// garp_group: interfaces with a common gap between gratuitous ARPs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GarpGroup {
+    /// garp_interval
+    pub garp_interval: Option<Duration>,
+    /// gna_interval: the same of unsolicited neighbour advertisements.
+    pub neighbour_interval: Option<Duration>,
+    /// Interfaces, each in one group at most.
+    pub interfaces: Vec<String>,
+}

@@ -210,11 +210,9 @@ fn forget_unused_scripts(config: &mut Config) {
     let mut used: HashSet<ScriptId> = HashSet::new();
     used.extend(config.vrrp_scripts.values().map(|script| script.script.clone()));
     for instance in &config.vrrp_instances {
-        let notify = &instance.notify;
-        let scripts = [&notify.master, &notify.backup, &notify.fault, &notify.stop];
-        used.extend(scripts.into_iter().flatten().cloned());
-        used.extend([&notify.any, &notify.master_rx_lower_priority].into_iter().flatten().cloned());
+        used.extend(instance.notify.scripts().cloned());
     }
+    used.extend(config.sync_groups.values().flat_map(|group| group.notify.scripts()).cloned());
     for server in &config.virtual_servers {
         used.extend([&server.quorum_up, &server.quorum_down].into_iter().flatten().cloned());
         for real in &server.real_servers {

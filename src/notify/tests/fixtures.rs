@@ -1,48 +1,14 @@
 //! Whole objects of a configuration, of which the tests look at the scripts only.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroU8;
-use std::time::Duration;
 
 use lbd_grammar::config::{RealServer, VirtualServer, VrrpInstance, VrrpNotify};
 use lbd_ipvs::{Destination, Family, Forwarding, Netmask, Scheduler, Service, ServiceFlags, ServiceId};
-use lbd_vrrp::{Authentication, Delivery, GratuitousArp, InstanceConfig, Priority};
+use lbd_vrrp::InstanceConfig;
 
 pub fn instance(name: &str, notify: VrrpNotify) -> VrrpInstance {
-    let garp = GratuitousArp {
-        delay: Duration::ZERO,
-        repeat: 0,
-        refresh: Duration::ZERO,
-        refresh_repeat: 0,
-        lower_priority_delay: Duration::ZERO,
-        lower_priority_repeat: 0,
-        interval: Duration::ZERO,
-    };
-    let router = InstanceConfig {
-        name: name.into(),
-        interface: "eth0".into(),
-        vrid: NonZeroU8::MIN,
-        priority: Priority::DEFAULT,
-        advert_interval: NonZeroU8::MIN,
-        down_timer_adverts: 3,
-        delivery: Delivery::Multicast { group: Ipv4Addr::new(224, 0, 0, 18) },
-        source: None,
-        track_source: false,
-        authentication: Authentication::None,
-        preempt: true,
-        preempt_delay: Duration::ZERO,
-        addresses: Vec::new(),
-        excluded_addresses: Vec::new(),
-        garp,
-        lower_priority_no_advert: false,
-        higher_priority_send_advert: false,
-        skip_address_check: false,
-        owner_ignore_adverts: false,
-        trackers: Vec::new(),
-        track_interfaces: Vec::new(),
-        track_primary: true,
-    };
-    VrrpInstance { router, notify }
+    VrrpInstance { notify, ..VrrpInstance::new(InstanceConfig::new(name, "eth0", NonZeroU8::MIN)) }
 }
 
 /// With one real server and the scripts `up`, `down`, `qup`, `qdown`.

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::router::{Fault, Problem, Situation};
 use crate::types::{IfIndex, InstanceConfig, Priority, TrackerId, Weight};
 use crate::wire::arp::Mac;
+use crate::wire::ipv4;
 
 /// An interface as the kernel describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,16 +35,17 @@ pub(crate) struct Surroundings {
 impl Surroundings {
     /// What `config` finds; `virtual_addresses` are never taken as a source.
     pub fn situation(&self, config: &InstanceConfig, virtual_addresses: &BTreeSet<Ipv4Addr>) -> Situation {
-        let interface = self.interfaces.get(&config.interface);
+        let own = config.interface_name();
+        let interface = self.interfaces.get(own);
         let mut faults = BTreeSet::new();
         if config.track_primary {
             let devices = config.addresses.iter().chain(&config.excluded_addresses);
-            let devices = devices.filter_map(|address| address.device.as_ref());
-            for name in devices.chain([&config.interface]) {
+            let devices = devices.filter_map(|address| address.device.as_deref());
+            for name in devices.chain([own]) {
                 faults.extend(self.interface_fault(name));
             }
         } else if interface.is_none() {
-            faults.insert(Fault::InterfaceMissing(config.interface.clone()));
+            faults.insert(Fault::InterfaceMissing(config.interface_name().to_owned()));
         }
         let source = self.source(config, interface, virtual_addresses, &mut faults);
         let mut total = i32::from(config.priority.0);
@@ -100,9 +102,9 @@ impl Surroundings {
         faults: &mut BTreeSet<Fault>,
     ) -> Option<Ipv4Addr> {
         let on_interface = interface.map(|interface| interface.addresses.as_slice()).unwrap_or_default();
-        if let Some(source) = config.source {
+        if let Some(source) = config.source.and_then(ipv4::address) {
             if config.track_source && !on_interface.contains(&source) {
-                faults.insert(Fault::SourceMissing(source, config.interface.clone()));
+                faults.insert(Fault::SourceMissing(source, config.interface_name().to_owned()));
             }
             return Some(source);
         }
@@ -114,7 +116,7 @@ impl Surroundings {
         let plain = on_interface.iter().find(|address| !virtual_addresses.contains(address));
         let source = plain.or_else(|| on_interface.iter().find(own)).copied();
         if source.is_none() && interface.is_some() {
-            faults.insert(Fault::NoAddress(config.interface.clone()));
+            faults.insert(Fault::NoAddress(config.interface_name().to_owned()));
         }
         source
     }

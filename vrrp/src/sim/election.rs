@@ -163,7 +163,7 @@ fn an_owner_is_master_at_once_without_backup() {
 #[test]
 fn a_differing_interval_makes_two_masters_and_is_counted() {
     let mut slow = config("B", 51, 100);
-    slow.advert_interval = NonZeroU8::new(3).expect("interval");
+    slow.advert_interval = Duration::from_secs(3);
     let mut sim = Sim::new(vec![config("A", 51, 150), slow]);
     sim.begin();
     sim.run(seconds(20));
@@ -255,8 +255,8 @@ fn a_resumed_master_sends_at_once_and_takes_nothing_away() {
 fn unicast_reaches_each_peer_and_multicast_is_refused() {
     let unicast = |priority, peers: &[u8]| {
         let mut config = config("U", 51, priority);
-        let peers = peers.iter().map(|host| Ipv4Addr::new(10, 0, 0, *host)).collect();
-        config.delivery = Delivery::Unicast { peers, ttl: 64, check_source: true };
+        let peers = peers.iter().map(|host| Peer::new(Ipv4Addr::new(10, 0, 0, *host))).collect();
+        config.delivery = Delivery::Unicast { peers, ttl: Some(64), check_source: true };
         config
     };
     let configs = vec![unicast(200, &[2, 3]), unicast(150, &[1, 3]), unicast(100, &[1])];
@@ -302,7 +302,7 @@ fn answers_to_lower_priorities_are_limited() {
     sim.begin();
     sim.run(seconds(4));
     let mut forged = config("B", 51, 1);
-    forged.source = Some(Ipv4Addr::new(10, 0, 0, 9));
+    forged.source = Some(Ipv4Addr::new(10, 0, 0, 9).into());
     let mut other = Sim::new(vec![forged]);
     let router = other.router(0);
     other.event(0, Event::Begin { resume: vec![router] });
@@ -322,11 +322,11 @@ fn answers_to_lower_priorities_are_limited() {
 fn routers_of_one_vrid_get_the_adverts_of_their_group_or_peer() {
     let other_group = Ipv4Addr::new(224, 0, 38, 12);
     let mut grouped = config("G", 51, 100);
-    grouped.delivery = Delivery::Multicast { group: other_group };
+    grouped.delivery = Delivery::Multicast { group: other_group.into() };
     let unicast = |name, peer| {
         let mut unicast = config(name, 51, 100);
-        let peers = vec![Ipv4Addr::new(10, 0, 0, peer)];
-        unicast.delivery = Delivery::Unicast { peers, ttl: 255, check_source: false };
+        let peers = vec![Peer::new(Ipv4Addr::new(10, 0, 0, peer))];
+        unicast.delivery = Delivery::Unicast { peers, ttl: Some(255), check_source: false };
         unicast
     };
     let all = vec![config("A", 51, 100), grouped.clone(), unicast("U3", 3), unicast("U2", 2)];

@@ -129,7 +129,7 @@ proptest! {
             apply(&mut sim, &Op::Script(node, true), &configs);
         }
         let lowest = configs.iter().zip(&sim.nodes).map(|(_, node)| node.priority()).min().expect("nodes");
-        let down = timers::master_down_interval(NonZeroU8::MIN, 3, Priority(lowest));
+        let down = timers::master_down_interval(Duration::from_secs(1), 3, Priority(lowest));
         // Within one interval everybody has heard those that are master.
         sim.run(Duration::from_millis(1002));
         let before = sim.masters();
@@ -197,8 +197,8 @@ proptest! {
     fn any_datagram_is_taken(octets in proptest::collection::vec(any::<u8>(), 0..120), unicast: bool) {
         let mut config = config("VI", 51, 100);
         if unicast {
-            let peers = vec![Ipv4Addr::new(10, 0, 0, 2)];
-            config.delivery = Delivery::Unicast { peers, ttl: 255, check_source: true };
+            let peers = vec![Peer::new(Ipv4Addr::new(10, 0, 0, 2))];
+            config.delivery = Delivery::Unicast { peers, ttl: Some(255), check_source: true };
         }
         crate::receive::exercise_any(&octets);
         let mut sim = Sim::new(vec![config]);

@@ -50,8 +50,8 @@ fn a_removed_instance_releases_and_another_identity_is_a_new_one() {
         ("another VRID", vec![config("A", 52, 100)]),
         ("unicast", {
             let mut unicast = config("A", 51, 100);
-            let peers = vec![Ipv4Addr::new(10, 0, 0, 2)];
-            unicast.delivery = Delivery::Unicast { peers, ttl: 255, check_source: false };
+            let peers = vec![Peer::new(Ipv4Addr::new(10, 0, 0, 2))];
+            unicast.delivery = Delivery::Unicast { peers, ttl: Some(255), check_source: false };
             vec![unicast]
         }),
     ] {
@@ -70,8 +70,8 @@ fn a_removed_instance_releases_and_another_identity_is_a_new_one() {
 fn the_order_of_peers_and_instances_does_not_matter() {
     let unicast = |peers: [u8; 2]| {
         let mut unicast = config("A", 51, 100);
-        let peers = peers.map(|host| Ipv4Addr::new(10, 0, 0, host)).to_vec();
-        unicast.delivery = Delivery::Unicast { peers, ttl: 255, check_source: false };
+        let peers = peers.map(|host| Peer::new(Ipv4Addr::new(10, 0, 0, host))).to_vec();
+        unicast.delivery = Delivery::Unicast { peers, ttl: Some(255), check_source: false };
         unicast
     };
     let mut sim = running(unicast([2, 3]));

@@ -14,9 +14,9 @@ fn script(value: i16) -> Vec<(TrackerId, Weight)> {
 fn fault_reasons() {
     let plain = config("A", 51, 100);
     let mut missing = plain.clone();
-    missing.interface = "eth9".into();
+    missing.interface = Some("eth9".into());
     let mut source = plain.clone();
-    source.source = Some(Ipv4Addr::new(10, 0, 0, 77));
+    source.source = Some(Ipv4Addr::new(10, 0, 0, 77).into());
     source.track_source = true;
     let mut tracked = plain.clone();
     tracked.track_interfaces = vec![("eth5".into(), Weight { value: 0, reverse: false })];

@@ -8,7 +8,10 @@ use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lbd_vrrp::{Authentication, Delivery, GratuitousArp, InstanceConfig, Priority, VirtualAddress, Vrid};
+use lbd_vrrp::{
+    Authentication, Delivery, Family, GratuitousArp, InstanceConfig, Peer, Priority, UnicastChecksum, Version,
+    VirtualAddress, Vrid,
+};
 
 use crate::config::VrrpInstance;
 use crate::diagnostic::{Diagnostic, Kind, quote};
@@ -88,17 +91,19 @@ fn complete(
     };
     let router = InstanceConfig {
         name: Arc::from(name.text),
-        interface,
+        interface: Some(interface),
         vrid,
+        version: Version::V2,
+        family: Family::V4,
         priority,
-        advert_interval,
+        advert_interval: Duration::from_secs(advert_interval.get().into()),
         down_timer_adverts: builder
             .down_timer_adverts
             .or(global.down_timer_adverts)
             .or(built_in.down_timer_adverts)
             .expect("vrrp_down_timer_adverts has a default"),
         delivery,
-        source,
+        source: source.map(IpAddr::V4),
         track_source: builder.track_source && source.is_some(),
         authentication,
         preempt: builder.nopreempt.is_none(),
@@ -126,11 +131,21 @@ fn complete(
             global.owner_ignore_adverts.filter(|_| priority == Priority::OWNER),
             built_in.owner_ignore_adverts,
         ),
+        late_backup: None,
+        strict: false,
+        accept: true,
+        checksum_without_pseudo_header: false,
+        unicast_checksum: UnicastChecksum::Detect,
+        receive_buffer: None,
+        debug: 0,
+        track_files: Vec::new(),
+        track_processes: Vec::new(),
+        track_bfd: Vec::new(),
         trackers,
         track_interfaces,
         track_primary: !builder.dont_track_primary,
     };
-    Some(Found { instance: VrrpInstance { router, notify: builder.notify }, vrid_place })
+    Some(Found { instance: VrrpInstance { notify: builder.notify, ..VrrpInstance::new(router) }, vrid_place })
 }
 
 /// Version 3 and IPv6 are not served: such an instance does not run at all.
@@ -242,10 +257,10 @@ fn authentication(builder: &InstanceBuilder, call: &mut Call<'_, '_>) -> Authent
 }
 
 fn delivery(builder: &mut InstanceBuilder, call: &mut Call<'_, '_>) -> Delivery {
-    let mut peers: Vec<Ipv4Addr> = Vec::new();
+    let mut peers: Vec<Peer> = Vec::new();
     for (peer, span) in std::mem::take(&mut builder.peers) {
         match peer {
-            IpAddr::V4(peer) => peers.push(peer),
+            IpAddr::V4(peer) => peers.push(Peer::new(peer)),
             IpAddr::V6(_) => call.say(
                 Diagnostic::warning(
                     Kind::BadValue,
@@ -261,7 +276,7 @@ fn delivery(builder: &mut InstanceBuilder, call: &mut Call<'_, '_>) -> Delivery 
     let (global_group, check_source) = (global.group4, global.check_unicast_source);
     let built_in = call.context.global_built_in.group4;
     if !peers.is_empty() {
-        let ttl = builder.unicast_ttl.map_or(255, |(ttl, _)| ttl);
+        let ttl = Some(builder.unicast_ttl.map_or(255, |(ttl, _)| ttl));
         return Delivery::Unicast { peers, ttl, check_source: builder.check_source || check_source };
     }
     if let Some(span) = builder.unicast {
@@ -276,7 +291,7 @@ fn delivery(builder: &mut InstanceBuilder, call: &mut Call<'_, '_>) -> Delivery 
         call.say(Diagnostic::warning(Kind::Repaired, Some(span), message).label("ignored").help("remove it"));
     }
     let group = builder.group.or(global_group).or(built_in).expect("vrrp_mcast_group4 has a default");
-    Delivery::Multicast { group }
+    Delivery::Multicast { group: group.into() }
 }
 
 fn source(builder: &InstanceBuilder, call: &mut Call<'_, '_>) -> Option<Ipv4Addr> {
@@ -413,6 +428,7 @@ fn garp(own: &crate::keyword::global::GarpBuilder, context: &Context<'_>) -> Gra
             .expect("refresh_repeat has a default"),
         lower_priority_delay: own.lower_priority_delay.or(global.lower_priority_delay).unwrap_or(delay),
         lower_priority_repeat: own.lower_priority_repeat.or(global.lower_priority_repeat).unwrap_or(repeat),
+        neighbour_interval: Duration::ZERO,
         interval: context.global.garp_interval.or(context.global_built_in.garp_interval).unwrap_or_default(),
     }
 }
@@ -422,7 +438,7 @@ pub(crate) fn conflicts(found: Vec<Found>, context: &mut Context<'_>) -> Vec<Vrr
     let mut seen: HashMap<(String, Vrid), Vec<usize>> = HashMap::new();
     for (index, this) in found.iter().enumerate() {
         let router = &this.instance.router;
-        let same = seen.entry((router.interface.clone(), router.vrid)).or_default();
+        let same = seen.entry((router.interface_name().to_owned(), router.vrid)).or_default();
         let clash = same
             .iter()
             .filter_map(|other| found.get(*other))
@@ -433,7 +449,7 @@ pub(crate) fn conflicts(found: Vec<Found>, context: &mut Context<'_>) -> Vec<Vrr
                 quote(&other.instance.router.name),
                 quote(&router.name),
                 router.vrid,
-                router.interface,
+                router.interface_name(),
             );
             context.report(
                 Diagnostic::error(Kind::Fatal, Some(this.vrid_place), message)
