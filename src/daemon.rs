@@ -202,6 +202,7 @@ impl Daemon {
                 loaded_at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
                 last_error: None,
             }),
+            running: Mutex::new(config.clone()),
             parts: Mutex::default(),
             reloads,
         });
@@ -293,8 +294,9 @@ impl Daemon {
     }
 
     async fn read(path: &Path, options: &Options) -> Result<Checked, Failure> {
-        let (path, id) = (path.to_owned(), options.config_id.clone());
-        tokio::task::spawn_blocking(move || loading::check(&path, id.as_deref()))
+        let path = path.to_owned();
+        let options = loading::load_options(options.config_id.clone(), options.all_config);
+        tokio::task::spawn_blocking(move || loading::check(&path, &options))
             .await
             .map_err(|error| Failure::Run(format!("reading the configuration: {error}")))
     }
@@ -485,6 +487,7 @@ impl Daemon {
         self.mistakes = checked.mistakes().map(|(message, _)| message.to_owned()).collect();
         *self.shared.router_id.lock().unwrap_or_else(PoisonError::into_inner) =
             config.global.router_id.clone();
+        *self.shared.running.lock().unwrap_or_else(PoisonError::into_inner) = config.clone();
         self.config = config.clone();
         Ok(())
     }

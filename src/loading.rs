@@ -3,6 +3,8 @@
 //!
 //! Here: the file, interfaces, scripts → one list of diagnostics. Not here: what is done with them.
 
+pub mod report;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,12 +33,23 @@ pub enum Lints {
     Count,
 }
 
+/// What `-i` and `-e` mean for reading: without `-i` it is the host's name up to the first dot that
+/// `@ID` lines are compared with.
+pub fn load_options(config_id: Option<String>, all_config: bool) -> LoadOptions {
+    LoadOptions { config_id: config_id.or_else(short_host_name), all_config }
+}
+
+/// `None` if the host has no name that is text.
+fn short_host_name() -> Option<String> {
+    let name = nix::unistd::gethostname().ok()?.into_string().ok()?;
+    name.split('.').next().filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
 /// Reads the configuration at `path` and holds it against this host. Blocking: file I/O, user
 /// look-ups.
-pub fn check(path: &Path, config_id: Option<&str>) -> Checked {
+pub fn check(path: &Path, options: &LoadOptions) -> Checked {
     let began = std::time::Instant::now();
-    let options = LoadOptions { config_id: config_id.map(str::to_owned) };
-    let mut loaded = lbd_grammar::load(path, &options);
+    let mut loaded = lbd_grammar::load(path, options);
     tracing::debug!("{} read in {} ms", path.display(), began.elapsed().as_millis());
     let mut diagnostics = loaded.diagnostics;
     if let Some(config) = &mut loaded.config {

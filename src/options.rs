@@ -57,9 +57,9 @@ pub struct Parts {
 /// Where the diagnostics of `-t` go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigTest {
-    /// `-t`: standard error.
+    /// `-t`: standard error; standard output with [`Options::json`].
     Stderr,
-    /// `-t=FILE`
+    /// `-t=FILE`: appended to it.
     File(PathBuf),
 }
 
@@ -74,8 +74,12 @@ pub struct Options {
     pub config_test: Option<ConfigTest>,
     /// `--strict`: lints that only lbd has count for `-t`'s exit status.
     pub strict: bool,
-    /// `-i`: for the `@ID` lines, which are not supported yet: a notice says so.
+    /// `--json`: `-t` writes a JSON document.
+    pub json: bool,
+    /// `-i`: what `@ID` lines are compared with; `None` for the host's name.
     pub config_id: Option<String>,
+    /// `-e`: every included file must be there.
+    pub all_config: bool,
     /// `-d`: log the configuration as it was understood.
     pub dump_config: bool,
     /// How often `-D` was given.
@@ -99,14 +103,20 @@ pub struct Options {
 }
 
 impl Options {
-    /// The configuration file: `-f`, else the first of [`CONFIG_FILES`] that exists, else the first.
+    /// See [`config_path`].
     pub fn config_path(&self) -> PathBuf {
-        let [own, keepalived] = CONFIG_FILES.map(Path::new);
-        match &self.config {
-            Some(path) => path.clone(),
-            None if !own.exists() && keepalived.exists() => keepalived.to_owned(),
-            None => own.to_owned(),
-        }
+        config_path(self.config.as_deref())
+    }
+}
+
+/// The configuration file: the one that was given, else the first of [`CONFIG_FILES`] that exists,
+/// else the first.
+pub fn config_path(given: Option<&Path>) -> PathBuf {
+    let [own, keepalived] = CONFIG_FILES.map(Path::new);
+    match given {
+        Some(path) => path.to_owned(),
+        None if !own.exists() && keepalived.exists() => keepalived.to_owned(),
+        None => own.to_owned(),
     }
 }
 
@@ -180,6 +190,15 @@ struct Arguments {
     /// Findings that only lbd makes count for the exit status of -t
     #[arg(long)]
     strict: bool,
+    /// The diagnostics of -t as one JSON document, on standard output or in LOGFILE
+    #[arg(long)]
+    json: bool,
+    /// Name that @ID lines of the configuration are compared with [default: the host's, up to the first dot]
+    #[arg(short = 'i', long, value_name = "ID")]
+    config_id: Option<String>,
+    /// A file that is included must be there and be readable
+    #[arg(short = 'e', long)]
+    all_config: bool,
     /// Log the configuration as it was understood
     #[arg(short = 'd', long)]
     dump_conf: bool,
@@ -229,9 +248,6 @@ struct Arguments {
     /// Run all parts even without configuration (lbd's are one process)
     #[arg(long, help_heading = KEEPALIVED)]
     all: bool,
-    /// Not supported yet: name that @ID lines of the configuration are compared with
-    #[arg(short = 'i', long, value_name = "ID", help_heading = KEEPALIVED)]
-    config_id: Option<String>,
     /// Not supported yet: syslog facility
     #[arg(short = 'S', long, value_name = "FACILITY", help_heading = KEEPALIVED)]
     log_facility: Option<OsString>,
@@ -265,9 +281,6 @@ struct Arguments {
     /// Not supported yet: pattern for core dumps
     #[arg(short = 'M', long, value_name = "PATTERN", num_args = 0..=1, require_equals = true, help_heading = KEEPALIVED)]
     core_dump_pattern: Option<Option<OsString>>,
-    /// Not supported yet: fail when an included file is missing
-    #[arg(short = 'e', long, help_heading = KEEPALIVED)]
-    all_config: bool,
 
     // One process has one pid file.
     /// Without effect: pid file of the VRRP process
@@ -307,7 +320,9 @@ impl Arguments {
             parts: Parts { vrrp: self.vrrp || all, checkers: self.check || all },
             config_test: self.config_test.map(|log| log.map_or(ConfigTest::Stderr, ConfigTest::File)),
             strict: self.strict,
+            json: self.json,
             config_id: self.config_id,
+            all_config: self.all_config,
             dump_config: self.dump_conf,
             detail: self.log_detail,
             keep_vrrp: self.dont_release_vrrp,
@@ -323,7 +338,6 @@ impl Arguments {
 
     fn notices(&self) -> Vec<String> {
         let unserved = [
-            (self.config_id.is_some(), "-i (--config-id)", "@ID lines are not read"),
             (self.log_facility.is_some(), "-S (--log-facility)", "the log goes to standard error"),
             (self.log_file.is_some(), "-g (--log-file)", "the log goes to standard error"),
             (self.flush_log_file, "--flush-log-file", "each line is written at once anyway"),
@@ -338,7 +352,6 @@ impl Arguments {
                 "-M (--core-dump-pattern)",
                 "the host's core_pattern stays (`sysctl kernel.core_pattern`)",
             ),
-            (self.all_config, "-e (--all-config)", "a missing included file is a warning"),
             (self.perf.is_some(), "--perf", "use perf(1) on the running process"),
             (self.debug.is_some(), "--debug", "use -D, or LBD_LOG=lbd=trace"),
         ];
@@ -503,7 +516,9 @@ pub(crate) mod tests {
             parts: Parts { vrrp: true, checkers: true },
             config_test: None,
             strict: false,
+            json: false,
             config_id: None,
+            all_config: false,
             dump_config: false,
             detail: 0,
             keep_vrrp: false,
@@ -569,6 +584,14 @@ pub(crate) mod tests {
             ),
             ("--use-file=-tlog", Options { config: file("-tlog"), ..defaults() }),
             ("--strict", Options { strict: true, ..defaults() }),
+            (
+                "-t --json",
+                Options { config_test: Some(ConfigTest::Stderr), json: true, ..defaults() },
+            ),
+            ("-i lb1", Options { config_id: Some("lb1".into()), ..defaults() }),
+            ("--config-id=lb1 -ilb2", Options { config_id: Some("lb2".into()), ..defaults() }),
+            ("-e", Options { all_config: true, ..defaults() }),
+            ("--all-config -D", Options { all_config: true, detail: 1, ..defaults() }),
             ("-d -VI", Options { dump_config: true, keep_vrrp: true, keep_ipvs: true, ..defaults() }),
             (
                 "--dump-conf --dont-release-vrrp --dont-release-ipvs",
@@ -598,8 +621,6 @@ pub(crate) mod tests {
     fn what_has_no_effect_is_said_once() {
         for (line, want) in [
             ("-S 7", &["-S (--log-facility) is not supported yet"][..]),
-            ("-i lb1", &["-i (--config-id) is not supported yet: @ID lines are not read"]),
-            ("--config-id=lb1 -i lb2", &["-i (--config-id) is not supported yet"]),
             ("--log-facility=local3", &["-S (--log-facility) is not supported yet"]),
             ("-g", &["-g (--log-file) is not supported yet"]),
             ("-g/tmp/log --flush-log-file", &["-g (--log-file)", "--flush-log-file is not"]),
@@ -608,7 +629,6 @@ pub(crate) mod tests {
             ("-A tcp:127.0.0.1:705", &["-A (--snmp-agent-socket)"]),
             ("-m -Mcore.%p", &["-m (--core-dump)", "-M (--core-dump-pattern)"]),
             ("-M -n", &["-M (--core-dump-pattern)"]),
-            ("-e", &["-e (--all-config)"]),
             (
                 "-r /a -c /b -b /c -p /d",
                 &["-r (--vrrp_pid) has no effect", "-c (--checkers_pid)", "-b (--bfd_pid)"],

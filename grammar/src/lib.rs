@@ -10,6 +10,7 @@ mod dump;
 mod include;
 mod keyword;
 mod pattern;
+mod report;
 mod scan;
 mod source;
 mod spans;
@@ -23,7 +24,9 @@ pub use dump::{MASK, Secrets, dump};
 pub use diagnostic::{Diagnostic, Fix, Kind, Severity, exit_code, render};
 pub use keyword::{Block, Keyword, Part, Serves, WhenAbsent, blocks};
 pub use source::{Place, Sources, Span};
+pub use report::is_secret;
 pub use spans::Spans;
+pub use suggest::nearest;
 
 use include::Reader;
 use tree::Statement;
@@ -31,8 +34,10 @@ use tree::Statement;
 /// What is known beside the files.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// `-i`: meant to select the `@id` lines; these are not supported yet, and nothing reads it.
+    /// `-i`: what the `@ID` lines are compared with.
     pub config_id: Option<String>,
+    /// `-e`: a file that is included must be there and be readable, as with `includea`.
+    pub all_config: bool,
 }
 
 /// A configuration and everything that was said about it.

@@ -105,6 +105,12 @@ impl Sources {
         Place { file: &file.name, line, column: before.chars().count() + 1 }
     }
 
+    /// Where a span starts, and where it ends: the place after its last character.
+    pub fn range(&self, span: Span) -> (Place<'_>, Place<'_>) {
+        let end = span.range().end;
+        (self.place(span), self.place(Span::new(span.file, end..end)))
+    }
+
     /// Name of a file.
     pub(crate) fn name(&self, file: u32) -> &str {
         self.file(file).map_or("?", |file| &file.name)
@@ -165,5 +171,7 @@ mod tests {
             let span = Span::new(file, start..start);
             assert_eq!(sources.place(span).to_string(), want, "{name}");
         }
+        let (start, end) = sources.range(Span::new(file, 2..10));
+        assert_eq!((start.to_string(), end.to_string()), ("a.conf:1:3".into(), "a.conf:2:5".into()));
     }
 }

@@ -2,7 +2,7 @@
 
 /// The candidate with the smallest edit distance, if it is small enough to be meant: at most a third
 /// of the word, and differences of case alone always count as near.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const LONGEST: usize = 64;
     if word.is_empty() || word.len() > LONGEST {
         return None;

@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::ExitCode;
 
-use lbd::loading::{self, Lints};
+use lbd::loading::{self, Lints, report};
 use lbd::options::{self, ConfigTest, EXIT_FAILED, Options, Request};
 use lbd::script::exec_helper;
 use lbd::{allocator, daemon, logging};
@@ -45,14 +45,23 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-/// `-t`: what is wrong with the configuration, to standard error or appended to a file.
+/// `-t`: what is wrong with the configuration, for people to standard error, for programs to standard
+/// output, or appended to a file.
 fn config_test(options: &Options, target: &ConfigTest) -> ExitCode {
-    let checked = loading::check(&options.config_path(), options.config_id.as_deref());
+    let path = options.config_path();
+    let checked =
+        loading::check(&path, &loading::load_options(options.config_id.clone(), options.all_config));
+    let lints = if options.strict { Lints::Count } else { Lints::Shown };
+    let text = |styled| match options.json {
+        true => report::document(&path, &checked, lints),
+        false => checked.render(styled),
+    };
     let stderr = std::io::stderr();
     let written = match target {
+        ConfigTest::Stderr if options.json => std::io::stdout().write_all(text(false).as_bytes()),
         ConfigTest::Stderr => {
-            let text = checked.render(stderr.is_terminal());
-            stderr.lock().write_all(text.as_bytes())
+            let styled = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            stderr.lock().write_all(text(styled).as_bytes())
         }
         ConfigTest::File(path) => OpenOptions::new()
             .append(true)
@@ -60,7 +69,7 @@ fn config_test(options: &Options, target: &ConfigTest) -> ExitCode {
             .mode(0o600)
             .custom_flags(libc::O_NOFOLLOW)
             .open(path)
-            .and_then(|mut file| file.write_all(checked.render(false).as_bytes()))
+            .and_then(|mut file| file.write_all(text(false).as_bytes()))
             .inspect_err(|error| {
                 let _closed = writeln!(stderr.lock(), "lbd: {}: {error}", path.display());
             }),
@@ -68,5 +77,5 @@ fn config_test(options: &Options, target: &ConfigTest) -> ExitCode {
     if written.is_err() {
         return ExitCode::from(EXIT_FAILED);
     }
-    ExitCode::from(checked.exit_code(if options.strict { Lints::Count } else { Lints::Shown }))
+    ExitCode::from(checked.exit_code(lints))
 }

@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use lbd_grammar::Secrets;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -22,6 +23,8 @@ use super::{Problem, ReloadOutcome};
 pub const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// Time for the status.
 pub const STATUS_TIME: Duration = Duration::from_secs(15);
+/// Time for the configuration, which may be of many megabytes.
+pub const CONFIG_TIME: Duration = Duration::from_secs(30);
 /// Time for a reload: reading a large configuration and changing the kernel.
 pub const RELOAD_TIME: Duration = Duration::from_secs(100);
 /// Longest answer, in octets: 5,000 virtual servers with ten real servers each are about 30 MiB.
@@ -118,6 +121,18 @@ impl Client {
     /// [`ClientError`]
     pub async fn reload(&self) -> Result<ReloadOutcome, ClientError> {
         self.decode(&self.ask(Method::POST, "/v1/reload", RELOAD_TIME).await?)
+    }
+
+    /// `GET /v1/config`: the configuration that runs, as text.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn config(&self, secrets: Secrets) -> Result<Bytes, ClientError> {
+        let path = match secrets {
+            Secrets::Masked => "/v1/config?secrets=0",
+            Secrets::Shown => "/v1/config?secrets=1",
+        };
+        self.ask(Method::GET, path, CONFIG_TIME).await
     }
 
     /// Reads the JSON of an answer.

@@ -1,7 +1,8 @@
 //! The control API: HTTP and JSON over a Unix socket.
 //!
 //! `GET /v1/status` answers a [`status::Status`], `POST /v1/reload` a [`ReloadOutcome`] (200 also when
-//! the configuration was refused: the request was carried out), everything else a [`Problem`].
+//! the configuration was refused: the request was carried out), `GET /v1/config?secrets=0|1` the
+//! configuration that runs as text, everything else a [`Problem`].
 
 pub mod client;
 pub mod server;

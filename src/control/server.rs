@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
@@ -28,6 +28,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use lbd_grammar::Secrets;
 use super::status::Status;
 use super::{Problem, ReloadOutcome};
 use crate::lock::{LockError, LockedFile};
@@ -42,6 +43,8 @@ pub trait Backend: Send + Sync + 'static {
     fn status(&self) -> Answer<Status>;
     /// Reads the configuration again. Runs to its end even if the asker has gone.
     fn reload(&self) -> Answer<ReloadOutcome>;
+    /// The configuration that runs, as text. May take long without holding others up.
+    fn config(&self, secrets: Secrets) -> Answer<String>;
 }
 
 /// Connections served at once; more wait in the listen queue.
@@ -225,27 +228,45 @@ fn router(backend: Arc<dyn Backend>) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/reload", post(reload))
+        .route("/v1/config", get(config))
         .method_not_allowed_fallback(async || problem(StatusCode::METHOD_NOT_ALLOWED, "wrong method"))
         .fallback(async || {
-            problem(StatusCode::NOT_FOUND, "no such path; there are GET /v1/status and POST /v1/reload")
+            problem(
+                StatusCode::NOT_FOUND,
+                "no such path; there are GET /v1/status, GET /v1/config and POST /v1/reload",
+            )
         })
         .layer(from_fn(limit_body))
         .with_state(backend)
 }
 
 async fn status(State(backend): State<Arc<dyn Backend>>) -> Response {
-    finish(backend.status()).await
+    finish(backend.status(), json).await
 }
 
 async fn reload(State(backend): State<Arc<dyn Backend>>) -> Response {
-    finish(backend.reload()).await
+    finish(backend.reload(), json).await
+}
+
+async fn config(State(backend): State<Arc<dyn Backend>>, RawQuery(query): RawQuery) -> Response {
+    let secrets = match query.as_deref() {
+        None | Some("secrets=0") => Secrets::Masked,
+        Some("secrets=1") => Secrets::Shown,
+        Some(_) => return problem(StatusCode::BAD_REQUEST, "only ?secrets=0 or ?secrets=1 may follow the path"),
+    };
+    // A string is answered as text/plain.
+    finish(backend.config(secrets), IntoResponse::into_response).await
+}
+
+fn json<T: serde::Serialize>(answer: T) -> Response {
+    Json(answer).into_response()
 }
 
 /// On a task of its own: an asker who goes away must not stop it half-way, and a panic in it must
 /// not end the connection without an answer.
-async fn finish<T: serde::Serialize + Send + 'static>(answer: Answer<T>) -> Response {
+async fn finish<T: Send + 'static>(answer: Answer<T>, shown: fn(T) -> Response) -> Response {
     match tokio::spawn(answer).await {
-        Ok(answer) => Json(answer).into_response(),
+        Ok(answer) => shown(answer),
         Err(error) => {
             tracing::error!(%error, "control socket: a request failed");
             problem(StatusCode::INTERNAL_SERVER_ERROR, "the request failed inside lbd; see its log")

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use lbd_grammar::{Config, Secrets};
 use tokio::sync::{mpsc, oneshot};
 
 use super::ReloadOutcome;
@@ -18,8 +19,10 @@ pub struct Shared {
     pub started: Instant,
     /// router_id
     pub router_id: Mutex<Option<String>>,
-    /// The configuration that runs.
+    /// About the configuration that runs.
     pub config: Mutex<ConfigStatus>,
+    /// That configuration.
+    pub running: Mutex<Arc<Config>>,
     /// What runs.
     pub parts: Mutex<Parts>,
     /// Asks the daemon to read its configuration again.
@@ -76,6 +79,11 @@ impl Backend for Api {
         Box::pin(async move { shared.status().await })
     }
 
+    fn config(&self, secrets: Secrets) -> Answer<String> {
+        let config = self.0.running.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Box::pin(dumped(config, secrets))
+    }
+
     fn reload(&self) -> Answer<ReloadOutcome> {
         let reloads = self.0.reloads.clone();
         Box::pin(async move {
@@ -87,6 +95,12 @@ impl Backend for Api {
             }
         })
     }
+}
+
+/// Of thousands of servers this is many megabytes: on a thread where nobody else waits.
+async fn dumped(config: Arc<Config>, secrets: Secrets) -> String {
+    let text = tokio::task::spawn_blocking(move || lbd_grammar::dump(&config, secrets));
+    text.await.expect("the thread is not cancelled; its panic is this task's, which is answered")
 }
 
 fn instances(router: &Router) -> Vec<InstanceStatus> {

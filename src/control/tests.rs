@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use lbd_grammar::Secrets;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
@@ -33,6 +34,14 @@ impl Backend for Fake {
         Box::pin(async move {
             assert!(!panics, "a mistake inside lbd");
             Status { version: "9.9.9".into(), uptime_s: 1.5, ..Status::default() }
+        })
+    }
+
+    fn config(&self, secrets: Secrets) -> Answer<String> {
+        let panics = self.panics;
+        Box::pin(async move {
+            assert!(!panics, "a mistake inside lbd");
+            format!("{}{secrets:?}\n", "# as large as thousands of servers\n".repeat(200_000))
         })
     }
 
@@ -121,6 +130,9 @@ async fn anything_else_is_answered_with_a_problem() {
     for (name, request, status, words) in [
         ("unknown path", get("/v2/status"), "404", "POST /v1/reload"),
         ("wrong method", get("/v1/reload"), "405", "wrong method"),
+        ("wrong method", b"POST /v1/config HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_vec(), "405", ""),
+        ("neither yes nor no", get("/v1/config?secrets=yes"), "400", "?secrets=1"),
+        ("twice", get("/v1/config?secrets=0&secrets=1"), "400", ""),
         (
             "long body",
             b"POST /v1/reload HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 70000\r\n\r\n"
@@ -146,9 +158,31 @@ async fn anything_else_is_answered_with_a_problem() {
 #[tokio::test]
 async fn a_panic_in_the_daemon_is_answered() {
     let server = Server::start(Fake { panics: true, ..Fake::default() });
-    match Client::new(&server.path()).status().await {
-        Err(ClientError::Problem { status, .. }) => assert_eq!(status.as_u16(), 500),
-        other => panic!("{other:?}"),
+    let client = Client::new(&server.path());
+    for answer in [client.status().await.map(drop), client.config(Secrets::Masked).await.map(drop)] {
+        match answer {
+            Err(ClientError::Problem { status, .. }) => assert_eq!(status.as_u16(), 500),
+            other => panic!("{other:?}"),
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_configuration_is_plain_text_without_secrets_unless_asked_for() {
+    let server = Server::start(Fake::default());
+    let client = Client::new(&server.path());
+    for (path, secrets) in [
+        ("/v1/config", Secrets::Masked),
+        ("/v1/config?secrets=0", Secrets::Masked),
+        ("/v1/config?secrets=1", Secrets::Shown),
+    ] {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let answer = server.raw(request.into_bytes()).await;
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a body");
+        assert!(head.starts_with("HTTP/1.1 200") && head.contains("content-type: text/plain"), "{head}");
+        assert!(body.len() > 4_000_000 && body.ends_with(&format!("\n{secrets:?}\n")), "{path}");
+        assert!(client.config(secrets).await.expect("text") == body.as_bytes(), "{path}");
     }
     server.stop().await;
 }

@@ -14,6 +14,7 @@ use lbd_health::ScriptId;
 use super::{Context, Keyword};
 use crate::config::{Script, ScriptUser};
 use crate::diagnostic::{Diagnostic, Kind, quote};
+use crate::report::is_secret;
 use crate::source::Span;
 use crate::suggest::nearest;
 use crate::tree::{self, Statement, Word};
@@ -375,7 +376,9 @@ impl<'c, 's> Call<'c, 's> {
         if self.said.is_some() {
             return;
         }
-        let message = format!("{} after {} is ignored", quote(extra.text), quote(self.keyword.name));
+        // What follows a password is a part of it, most likely.
+        let shown = if is_secret(self.keyword.name) { "a word".to_owned() } else { quote(extra.text) };
+        let message = format!("{shown} after {} is ignored", quote(self.keyword.name));
         let help = if known(extra.text) {
             format!("one keyword per line: begin a new line before `{}`", extra.text)
         } else {

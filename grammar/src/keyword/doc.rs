@@ -46,11 +46,20 @@ fn block<B: Default>(table: &'static Table<B>) -> Block {
     Block { name: table.name, part: table.part, keywords: table.rows().map(|row| &row.keyword).collect() }
 }
 
+impl Block {
+    /// Whether its keywords are words of lines: options that follow an address, a name or the like.
+    pub fn is_of_lines(&self) -> bool {
+        LINES.contains(&self.name)
+    }
+}
+
+/// Blocks whose keywords are words of lines.
+const LINES: &[&str] = &["virtual_ipaddress", "track_script"];
+
 /// Blocks that know a keyword; not the words of lines, which are no keywords elsewhere.
 pub(super) fn homes(keyword: &str) -> Vec<&'static str> {
-    let lines = ["virtual_ipaddress", "track_script"];
     blocks()
-        .filter(|block| !lines.contains(&block.name))
+        .filter(|block| !block.is_of_lines())
         .filter(|block| block.keywords.iter().any(|known| known.name == keyword))
         .map(|block| block.name)
         .collect()
