@@ -5,6 +5,7 @@ pub mod control;
 pub mod daemon;
 pub mod director;
 pub mod event;
+pub mod language;
 pub mod lbctl;
 pub mod loading;
 pub mod lock;

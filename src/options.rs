@@ -584,10 +584,7 @@ pub(crate) mod tests {
             ),
             ("--use-file=-tlog", Options { config: file("-tlog"), ..defaults() }),
             ("--strict", Options { strict: true, ..defaults() }),
-            (
-                "-t --json",
-                Options { config_test: Some(ConfigTest::Stderr), json: true, ..defaults() },
-            ),
+            ("-t --json", Options { config_test: Some(ConfigTest::Stderr), json: true, ..defaults() }),
             ("-i lb1", Options { config_id: Some("lb1".into()), ..defaults() }),
             ("--config-id=lb1 -ilb2", Options { config_id: Some("lb2".into()), ..defaults() }),
             ("-e", Options { all_config: true, ..defaults() }),

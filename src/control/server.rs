@@ -28,11 +28,11 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use lbd_grammar::Secrets;
 use super::status::Status;
 use super::{Problem, ReloadOutcome};
 use crate::lock::{LockError, LockedFile};
 use crate::pid_file::{of_pid, remedy};
+use lbd_grammar::Secrets;
 
 /// A future of an answer.
 pub type Answer<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
@@ -252,7 +252,9 @@ async fn config(State(backend): State<Arc<dyn Backend>>, RawQuery(query): RawQue
     let secrets = match query.as_deref() {
         None | Some("secrets=0") => Secrets::Masked,
         Some("secrets=1") => Secrets::Shown,
-        Some(_) => return problem(StatusCode::BAD_REQUEST, "only ?secrets=0 or ?secrets=1 may follow the path"),
+        Some(_) => {
+            return problem(StatusCode::BAD_REQUEST, "only ?secrets=0 or ?secrets=1 may follow the path");
+        }
     };
     // A string is answered as text/plain.
     finish(backend.config(secrets), IntoResponse::into_response).await

@@ -130,7 +130,12 @@ async fn anything_else_is_answered_with_a_problem() {
     for (name, request, status, words) in [
         ("unknown path", get("/v2/status"), "404", "POST /v1/reload"),
         ("wrong method", get("/v1/reload"), "405", "wrong method"),
-        ("wrong method", b"POST /v1/config HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_vec(), "405", ""),
+        (
+            "wrong method",
+            b"POST /v1/config HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_vec(),
+            "405",
+            "",
+        ),
         ("neither yes nor no", get("/v1/config?secrets=yes"), "400", "?secrets=1"),
         ("twice", get("/v1/config?secrets=0&secrets=1"), "400", ""),
         (

@@ -8,10 +8,13 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use lbd_grammar::Secrets;
 
 use crate::control::client::{Client, ClientError};
 use crate::control::status::Status;
-use crate::options::CONTROL_SOCKET;
+use crate::language::explain;
+use crate::loading::{self, Lints, report};
+use crate::options::{CONTROL_SOCKET, config_path};
 
 pub mod table;
 
@@ -62,6 +65,9 @@ where
     let done = match typed.command {
         Command::Status { json } => status(&client, json, look).await,
         Command::Reload => reload(&client).await,
+        Command::Check(what) => Ok(check(what, look)),
+        Command::Explain { json, keyword, block } => Ok(explain(keyword.as_deref(), block.as_deref(), json)),
+        Command::Config { secrets } => config(&client, secrets).await,
     };
     done.unwrap_or_else(|error| Outcome {
         err: format!("lbctl: {error}\n"),
@@ -81,7 +87,8 @@ pub fn command() -> clap::Command {
     name = "lbctl",
     version,
     subcommand_required = true,
-    after_help = "Exit status: 0 done, 1 no daemon or refused, 2 wrong usage."
+    after_help = "Exit status: 0 done, 1 no daemon, refused or not known, 2 wrong usage.\n\
+                  Of check: 0 clean, 3 cannot run, 4 runs after something was ignored, 5 scripts without script security."
 )]
 struct Arguments {
     /// Unix socket of the lbd to talk to
@@ -101,6 +108,42 @@ enum Command {
     },
     /// Read the configuration again; a bad one changes nothing and is explained
     Reload,
+    /// Say what is wrong with a configuration file; needs no daemon
+    Check(Check),
+    /// Say what a keyword of the configuration does; without one list the blocks
+    Explain {
+        /// JSON for programs
+        #[arg(long)]
+        json: bool,
+        /// The keyword
+        keyword: Option<String>,
+        /// Only in this block
+        block: Option<String>,
+    },
+    /// Show the configuration that runs, every value written out
+    Config {
+        /// With passwords, which are masked otherwise
+        #[arg(long)]
+        secrets: bool,
+    },
+}
+
+#[derive(clap::Args, Debug)]
+struct Check {
+    /// Findings that only lbd makes count for the exit status
+    #[arg(long)]
+    strict: bool,
+    /// JSON for programs
+    #[arg(long)]
+    json: bool,
+    /// Name that @ID lines are compared with [default: the host's, up to the first dot]
+    #[arg(short = 'i', long, value_name = "ID")]
+    config_id: Option<String>,
+    /// A file that is included must be there and be readable
+    #[arg(short = 'e', long)]
+    all_config: bool,
+    /// The file [default: /etc/lbd/lbd.conf, else /etc/keepalived/keepalived.conf]
+    file: Option<PathBuf>,
 }
 
 async fn status(client: &Client, json: bool, look: Look) -> Result<Outcome, ClientError> {
@@ -113,6 +156,48 @@ async fn status(client: &Client, json: bool, look: Look) -> Result<Outcome, Clie
         table::render(&client.decode::<Status>(&text)?, look)
     };
     Ok(Outcome { out, ..Outcome::default() })
+}
+
+/// Blocks while it reads: nothing else goes on in this process.
+fn check(what: Check, look: Look) -> Outcome {
+    let path = config_path(what.file.as_deref());
+    let checked = loading::check(&path, &loading::load_options(what.config_id, what.all_config));
+    let lints = if what.strict { Lints::Count } else { Lints::Shown };
+    let out = match what.json {
+        true => report::document(&path, &checked, lints),
+        false => checked.render(look.colour),
+    };
+    Outcome { out, status: checked.exit_code(lints), ..Outcome::default() }
+}
+
+fn explain(keyword: Option<&str>, block: Option<&str>, json: bool) -> Outcome {
+    let Some(keyword) = keyword else {
+        let blocks = explain::list();
+        let out = if json { as_json(&blocks) } else { explain::listing(&blocks) };
+        return Outcome { out, ..Outcome::default() };
+    };
+    match explain::explain(keyword, block) {
+        Ok(found) => {
+            let out = if json { as_json(&found) } else { explain::text(&found) };
+            Outcome { out, ..Outcome::default() }
+        }
+        Err(error) => Outcome {
+            err: format!("lbctl: {}\n", table::clean(&error)),
+            status: EXIT_FAILED,
+            ..Outcome::default()
+        },
+    }
+}
+
+fn as_json(answer: &impl serde::Serialize) -> String {
+    let text = serde_json::to_string_pretty(answer).expect("names and texts alone are always JSON");
+    format!("{text}\n")
+}
+
+/// As it came: it is text to be read again.
+async fn config(client: &Client, secrets: bool) -> Result<Outcome, ClientError> {
+    let text = client.config(if secrets { Secrets::Shown } else { Secrets::Masked }).await?;
+    Ok(Outcome { out: String::from_utf8_lossy(&text).into_owned(), ..Outcome::default() })
 }
 
 async fn reload(client: &Client) -> Result<Outcome, ClientError> {

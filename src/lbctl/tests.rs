@@ -258,6 +258,10 @@ impl Backend for Fake {
         Box::pin(async { sample() })
     }
 
+    fn config(&self, secrets: Secrets) -> Answer<String> {
+        Box::pin(async move { format!("global_defs {{\n}}\n# {secrets:?}\n") })
+    }
+
     fn reload(&self) -> Answer<ReloadOutcome> {
         let outcome = self.0.clone();
         Box::pin(async { outcome })
@@ -295,6 +299,67 @@ async fn status_is_a_table_or_the_json_of_the_daemon() {
     let json = beside(ReloadOutcome::default(), &["status", "--json"]).await;
     assert_eq!(json.out, format!("{}\n", serde_json::to_string(&sample()).expect("JSON")));
     assert_eq!((json.err.as_str(), json.status), ("", 0));
+}
+
+#[tokio::test]
+async fn the_configuration_comes_as_it_is() {
+    for (words, want) in [(&["config"][..], "Masked"), (&["config", "--secrets"], "Shown")] {
+        let got = beside(ReloadOutcome::default(), words).await;
+        let out = format!("global_defs {{\n}}\n# {want}\n");
+        assert_eq!(got, Outcome { out, ..Outcome::default() });
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_checked_without_a_daemon() {
+    let dir = tempfile::tempdir().expect("directory");
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).expect("file");
+        path.to_str().expect("a name").to_owned()
+    };
+    let clean = file("clean.conf", "global_defs {\n router_id LVS_1\n}\n");
+    let lint = file("lint.conf", "global_defs {\n router_id LVS_1 stray\n}\n");
+    let wrong = file("wrong.conf", "global_def {\n}\n");
+    let broken = file("broken.conf", "global_defs {\n");
+    for (words, status, says) in [
+        (&["check", &clean][..], 0, ""),
+        (&["check", &lint], 0, "`stray`"),
+        (&["check", "--strict", &lint], 4, "`stray`"),
+        (&["check", &wrong], 4, "did you mean `global_defs`?"),
+        (&["check", &broken, "-e", "-i", "lb1"], 3, "error: "),
+        (&["check", "/nonexistent/lb.conf"], 3, "cannot read /nonexistent/lb.conf"),
+        (&["check", "--json", &wrong], 4, "\"kind\": \"unknown_keyword\""),
+        (&["check", "--json", "--strict", &lint], 4, "\"exit_code\": 4"),
+        (&["check", "--json", "--config-id=lb1", "--all-config", &clean], 0, "\"diagnostics\": []"),
+    ] {
+        let got = lbctl(Path::new("/nonexistent/control.sock"), words).await;
+        assert_eq!((got.status, got.err.as_str()), (status, ""), "{words:?}: {}", got.out);
+        assert!(got.out.contains(says) && got.out.is_empty() == says.is_empty(), "{words:?}: {}", got.out);
+        assert!(!got.out.contains('\x1b'), "{words:?}");
+    }
+    let line = ["lbctl", "check", &wrong];
+    assert!(run(line, look(true)).await.out.contains('\x1b'), "colours on a terminal");
+    let line = ["lbctl", "check", "--json", &wrong];
+    assert!(!run(line, look(true)).await.out.contains('\x1b'), "none in JSON");
+}
+
+#[tokio::test]
+async fn keywords_are_explained_without_a_daemon() {
+    for (words, status, out, err) in [
+        (&["explain"][..], 0, "`lbctl explain KEYWORD [BLOCK]`", ""),
+        (&["explain", "quorum"], 0, "virtual_server", ""),
+        (&["explain", "weight", "real_server"], 0, "virtual_server > real_server", ""),
+        (&["explain", "--json", "quorum"], 0, "\"keyword\": \"quorum\"", ""),
+        (&["explain", "--json"], 0, "\"places\": [", ""),
+        (&["explain", "quorumm"], 1, "", "lbctl: there is no keyword `quorumm`; did you mean `quorum`?\n"),
+    ] {
+        let got = lbctl(Path::new("/nonexistent/control.sock"), words).await;
+        assert_eq!((got.status, got.err.as_str()), (status, err), "{words:?}");
+        assert!(got.out.contains(out) && got.out.is_empty() == out.is_empty(), "{words:?}: {}", got.out);
+        let json = words.contains(&"--json");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&got.out).is_ok(), json, "{words:?}");
+    }
 }
 
 #[tokio::test]

@@ -82,10 +82,10 @@ fn entry<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Entry<'a> {
         label: diagnostic.consequence.as_deref().or(diagnostic.label.as_deref()),
         help: diagnostic.help.as_deref(),
         place: diagnostic.span.map(|span| range(span, sources)),
-        fix: diagnostic.fix.as_ref().map(|fix| Replacement {
-            place: range(fix.span, sources),
-            replacement: &fix.replacement,
-        }),
+        fix: diagnostic
+            .fix
+            .as_ref()
+            .map(|fix| Replacement { place: range(fix.span, sources), replacement: &fix.replacement }),
         related: diagnostic
             .related
             .iter()
@@ -157,13 +157,17 @@ mod tests {
         let checked = check(missing, &load_options(None, false));
         let document: serde_json::Value =
             serde_json::from_str(&document(missing, &checked, Lints::Shown)).expect("JSON");
-        assert_eq!((&document["exit_code"], &document["diagnostics"][0]["kind"]), (&3.into(), &"cannot_read".into()));
+        assert_eq!(
+            (&document["exit_code"], &document["diagnostics"][0]["kind"]),
+            (&3.into(), &"cannot_read".into())
+        );
         assert_eq!(document["diagnostics"][0].get("line"), None, "there is no place");
     }
 
     #[test]
     fn no_secret_is_in_it() {
-        for text in ["auth_pass hushhushhush", "auth_pass hush hush", "auth_pass hush {\n }", "auth_pas hush"] {
+        for text in ["auth_pass hushhushhush", "auth_pass hush hush", "auth_pass hush {\n }", "auth_pas hush"]
+        {
             let (document, _) = of(
                 &format!(
                     "vrrp_instance VI_1 {{\n interface lo\n virtual_router_id 7\n authentication {{\n auth_type PASS\n {text}\n }}\n}}\n"
