@@ -2,7 +2,7 @@
 
 use lbd_grammar::{Block, Keyword, blocks};
 
-use super::{State, TOP, default, paths, shown, state};
+use super::{State, default, paths, shown, state};
 
 /// The page as roff.
 pub fn man_page() -> String {
@@ -64,7 +64,7 @@ fn entry(page: &mut String, keyword: &Keyword, state: State) {
 /// Text of which the part between backticks is bold.
 fn prose(text: &str) -> String {
     let parts: Vec<String> = text.split('`').map(escaped).collect();
-    if parts.len() % 2 == 0 {
+    if parts.len().is_multiple_of(2) {
         return escaped(text);
     }
     let mut marked = String::new();
@@ -124,7 +124,6 @@ mod tests {
             }
         }
         assert!(page.is_ascii());
-        assert_eq!(page.matches(TOP).count(), 0, "it has a title of its own");
     }
 
     #[test]

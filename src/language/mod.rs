@@ -33,7 +33,7 @@ fn state(block: &Block, paths: &[Path], keyword: &Keyword) -> State {
         Serves::By(part) => part,
     };
     // Served somewhere is served.
-    let blocked: Option<Vec<State>> = paths.iter().map(|path| unserved_block(path)).collect();
+    let blocked: Option<Vec<State>> = paths.iter().map(unserved_block).collect();
     blocked.and_then(|states| states.first().copied()).unwrap_or(State::Served(part))
 }
 
