@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use lbd_grammar::Secrets;
 use lbd_grammar::config::{Config, VrrpScript};
 use lbd_ipvs::IpvsError;
 use lbd_vrrp::InstanceConfig;
@@ -170,7 +171,7 @@ impl Daemon {
             warn!("{warning}");
         }
         if options.dump_config {
-            for line in format!("{config:#?}").lines() {
+            for line in lbd_grammar::dump(&config, Secrets::Masked).lines() {
                 info!("{line}");
             }
         }

@@ -35,7 +35,7 @@ impl Kind {
 
 /// Whether the value of a keyword is a secret: it is in no message, no log and no document.
 pub fn is_secret(keyword: &str) -> bool {
-    matches!(keyword, "auth_pass" | "password")
+    matches!(keyword, "auth_pass" | "password" | "key")
 }
 
 #[cfg(test)]

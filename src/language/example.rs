@@ -52,7 +52,12 @@ fn of_block(block: &Keyword, keyword: &Keyword) -> String {
     if let Some(line) = block.example.lines().find(has) {
         return line.to_owned();
     }
-    let item = block.example.split_whitespace().next().unwrap_or("…");
+    let inner = block.arguments.split_once('{').map_or("", |(_, inner)| inner);
+    let named = inner.split_whitespace().next().and_then(|word| {
+        let name = word.split(['[', '|', '/']).next().unwrap_or_default();
+        VALUES.iter().find(|(from, _)| *from == name).map(|(_, value)| *value)
+    });
+    let item = block.example.split_whitespace().next().or(named).unwrap_or("one");
     format!("{item} {}", with_arguments(keyword))
 }
 
@@ -64,7 +69,7 @@ fn head(block: &Keyword) -> String {
     for word in first.split_whitespace() {
         let name = word.trim_matches(['[', ']']);
         match VALUES.iter().find(|(from, _)| *from == name) {
-            Some(("NAME", _)) => words.push(name_of(block.name).to_owned()),
+            Some(("NAME", other)) => words.push(name_of(block.name).unwrap_or(other).to_owned()),
             Some((_, value)) => words.push((*value).to_owned()),
             None if word.starts_with('[') => {}
             None => words.push(word.to_owned()),
@@ -75,15 +80,14 @@ fn head(block: &Keyword) -> String {
 
 /// What stands for the arguments of heads.
 const VALUES: &[(&str, &str)] =
-    &[("NAME", ""), ("ADDR", "192.0.2.10"), ("PORT", "80"), ("IF", "eth0"), ("N", "1")];
+    &[("NAME", "one"), ("ADDR", "192.0.2.10"), ("PORT", "80"), ("IF", "eth0"), ("N", "1")];
 
-fn name_of(block: &str) -> &'static str {
+fn name_of(block: &str) -> Option<&'static str> {
     match block {
-        "vrrp_instance" => "VI_1",
-        "vrrp_sync_group" => "VG_1",
-        "vrrp_script" => "check_web",
-        "bfd_instance" => "peer",
-        _ => "one",
+        "vrrp_instance" => Some("VI_1"),
+        "vrrp_sync_group" => Some("VG_1"),
+        "vrrp_script" => Some("check_web"),
+        _ => None,
     }
 }
 

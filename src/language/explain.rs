@@ -77,7 +77,7 @@ pub fn explain(keyword: &str, block: Option<&str>) -> Result<Vec<Explained>, Str
     }
     let mut found: Vec<Explained> = Vec::new();
     for (home, known) in &homes {
-        if block.is_some_and(|wanted| wanted != home.name) {
+        if block.is_some_and(|wanted| !is_called(home, wanted)) {
             continue;
         }
         let one = explained(home, known);
@@ -92,9 +92,9 @@ pub fn explain(keyword: &str, block: Option<&str>) -> Result<Vec<Explained>, Str
 }
 
 fn not_there(keyword: &str, block: &str, homes: &[(&Block, &Keyword)]) -> String {
-    let known = || blocks().map(|block| block.name);
-    if !known().any(|name| name == block) {
-        let help = match nearest(block, known()) {
+    if !blocks().any(|known| is_called(known, block)) {
+        let names = blocks().flat_map(|block| block.keywords.iter().filter(|inner| inner.block));
+        let help = match nearest(block, names.map(|opener| opener.name)) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "`lbctl explain` lists the blocks".to_owned(),
         };
@@ -108,6 +108,12 @@ fn not_there(keyword: &str, block: &str, homes: &[(&Block, &Keyword)]) -> String
         })
         .collect();
     format!("`{block}` has no keyword `{keyword}`; it belongs in {}", names.join(" or "))
+}
+
+/// Whether a block goes by a name: its own, or that of another keyword that opens it.
+fn is_called(block: &Block, name: &str) -> bool {
+    let opens = |path: &Path| path.last().is_some_and(|opener| opener.name == name);
+    block.name == name || paths(block).iter().any(opens)
 }
 
 fn explained(block: &Block, keyword: &Keyword) -> Explained {
