@@ -30,6 +30,7 @@ pub fn drop_disabled(config: &mut Config, findings: &[Finding]) {
         }
     };
     config.scripts.retain(|id, _| !gone.contains(id));
+    config.global.scripts_mut().for_each(clear);
     config.vrrp_scripts.retain(|_, script| !gone.contains(&script.script));
     for instance in &mut config.vrrp_instances {
         instance.router.trackers.retain(|(tracker, _)| config.vrrp_scripts.contains_key(&tracker.0));

@@ -96,6 +96,11 @@ impl<'c, 's> Call<'c, 's> {
         rest
     }
 
+    /// Whether arguments are left.
+    pub fn has_more(&self) -> bool {
+        self.next < self.words.len()
+    }
+
     /// Reads the arguments from the first one again.
     pub fn rewind(&mut self) {
         self.next = usize::from(self.statement.is_some());
@@ -248,7 +253,9 @@ impl<'c, 's> Call<'c, 's> {
             );
             return None;
         }
-        self.context.spans.interfaces.entry(name.to_owned()).or_insert(word.span);
+        if word.span != self.context.nowhere {
+            self.context.spans.interfaces.entry(name.to_owned()).or_insert(word.span);
+        }
         Some(name.to_owned())
     }
 

@@ -364,7 +364,7 @@ impl<B: Default> Table<B> {
         // In global_defs the keywords of instances have this prefix.
         let prefixed = |row: &&Row<B>| {
             row.keyword.name.strip_prefix("vrrp_") == Some(word.text)
-                && row.keyword.serves == Serves::Served
+                && !matches!(row.keyword.serves, Serves::Unserved(_))
                 && row.keyword.block == statement.body.is_some()
         };
         if let Some(row) = self.rows().find(prefixed) {

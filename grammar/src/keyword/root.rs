@@ -10,7 +10,7 @@ use lbd_health::{CheckKind, ScriptId};
 
 use super::{
     Context, Part, Row, Table, address, bfd, context, file, global, group, instance, later, link, process,
-    resolve, route, row, rule, script, server_group, tls, tracking, unserved, virtual_server,
+    resolve, route, row, rule, script, server_group, tls, tracking, virtual_server,
 };
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
@@ -29,7 +29,7 @@ pub(crate) struct Root {
 /// What the rows below fill.
 type B = Root;
 
-pub(crate) static TABLE: Table<Root> = Table { name: "", part: Part::Process, rows: &[ROWS] };
+pub(crate) static TABLE: Table<Root> = Table { name: "", part: Part::Process, rows: &[ROWS, global::PROCESS_ROWS] };
 
 const ROWS: &[Row<Root>] = &[
     // Lowered before everything else.
@@ -102,28 +102,6 @@ const ROWS: &[Row<Root>] = &[
         server_group::lower,
     )
     .block(),
-    unserved("linkbeat_use_polling", "", "Poll links.", NO_POLLING),
-    unserved(
-        "net_namespace",
-        "NAME",
-        "Network namespace to run in.",
-        "start lbd in it: ip netns exec NAME lbd …",
-    ),
-    unserved(
-        "net_namespace_ipvs",
-        "[NAME]",
-        "Network namespace of the IPVS table.",
-        "the table of lbd's own is used",
-    ),
-    unserved("namespace_with_ipsets", "", "Sets in a namespace.", "no packet filter rules are made"),
-    unserved("use_pid_dir", "", "Directory of pid files.", "give the pid file with -p"),
-    unserved(
-        "instance",
-        "NAME",
-        "Name of this process among several.",
-        "give each its own -p and --control-socket",
-    ),
-    unserved("child_wait_time", "SECS", "Wait for children at the end.", "lbd has none"),
 ];
 
 const NO_POLLING: &str = "the kernel's link events are used";
@@ -140,19 +118,20 @@ pub(crate) fn lower(
     context.diagnostics = diagnostics;
     look_ahead(&mut context, &statements);
 
-    let mut global = global::GlobalBuilder::default();
+    context.global_built_in = global::TABLE.defaults(&mut context);
+    let mut global = global::GlobalBuilder::new(&context.global_built_in);
     for statement in &statements {
         let word = tree::words(sources, statement.head).0.first().map(|word| word.text);
         if let (Some("global_defs"), Some(body)) = (word, &statement.body) {
             global::TABLE.run(&mut global, &body.statements, &mut context);
         }
     }
+    global.settle(&mut context);
     context.global = global;
-    context.global_built_in = global::TABLE.defaults(&mut context);
     context.virtual_server_built_in = virtual_server::TABLE.defaults(&mut context);
     context.check_built_in = virtual_server::check_defaults(&mut context);
 
-    let mut root = Root::default();
+    let mut root = TABLE.defaults(&mut context);
     for statement in statements {
         TABLE.one(&mut root, &statement, &mut context);
     }
@@ -160,7 +139,7 @@ pub(crate) fn lower(
     let Root { instances, mut config } = root;
     config.vrrp_instances = instance::conflicts(instances, &mut context);
     script::report_unused(&mut context);
-    config.global = std::mem::take(&mut context.global).resolved();
+    config.global = context.global.clone().resolved(&context);
     config.scripts = std::mem::take(&mut context.scripts);
     config.vrrp_scripts = objects(&mut context.vrrp_scripts);
     config.track_processes = objects(&mut context.track_processes);
@@ -208,6 +187,7 @@ fn look_ahead<'s>(context: &mut Context<'s>, statements: &[Statement]) {
 /// Scripts of blocks that were left out are not part of the configuration.
 fn forget_unused_scripts(config: &mut Config) {
     let mut used: HashSet<ScriptId> = HashSet::new();
+    used.extend(config.global.scripts().cloned());
     used.extend(config.vrrp_scripts.values().map(|script| script.script.clone()));
     for instance in &config.vrrp_instances {
         used.extend(instance.notify.scripts().cloned());

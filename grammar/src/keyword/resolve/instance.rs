@@ -413,7 +413,7 @@ fn is_kept(weight: lbd_vrrp::Weight, priority: Priority, span: Span, call: &mut 
     false
 }
 
-fn garp(own: &crate::keyword::global::GarpBuilder, context: &Context<'_>) -> GratuitousArp {
+pub(crate) fn garp(own: &crate::keyword::global::GarpBuilder, context: &Context<'_>) -> GratuitousArp {
     let (global, built_in) = (&context.global.garp, &context.global_built_in.garp);
     let delay = own.delay.or(global.delay).or(built_in.delay).expect("delay has a default");
     let repeat = own.repeat.or(global.repeat).or(built_in.repeat).expect("repeat has a default");
@@ -428,7 +428,7 @@ fn garp(own: &crate::keyword::global::GarpBuilder, context: &Context<'_>) -> Gra
             .expect("refresh_repeat has a default"),
         lower_priority_delay: own.lower_priority_delay.or(global.lower_priority_delay).unwrap_or(delay),
         lower_priority_repeat: own.lower_priority_repeat.or(global.lower_priority_repeat).unwrap_or(repeat),
-        neighbour_interval: Duration::ZERO,
+        neighbour_interval: context.global.gna_interval.unwrap_or_default(),
         interval: context.global.garp_interval.or(context.global_built_in.garp_interval).unwrap_or_default(),
     }
 }

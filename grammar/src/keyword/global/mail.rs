@@ -1,0 +1,145 @@
+//! global_defs: alert mail.
+
+use std::net::IpAddr;
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use super::super::call::Call;
+use super::super::{Row, later, tracking};
+use super::names::last;
+use super::{GlobalBuilder, NO_MAIL};
+use crate::config::{MailHost, MailServer};
+use crate::diagnostic::quote;
+
+/// What the rows below fill.
+type B = GlobalBuilder;
+
+pub(super) const ROWS: &[Row<B>] = &[
+    later(
+        "notification_email",
+        "{ ADDRESS … }",
+        "Recipients of alert mail, any number of them.",
+        NO_MAIL,
+        |b: &mut B, c| {
+            let lines = tracking::lines(c);
+            b.rest.mail.to.extend(lines.into_iter().flatten().map(|word| word.text.to_owned()));
+        },
+    )
+    .block()
+    .example("noc@example.org"),
+    later("notification_email_from", "ADDRESS", "Sender of alert mail.", NO_MAIL, |b: &mut B, c| {
+        last(c, &mut b.rest.mail.from);
+    })
+    .otherwise("the user and host that lbd runs as")
+    .example("lb1@example.org"),
+    later(
+        "smtp_server",
+        "ADDRESS|NAME [PORT]",
+        "Mail relay; without one no mail is sent.",
+        NO_MAIL,
+        |b: &mut B, c| {
+            b.rest.mail.server = server(c).or(b.rest.mail.server.take());
+        },
+    )
+    .range("port 1..=65535, 25 without")
+    .example("192.0.2.25 25"),
+    later("smtp_helo_name", "NAME", "Name given to the mail relay.", NO_MAIL, |b: &mut B, c| {
+        last(c, &mut b.rest.mail.helo);
+    })
+    .otherwise("the name of this host")
+    .example("lb1.example.org"),
+    later(
+        "smtp_connect_timeout",
+        "SECS",
+        "Limit for connecting to the mail relay and for each of its answers.",
+        NO_MAIL,
+        |b: &mut B, c| {
+            let Some(time) = c.seconds(0..=4294) else { return };
+            if time.is_zero() {
+                c.repaired("of 0 is raised to 1", "a number from 1", 1);
+            }
+            b.rest.mail.connect_timeout = time.max(Duration::from_secs(1));
+        },
+    )
+    .range("0..=4294, 0 is 1")
+    .default("30"),
+    later(
+        "smtp_alert",
+        "[BOOL]",
+        "Default of every smtp_alert that is not said elsewhere.",
+        NO_MAIL,
+        |b: &mut B, c| {
+            b.smtp_alert = c.switch().or(b.smtp_alert);
+        },
+    )
+    .otherwise("on for real servers, off for all others"),
+    later(
+        "smtp_alert_vrrp",
+        "[BOOL]",
+        "Default of smtp_alert for VRRP, before smtp_alert.",
+        NO_MAIL,
+        |b: &mut B, c| {
+            b.smtp_alert_vrrp = c.switch().or(b.smtp_alert_vrrp);
+        },
+    )
+    .otherwise("smtp_alert"),
+    later(
+        "smtp_alert_checker",
+        "[BOOL]",
+        "Default of smtp_alert for virtual and real servers, before smtp_alert.",
+        NO_MAIL,
+        |b: &mut B, c| {
+            b.smtp_alert_checker = c.switch().or(b.smtp_alert_checker);
+        },
+    )
+    .otherwise("smtp_alert"),
+    later("no_email_faults", "", "No mail when an instance goes to FAULT.", NO_MAIL, |b: &mut B, _| {
+        b.rest.mail.no_faults = true;
+    }),
+    later(
+        "no_checker_emails",
+        "[BOOL]",
+        "Mail when a real server changes, not for each of its checkers.",
+        NO_MAIL,
+        |b: &mut B, c| {
+            b.rest.mail.no_checkers = c.switch().unwrap_or(b.rest.mail.no_checkers);
+        },
+    )
+    .default("false"),
+    later(
+        "checker_log_all_failures",
+        "[BOOL]",
+        "Default of log_all_failures: each failed try is logged, not only the deciding one.",
+        "say log_all_failures at each checker",
+        |b: &mut B, c| {
+            b.checker_log_all_failures = c.switch().or(b.checker_log_all_failures);
+        },
+    )
+    .default("false"),
+];
+
+fn server(call: &mut Call<'_, '_>) -> Option<MailServer> {
+    let word = call.word()?;
+    let port = match call.optional() {
+        None => 25,
+        Some(port) => call.number_in(port, 1..=65535)?,
+    };
+    let port = u16::try_from(port).ok().and_then(NonZeroU16::new)?;
+    if let Ok(address) = word.text.parse::<IpAddr>() {
+        return Some(MailServer { host: MailHost::Address(address), port });
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let numeric = |c: char| c.is_ascii_digit() || c == '.';
+    let name = word.text;
+    if name.is_empty()
+        || name.len() > 253
+        || !name.chars().all(plain)
+        || name.starts_with(['-', '.'])
+        || name.chars().all(numeric)
+    {
+        let found = format!("{} is neither an address nor a host name", quote(name));
+        call.bad(word, found, "for example 192.0.2.25 or mail.example.org");
+        return None;
+    }
+    Some(MailServer { host: MailHost::Name(name.to_owned()), port })
+}

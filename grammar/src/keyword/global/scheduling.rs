@@ -1,0 +1,186 @@
+//! global_defs: how the processes of keepalived are scheduled.
+
+use std::num::NonZeroU8;
+use std::time::Duration;
+
+use super::super::call::Call;
+use super::super::{Row, later};
+use super::GlobalBuilder;
+use crate::config::Scheduling;
+use crate::diagnostic::quote;
+
+/// What the rows below fill.
+type B = GlobalBuilder;
+
+macro_rules! rows {
+    ($process:ident, $what:literal, $nice:literal, $no_swap:literal, $realtime:literal, $cpus:literal, $limit:literal, $old:literal) => {
+        [
+            later($nice, "N", concat!("Nice value of ", $what, "."), SCHEDULING, |b: &mut B, c| {
+                b.rest.scheduling.$process.nice(c);
+            })
+            .range("-20..=19")
+            .default("0"),
+            later(
+                $no_swap,
+                "",
+                concat!("Keep the memory of ", $what, " from being paged out."),
+                SCHEDULING,
+                |b: &mut B, _| {
+                    b.rest.scheduling.$process.no_swap = true;
+                },
+            ),
+            later(
+                $realtime,
+                "N",
+                concat!("Real-time priority of ", $what, "."),
+                SCHEDULING,
+                |b: &mut B, c| {
+                    b.rest.scheduling.$process.realtime(c);
+                },
+            )
+            .range("1..=99, others become the nearest of these")
+            .otherwise("not real-time")
+            .example("50"),
+            later(
+                $cpus,
+                "CPU …",
+                concat!("CPUs on which ", $what, " runs."),
+                SCHEDULING,
+                |b: &mut B, c| {
+                    b.rest.scheduling.$process.cpus(c);
+                },
+            )
+            .range("numbers of CPUs of this host; a bad one leaves none")
+            .otherwise("all CPUs")
+            .example("0 1"),
+            later(
+                $limit,
+                "MICROS",
+                concat!("Longest time that ", $what, " runs in real time without waiting."),
+                SCHEDULING,
+                |b: &mut B, c| {
+                    b.rest.scheduling.$process.limit(c);
+                },
+            )
+            .range(LIMIT)
+            .default("10000"),
+            later($old, "MICROS", concat!("Old name of ", $limit, "."), SCHEDULING, |b: &mut B, c| {
+                b.rest.scheduling.$process.limit(c);
+            })
+            .range(LIMIT)
+            .example("10000"),
+        ]
+    };
+}
+
+pub(super) const VRRP: &[Row<B>] = &rows!(
+    vrrp,
+    "VRRP",
+    "vrrp_priority",
+    "vrrp_no_swap",
+    "vrrp_rt_priority",
+    "vrrp_cpu_affinity",
+    "vrrp_rlimit_rttime",
+    "vrrp_rlimit_rtime"
+);
+
+pub(super) const CHECKER: &[Row<B>] = &rows!(
+    checker,
+    "the checkers",
+    "checker_priority",
+    "checker_no_swap",
+    "checker_rt_priority",
+    "checker_cpu_affinity",
+    "checker_rlimit_rttime",
+    "checker_rlimit_rtime"
+);
+
+pub(super) const BFD: &[Row<B>] = &rows!(
+    bfd,
+    "BFD",
+    "bfd_priority",
+    "bfd_no_swap",
+    "bfd_rt_priority",
+    "bfd_cpu_affinity",
+    "bfd_rlimit_rttime",
+    "bfd_rlimit_rtime"
+);
+
+pub(super) const AUTOMATIC: &[Row<B>] = &[
+    later(
+        "max_auto_priority",
+        "[N]",
+        "Highest real-time priority that is taken by itself when timers run late; without a number 99.",
+        SCHEDULING,
+        |b: &mut B, c| {
+            let Some(word) = c.optional() else {
+                b.rest.scheduling.most_automatic = 99;
+                return;
+            };
+            let found = c.integer_in(word, -1..=99).and_then(|found| i8::try_from(found).ok());
+            b.rest.scheduling.most_automatic = found.unwrap_or(b.rest.scheduling.most_automatic);
+        },
+    )
+    .range("-1..=99, 0 for none with a notice, -1 for none")
+    .default("0"),
+    later(
+        "min_auto_priority_delay",
+        "MICROS",
+        "Lateness of a timer that raises the priority.",
+        SCHEDULING,
+        |b: &mut B, c| {
+            let found = c.number(1..=10_000_000).map(Duration::from_micros);
+            b.rest.scheduling.automatic_delay = found.unwrap_or(b.rest.scheduling.automatic_delay);
+        },
+    )
+    .range("1..=10000000")
+    .default("1000000"),
+];
+
+const SCHEDULING: &str = "it runs with the service manager's settings";
+const LIMIT: &str = "1..=4294967295, 1 is 2";
+
+/// As many as a set of the kernel holds in keepalived; which of them exist, the host knows.
+const MOST_CPUS: u64 = 1024;
+
+impl Scheduling {
+    fn nice(&mut self, call: &mut Call<'_, '_>) {
+        let Some(word) = call.word() else { return };
+        let found = call.integer_in(word, -20..=19).and_then(|found| i8::try_from(found).ok());
+        self.nice = found.unwrap_or(self.nice);
+    }
+
+    fn realtime(&mut self, call: &mut Call<'_, '_>) {
+        let Some(word) = call.word() else { return };
+        let Some(found) = call.integer_in(word, i32::MIN.into()..=i32::MAX.into()) else { return };
+        let nearest = found.clamp(1, 99);
+        if nearest != found {
+            let message = format!("of {found} is out of range: {nearest} is used");
+            call.repaired(message, "a number from 1 to 99", nearest);
+        }
+        self.realtime = u8::try_from(nearest).ok().and_then(NonZeroU8::new);
+    }
+
+    fn cpus(&mut self, call: &mut Call<'_, '_>) {
+        let Some(first) = call.word() else { return };
+        for word in std::iter::once(first).chain(call.rest()) {
+            let digits = word.text.bytes().all(|byte| byte.is_ascii_digit());
+            let cpu = word.text.parse().ok().filter(|cpu| digits && u64::from(*cpu) < MOST_CPUS);
+            let Some(cpu) = cpu else {
+                self.cpus.clear();
+                let found = format!("{} is not the number of a CPU, so no CPU is chosen", quote(word.text));
+                call.bad(word, found, format!("numbers from 0 to {}", MOST_CPUS - 1));
+                return;
+            };
+            self.cpus.insert(cpu);
+        }
+    }
+
+    fn limit(&mut self, call: &mut Call<'_, '_>) {
+        let Some(micros) = call.number(1..=u32::MAX.into()) else { return };
+        if micros == 1 {
+            call.repaired("of 1 is raised to 2", "a number from 2", 2);
+        }
+        self.realtime_limit = Duration::from_micros(micros.max(2));
+    }
+}
