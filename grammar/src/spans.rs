@@ -17,6 +17,11 @@ pub struct Spans {
     pub(crate) scripts: HashMap<ScriptId, Span>,
     pub(crate) instances: HashMap<String, Span>,
     pub(crate) vrrp_scripts: HashMap<String, Span>,
+    pub(crate) track_processes: HashMap<String, Span>,
+    pub(crate) track_files: HashMap<String, Span>,
+    pub(crate) bfd_instances: HashMap<String, Span>,
+    /// Lines of interface_up_down_delays, by interface.
+    pub(crate) link_delays: HashMap<String, Span>,
     pub(crate) virtual_servers: HashMap<ServiceId, Span>,
     /// Of each virtual server, ordered by address.
     pub(crate) real_servers: HashMap<ServiceId, Box<[(SocketAddr, Span)]>>,
@@ -41,6 +46,21 @@ impl Spans {
     /// The head of a vrrp_script.
     pub fn vrrp_script(&self, name: &str) -> Option<Span> {
         self.vrrp_scripts.get(name).copied()
+    }
+
+    /// The name of a vrrp_track_process.
+    pub fn track_process(&self, name: &str) -> Option<Span> {
+        self.track_processes.get(name).copied()
+    }
+
+    /// The name of a track_file.
+    pub fn track_file(&self, name: &str) -> Option<Span> {
+        self.track_files.get(name).copied()
+    }
+
+    /// The name of a bfd_instance.
+    pub fn bfd_instance(&self, name: &str) -> Option<Span> {
+        self.bfd_instances.get(name).copied()
     }
 
     /// The head of a virtual_server.

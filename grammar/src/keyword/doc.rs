@@ -5,7 +5,8 @@
 use std::sync::LazyLock;
 
 use super::{
-    Keyword, Part, Table, address, checker, global, instance, real_server, root, script, tracking, virtual_server,
+    Keyword, Part, Table, address, bfd, checker, file, global, instance, process, real_server, root, script,
+    tracking, virtual_server,
 };
 
 /// A block and its keywords.
@@ -31,6 +32,9 @@ static BLOCKS: LazyLock<Vec<Block>> = LazyLock::new(|| {
         block(&instance::TABLE),
         block(&instance::AUTHENTICATION),
         block(&script::TABLE),
+        block(&process::TABLE),
+        block(&file::TABLE),
+        block(&bfd::TABLE),
         block(&virtual_server::TABLE),
         block(&real_server::TABLE),
         block(&checker::TCP_CHECK),

@@ -1,12 +1,102 @@
 //! linkbeat_interfaces and interface_up_down_delays.
+//!
+//! Here: their lines, and what instances leave of the delays. Not here: links.
 
-use super::call::Call;
+use std::time::Duration;
+
+use super::call::{Call, parse_seconds, seconds};
 use super::root::Root;
+use super::tracking::lines;
+use crate::config::{LinkDelay, LinkbeatInterface, LinkbeatMethod};
+use crate::diagnostic::{Diagnostic, Kind, quote};
+use crate::source::Span;
+use crate::tree::Word;
 
-pub(super) fn linkbeat(_root: &mut Root, call: &mut Call<'_, '_>) {
-    call.rest();
+const METHODS: [(&str, LinkbeatMethod); 3] =
+    [("MII", LinkbeatMethod::Mii), ("ETHTOOL", LinkbeatMethod::Ethtool), ("IOCTL", LinkbeatMethod::Ioctl)];
+
+/// Lowers the lines `IF [MII|ETHTOOL|IOCTL]`.
+pub(super) fn linkbeat(root: &mut Root, call: &mut Call<'_, '_>) {
+    let mut places: Vec<(String, Span)> = Vec::new();
+    for line in lines(call) {
+        let mut words = line.iter().copied();
+        let Some(first) = words.next() else { continue };
+        let Some(interface) = call.interface_in(first) else { continue };
+        let method = words.next().and_then(|word| call.choice_in(word, &METHODS));
+        extra(call, words.next());
+        let found = &mut root.config.linkbeat_interfaces;
+        if let Some(before) = found.iter_mut().find(|before| before.interface == interface) {
+            before.method = method;
+            let place = places.iter().find(|(name, _)| *name == interface).map(|(_, place)| *place);
+            twice(call, first, place);
+        } else {
+            places.push((interface.clone(), first.span));
+            found.push(LinkbeatInterface { interface, method });
+        }
+    }
 }
 
-pub(super) fn delays(_root: &mut Root, call: &mut Call<'_, '_>) {
-    call.rest();
+/// Lowers the lines `IF DOWN [UP]`.
+pub(super) fn delays(root: &mut Root, call: &mut Call<'_, '_>) {
+    for line in lines(call) {
+        let mut words = line.iter().copied();
+        let Some(first) = words.next() else { continue };
+        let Some(interface) = call.interface_in(first) else { continue };
+        let Some(down) = words.next() else {
+            let message = format!("{}: {} has no delay", quote(call.name()), quote(&interface));
+            call.say(
+                Diagnostic::warning(Kind::BadValue, Some(first.span), message)
+                    .label("ignored")
+                    .help(format!("write `{interface} DOWN [UP]`, both in seconds")),
+            );
+            continue;
+        };
+        // A line with a delay that cannot be has no effect.
+        let Some(down) = delay(call, down) else { continue };
+        let up = match words.next() {
+            Some(word) => delay(call, word),
+            None => Some(Duration::ZERO),
+        };
+        let Some(up) = up else { continue };
+        extra(call, words.next());
+        let before = call.context.spans.link_delays.insert(interface.clone(), first.span);
+        let found = &mut root.config.link_delays;
+        if let Some(delays) = found.iter_mut().find(|delays| delays.interface == interface) {
+            (delays.down, delays.up) = (down, up);
+            twice(call, first, before);
+        } else {
+            found.push(LinkDelay { interface, down, up });
+        }
+    }
+}
+
+fn delay(call: &mut Call<'_, '_>, word: Word<'_>) -> Option<Duration> {
+    const LONGEST: Duration = Duration::from_secs(255);
+    let wanted = format!("a time in seconds from 0 to {}", seconds(LONGEST));
+    match parse_seconds(word.text) {
+        Ok(time) if time <= LONGEST => return Some(time),
+        Ok(_) => call.bad(word, format!("{} is out of range", quote(word.text)), wanted),
+        Err(why) => call.bad(word, format!("{} {why}", quote(word.text)), wanted),
+    }
+    None
+}
+
+fn extra(call: &mut Call<'_, '_>, word: Option<Word<'_>>) {
+    let Some(word) = word else { return };
+    let message = format!("{}: {} is one word too many", quote(call.name()), quote(word.text));
+    call.say(
+        Diagnostic::warning(Kind::Lint, Some(word.span), message)
+            .label("ignored")
+            .help("one interface per line: begin a new line before it, or remove it"),
+    );
+}
+
+fn twice(call: &mut Call<'_, '_>, word: Word<'_>, before: Option<Span>) {
+    let message = format!("{}: {} is listed twice", quote(call.name()), quote(word.text));
+    call.say(
+        Diagnostic::warning(Kind::Lint, Some(word.span), message)
+            .label("this one counts")
+            .related(before, "first here")
+            .help("remove one of them"),
+    );
 }

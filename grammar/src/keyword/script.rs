@@ -8,10 +8,10 @@ use std::time::Duration;
 use lbd_vrrp::Weight;
 
 use super::call::{Call, Command};
+use super::tracking::{incomplete, is_second, own_weight};
 use super::{Context, Part, Row, Table, row};
 use crate::config::{ScriptUser, VrrpScript};
 use crate::diagnostic::{Diagnostic, Kind, quote};
-use crate::tree::Statement;
 
 #[derive(Default)]
 pub(crate) struct ScriptBuilder {
@@ -27,7 +27,8 @@ pub(crate) struct ScriptBuilder {
 /// What the rows below fill.
 type B = ScriptBuilder;
 
-pub(crate) static TABLE: Table<ScriptBuilder> = Table { name: "vrrp_script", part: Part::Scripts, rows: &[ROWS] };
+pub(crate) static TABLE: Table<ScriptBuilder> =
+    Table { name: "vrrp_script", part: Part::Scripts, rows: &[ROWS] };
 
 const ROWS: &[Row<ScriptBuilder>] = &[
     row("script", "CMD [USER [GROUP]]", "The program; quoted if it has arguments.", |b: &mut B, c| {
@@ -42,16 +43,8 @@ const ROWS: &[Row<ScriptBuilder>] = &[
     })
     .range("0..=4294, 0 is 1")
     .otherwise("interval"),
-    row("weight", "N [reverse]", "Change of priority; 0 means FAULT on failure.", |b: &mut B, c| {
-        let Some(word) = c.word() else { return };
-        let Some(value) = c.integer_in(word, -253..=253).and_then(|value| i16::try_from(value).ok()) else {
-            return;
-        };
-        let reverse = match c.optional() {
-            None => false,
-            Some(word) => c.choice_in(word, &[("reverse", true)]).unwrap_or_default(),
-        };
-        b.weight = Some(Weight { value, reverse });
+    row("weight", "N [reverse]", "Change of priority; with 0 a failure means FAULT.", |b: &mut B, c| {
+        b.weight = own_weight(c, 253).or(b.weight);
     })
     .range("-253..=253")
     .default("0"),
@@ -85,30 +78,19 @@ fn time(call: &mut Call<'_, '_>) -> Option<Duration> {
 /// Lowers `vrrp_script NAME { … }`.
 pub(super) fn lower(call: &mut Call<'_, '_>) {
     let name = call.word();
-    let body: &[Statement] = call.body();
-    let head = call.head();
-    let context = &mut *call.context;
+    let before = (call.context.left_out, call.context.lost.len());
     let mut builder = ScriptBuilder::default();
-    let left_out = context.left_out;
-    TABLE.run(&mut builder, body, context);
+    TABLE.run(&mut builder, call.body(), call.context);
     let Some(name) = name else { return };
-    let built_in = TABLE.defaults(context);
     let Some(mut command) = builder.command else {
-        let message = format!("vrrp_script {} has no usable `script`, so it is left out", quote(name.text));
-        let help = context.help_with_missing(left_out, "add `script \"COMMAND\"`");
-        context.report(Diagnostic::warning(Kind::BadValue, Some(head), message).help(help));
+        incomplete(call, name, &["script"], "add `script \"COMMAND\"`", before);
         return;
     };
-    if let Some(first) = context.spans.vrrp_scripts.get(name.text).copied() {
-        let message = format!("vrrp_script {} is defined twice", quote(name.text));
-        context.report(
-            Diagnostic::warning(Kind::BadValue, Some(name.span), message)
-                .label("ignored")
-                .related(Some(first), "first here")
-                .help("rename or remove one"),
-        );
+    if is_second(call, name, call.context.spans.vrrp_script(name.text)) {
         return;
     }
+    let context = &mut *call.context;
+    let built_in = TABLE.defaults(context);
     command.user = builder.user.or(command.user);
     let script = context.script(command);
     let interval = builder.interval.or(built_in.interval).expect("interval has a default");

@@ -14,6 +14,9 @@ fn every_default_is_a_value_of_its_keyword() {
     instance::TABLE.defaults(&mut context);
     instance::AUTHENTICATION.defaults(&mut context);
     script::TABLE.defaults(&mut context);
+    process::TABLE.defaults(&mut context);
+    file::TABLE.defaults(&mut context);
+    bfd::TABLE.defaults(&mut context);
     virtual_server::TABLE.defaults(&mut context);
     real_server::TABLE.defaults(&mut context);
     checker::check_defaults(&mut context);
@@ -74,6 +77,25 @@ fn the_reference_is_covered() {
     check("", section(&global, "## 1. Root", "## 2."), 8);
     check("", section(&vrrp, "## 1. Root", "## 2."), 14);
     check("vrrp_instance", section(&vrrp, "### 4.1", "### Authentication"), 68);
+    // One table of the reference has three blocks; each row belongs to the block named last before it.
+    let start = vrrp.find("## 5. ").expect("the section begins");
+    let rows = vrrp.get(start..).unwrap_or_default().lines();
+    let rows = rows.skip_while(|row| !row.starts_with("| vrrp_script")).take_while(|row| row.starts_with("| "));
+    let mut of_block: std::collections::BTreeMap<String, BTreeSet<String>> = Default::default();
+    let mut block = String::new();
+    for row in rows {
+        let mut cells = row.split('|').skip(1).map(str::trim);
+        let (name, keyword) = (cells.next().unwrap_or_default(), cells.next().unwrap_or_default());
+        if !name.is_empty() {
+            block = name.to_owned();
+        }
+        of_block.entry(block.clone()).or_default().insert(keyword.trim_matches('`').to_owned());
+    }
+    for (block, least) in [("vrrp_script", 8), ("vrrp_track_process", 9), ("track_file", 3)] {
+        check(block, of_block.remove(block).unwrap_or_default(), least);
+    }
+    assert!(of_block.is_empty(), "{of_block:?}");
+    check("bfd_instance", section(&vrrp, "## 6. ", "\n## 7."), 15);
     check("virtual_server", section(&lvs, "## 3. ", "### Post-parse"), 39);
     check("real_server", section(&lvs, "## 4. ", "## 5."), 16);
     let common = section(&lvs, "Connection group", "## 6.");

@@ -8,6 +8,7 @@ use lbd_vrrp::{TrackerId, Weight};
 
 use super::call::Call;
 use super::{Context, Keyword};
+use crate::config::BfdConsumers;
 use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::source::Span;
 use crate::suggest::nearest;
@@ -62,7 +63,7 @@ impl Object {
         }
     }
 
-    /// The largest weight that a line can give, and the largest that counts.
+    /// The largest weight.
     fn limit(self) -> i16 {
         match self {
             Self::Script | Self::Bfd => 253,
@@ -121,7 +122,15 @@ pub(super) fn interfaces(call: &mut Call<'_, '_>) -> Vec<(String, Weight, Span)>
     for line in lines(call) {
         let Some((first, options)) = line.split_first() else { continue };
         let Some(name) = call.interface_in(*first) else { continue };
-        if let Some(weight) = weight(call, options, Weight { value: 0, reverse: false }, 253) {
+        let rules = Rules {
+            name: &name,
+            default: Weight { value: 0, reverse: false },
+            limit: 253,
+            repaired: true,
+            named: false,
+            is_item: false,
+        };
+        if let Some(weight) = weight(call, options, &rules) {
             found.push((name, weight, first.span));
         }
     }
@@ -157,11 +166,39 @@ fn named(call: &mut Call<'_, '_>, object: Object) -> Vec<(Arc<str>, Weight, Span
             unknown(call, *first, object);
             continue;
         };
-        if let Some(weight) = weight(call, options, default, object.limit()) {
+        if object == Object::Bfd && !tells_vrrp(call, *first) {
+            continue;
+        }
+        let rules = Rules {
+            name: &name,
+            default,
+            limit: object.limit(),
+            repaired: object == Object::Script,
+            named: true,
+            is_item: options.first().is_some_and(|word| object.find(word.text, call.context).is_some()),
+        };
+        if let Some(weight) = weight(call, options, &rules) {
             found.push((name, weight, first.span));
         }
     }
     found
+}
+
+/// Whether a BFD session tells VRRP of its state.
+fn tells_vrrp(call: &mut Call<'_, '_>, word: Word<'_>) -> bool {
+    let found = call.context.bfd_instances.get(word.text);
+    if found.is_none_or(|(bfd, _)| bfd.consumers != BfdConsumers::Checkers) {
+        return true;
+    }
+    let place = call.context.spans.bfd_instance(word.text);
+    let message = format!("bfd_instance {} is for BFD_CHECK alone", quote(word.text));
+    call.say(
+        Diagnostic::warning(Kind::BadValue, Some(word.span), message)
+            .label("not tracked")
+            .related(place, "it says `checker`")
+            .help("add `vrrp` to it, or remove `checker`"),
+    );
+    false
 }
 
 /// Says that nothing of this name stands before this line.
@@ -184,34 +221,168 @@ pub(super) fn unknown(call: &mut Call<'_, '_>, word: Word<'_>, object: Object) {
     });
 }
 
-/// `[weight N [reverse|noreverse]]`; `None` if an option is unknown.
-fn weight(call: &mut Call<'_, '_>, options: &[Word<'_>], default: Weight, limit: i16) -> Option<Weight> {
-    let mut weight = default;
+/// `[weight N [reverse|noreverse]]`; `None` if what the line names is not tracked.
+fn weight(call: &mut Call<'_, '_>, options: &[Word<'_>], rules: &Rules) -> Option<Weight> {
+    let mut weight = rules.default;
     let mut words = options.iter().copied();
-    while let Some(word) = words.next() {
-        match call.choice_in(word, &[("weight", 0), ("reverse", 1), ("noreverse", 2)])? {
-            0 => {
-                let wanted = format!("a number from -{limit} to {limit}");
-                let Some(number) = words.next() else {
-                    call.bad(word, "`weight` needs a number", wanted);
-                    return None;
-                };
-                // As in keepalived what is tracked stays so, with the weight that it has without this one.
-                let Some(value) = call.integer_in(number, -254..=254) else { continue };
-                let value = i16::try_from(value).ok()?;
-                if value.abs() > limit {
-                    let kept = value.clamp(-limit, limit);
-                    let message = format!("weight {value} is reduced to {kept}");
-                    call.say(
-                        Diagnostic::warning(Kind::Repaired, Some(number.span), message)
-                            .help(wanted)
-                            .fix(number.span, kept.to_string()),
-                    );
-                }
-                weight = Weight { value: value.clamp(-limit, limit), reverse: false };
-            }
-            option => weight.reverse = option == 1,
+    let Some(first) = words.next() else { return Some(weight) };
+    let write = format!("write `{} weight N [{}]`", rules.name, rules.directions().join("|"));
+    if first.text != "weight" {
+        let known = matches!(first.text, "reverse" | "noreverse");
+        let (found, help) = if known {
+            (format!("{} has to follow `weight N`", quote(first.text)), write)
+        } else if rules.is_item {
+            (format!("{} is an item of its own", quote(first.text)), "begin a new line before it".to_owned())
+        } else {
+            (format!("unknown option {}", quote(first.text)), write)
+        };
+        let near = nearest(first.text, ["weight"]).filter(|_| !known && !rules.is_item);
+        return not_tracked(call, first, &found, help, near);
+    }
+    let wanted = format!("a number from -{0} to {0}", rules.limit);
+    let Some(number) = words.next() else {
+        return not_tracked(call, first, "`weight` needs a number", wanted, None);
+    };
+    let accepted = i64::from(if rules.repaired { rules.limit + 1 } else { rules.limit });
+    // As in keepalived what is tracked stays so, with the weight that it has without this one.
+    let value = call.integer_in(number, -accepted..=accepted).and_then(|value| i16::try_from(value).ok());
+    if let Some(value) = value {
+        weight.value = value.clamp(-rules.limit, rules.limit);
+        if weight.value != value {
+            let message = format!("weight {value} is reduced to {}", weight.value);
+            call.say(
+                Diagnostic::warning(Kind::Repaired, Some(number.span), message)
+                    .help(wanted)
+                    .fix(number.span, weight.value.to_string()),
+            );
         }
     }
+    let Some(direction) = words.next() else { return Some(weight) };
+    match direction.text {
+        "reverse" => weight.reverse = true,
+        "noreverse" if rules.named => weight.reverse = false,
+        other => {
+            let message = format!("{}: unknown option {}", quote(call.name()), quote(other));
+            let diagnostic =
+                Diagnostic::warning(Kind::BadValue, Some(direction.span), message).label("ignored");
+            let near = nearest(other, rules.directions().iter().copied());
+            call.say(match near {
+                Some(near) => diagnostic.help(format!("did you mean `{near}`?")).fix(direction.span, near),
+                None => diagnostic.help(write),
+            });
+            return Some(weight);
+        }
+    }
+    if let Some(extra) = words.next() {
+        let message = format!("{} after {} is ignored", quote(extra.text), quote(direction.text));
+        call.say(Diagnostic::warning(Kind::Lint, Some(extra.span), message).help("remove it"));
+    }
     Some(weight)
+}
+
+/// What a line may say of a weight.
+struct Rules<'a> {
+    /// What is tracked.
+    name: &'a str,
+    /// The weight that holds without one in the line.
+    default: Weight,
+    /// Largest weight.
+    limit: i16,
+    /// Whether one more is read and put right.
+    repaired: bool,
+    /// Whether what is tracked has a weight of its own, and so may have a reverse to undo.
+    named: bool,
+    /// Whether the word after the name could stand in a line of its own.
+    is_item: bool,
+}
+
+impl Rules<'_> {
+    fn directions(&self) -> &'static [&'static str] {
+        if self.named { &["reverse", "noreverse"] } else { &["reverse"] }
+    }
+}
+
+/// Says that a line is left out.
+fn not_tracked<T>(
+    call: &mut Call<'_, '_>,
+    word: Word<'_>,
+    found: &str,
+    help: String,
+    near: Option<&str>,
+) -> Option<T> {
+    let message = format!("{}: {found}", quote(call.name()));
+    let diagnostic = Diagnostic::warning(Kind::BadValue, Some(word.span), message).label("not tracked");
+    call.say(match near {
+        Some(near) => diagnostic.help(format!("did you mean `{near}`?")).fix(word.span, near),
+        None => diagnostic.help(help),
+    });
+    None
+}
+
+/// `N [reverse]`: the weight that what is tracked has by itself.
+pub(super) fn own_weight(call: &mut Call<'_, '_>, limit: i64) -> Option<Weight> {
+    let word = call.word()?;
+    let value = call.integer_in(word, -limit..=limit).and_then(|value| i16::try_from(value).ok());
+    let reverse = match call.optional() {
+        Some(word) => call.choice_in(word, &[("reverse", true)]).unwrap_or_default(),
+        None => false,
+    };
+    Some(Weight { value: value?, reverse })
+}
+
+/// The same where it may be changed only once: a second one is ignored.
+pub(super) fn own_weight_once(
+    call: &mut Call<'_, '_>,
+    limit: i64,
+    default: i16,
+    slot: &mut Option<(Weight, Span)>,
+) {
+    let span = call.place();
+    let Some(weight) = own_weight(call, limit) else { return };
+    match *slot {
+        Some((before, place)) if before.value != default => {
+            let message = format!("{} is given twice", quote(call.name()));
+            call.say(
+                Diagnostic::warning(Kind::BadValue, Some(span), message)
+                    .label("ignored")
+                    .related(Some(place), "the first counts")
+                    .help("remove one of them"),
+            );
+        }
+        _ => *slot = Some((weight, span)),
+    }
+}
+
+/// Whether a second block of a name is left out, which is said then.
+pub(super) fn is_second(call: &mut Call<'_, '_>, name: Word<'_>, first: Option<Span>) -> bool {
+    let Some(first) = first else { return false };
+    let message = format!("{} {} is defined twice", call.name(), quote(name.text));
+    call.say(
+        Diagnostic::warning(Kind::BadValue, Some(name.span), message)
+            .label("ignored")
+            .related(Some(first), "first here")
+            .help("rename or remove one"),
+    );
+    true
+}
+
+/// Says that a block is left out because a keyword is missing, unless a diagnostic about that keyword
+/// stands already: `left_out` and `lost` are the counts before the block.
+pub(super) fn incomplete(
+    call: &mut Call<'_, '_>,
+    name: Word<'_>,
+    keywords: &[&str],
+    help: &str,
+    (left_out, lost): (usize, usize),
+) {
+    let block = call.name();
+    let keyword = keywords.first().copied().unwrap_or_default();
+    let table = Object::of(block).map_or(block, Object::keyword);
+    let consequence = format!("so {block} {} is left out", quote(name.text));
+    if call.context.explain_lost(lost, table, keywords, consequence) {
+        return;
+    }
+    let message = format!("{block} {} has no usable `{keyword}`, so it is left out", quote(name.text));
+    let help = call.context.help_with_missing(left_out, help);
+    call.say(Diagnostic::warning(Kind::BadValue, Some(call.head()), message).help(help));
 }
