@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
+use super::Context;
 use super::call::{Call, parse_seconds, seconds};
 use super::root::Root;
 use super::tracking::lines;
-use crate::config::{LinkDelay, LinkbeatInterface, LinkbeatMethod};
+use crate::config::{Config, LinkDelay, LinkbeatInterface, LinkbeatMethod};
 use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::source::Span;
 use crate::tree::Word;
@@ -68,6 +69,48 @@ pub(super) fn delays(root: &mut Root, call: &mut Call<'_, '_>) {
             found.push(LinkDelay { interface, down, up });
         }
     }
+}
+
+/// A delay must end before an instance on the interface would miss adverts enough to act.
+pub(super) fn limit(config: &mut Config, context: &mut Context<'_>) {
+    for link in &mut config.link_delays {
+        for instance in &config.vrrp_instances {
+            let router = &instance.router;
+            if router.interface.as_ref() != Some(&link.interface) {
+                continue;
+            }
+            let interval = router.advert_interval;
+            let most = match u32::from(router.down_timer_adverts) {
+                0 | 1 => Duration::ZERO,
+                adverts => interval * (adverts - 1) - whole_microseconds(interval / 256),
+            };
+            if link.down <= most && link.up <= most {
+                continue;
+            }
+            (link.down, link.up) = (link.down.min(most), link.up.min(most));
+            let message = format!(
+                "delays on {} are too long for vrrp_instance {}: at most {} s is used",
+                quote(&link.interface),
+                quote(&router.name),
+                seconds(most),
+            );
+            let help = match most.is_zero() {
+                true => "remove them, or set `down_timer_adverts` to more than 1",
+                false => "shorten them, or make `advert_int` or `down_timer_adverts` larger",
+            };
+            let span = context.spans.link_delays.get(&link.interface).copied();
+            context.report(
+                Diagnostic::warning(Kind::Repaired, span, message)
+                    .related(context.spans.instance(&router.name), "the instance")
+                    .help(help),
+            );
+        }
+    }
+}
+
+/// Without what a configuration cannot say.
+fn whole_microseconds(time: Duration) -> Duration {
+    time - Duration::from_nanos(u64::from(time.subsec_nanos() % 1000))
 }
 
 fn delay(call: &mut Call<'_, '_>, word: Word<'_>) -> Option<Duration> {

@@ -138,6 +138,7 @@ pub(crate) fn lower(
 
     let Root { instances, mut config } = root;
     config.vrrp_instances = instance::conflicts(instances, &mut context);
+    link::limit(&mut config, &mut context);
     script::report_unused(&mut context);
     config.global = context.global.clone().resolved(&context);
     config.scripts = std::mem::take(&mut context.scripts);

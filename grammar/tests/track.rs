@@ -1,0 +1,783 @@
+//! What is tracked: vrrp_script, vrrp_track_process, track_file, bfd_instance, links, and the lines
+//! that name them.
+
+mod common;
+
+use std::time::Duration;
+
+use common::summaries;
+use lbd_grammar::config::{
+    BfdConsumers, BfdInstance, Config, InitFile, LinkDelay, LinkbeatInterface, LinkbeatMethod, ProcessMatch,
+    TrackFile, TrackProcess, VrrpScript,
+};
+use lbd_grammar::{Kind, Loaded, Secrets, dump, load_str};
+
+/// What is said beyond that a block is not supported yet.
+fn said(loaded: &Loaded) -> Vec<String> {
+    let lines = loaded.diagnostics.iter().zip(summaries(loaded));
+    lines.filter(|(diagnostic, _)| diagnostic.kind != Kind::Unserved).map(|(_, line)| line).collect()
+}
+
+/// The configuration of a text, about which `want` is said, and which can be written and read again.
+fn config(name: &str, text: &str, want: &[&str]) -> Config {
+    let loaded = load_str("c", text);
+    let found = said(&loaded);
+    assert_eq!(found, want, "{name}: {text}");
+    let config = loaded.config.unwrap_or_else(|| panic!("{name}: {found:#?}"));
+    let written = dump(&config, Secrets::Shown);
+    let again = load_str("d", &written);
+    let same = again.config.as_ref().is_some_and(|again| of_trackers(again) == of_trackers(&config));
+    assert!(same, "{name}: {written}\n{:#?}\n{:#?}", said(&again), config);
+    let lasting = [Kind::Unserved, Kind::Lint];
+    assert!(
+        again.diagnostics.iter().all(|diagnostic| lasting.contains(&diagnostic.kind)),
+        "{name}: {written}"
+    );
+    assert_eq!(dump(&config, Secrets::Shown), written, "{name}");
+    config
+}
+
+/// The part of a configuration that is tested here.
+fn of_trackers(config: &Config) -> Config {
+    let config = config.clone();
+    Config { vrrp_instances: Vec::new(), ..config }
+}
+
+fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+#[test]
+fn processes() {
+    let plain = TrackProcess {
+        command: vec!["foo".to_owned()],
+        matching: ProcessMatch::Name,
+        quorum: 1,
+        quorum_max: None,
+        terminate_delay: Duration::ZERO,
+        fork_delay: Duration::ZERO,
+    };
+    let with = |change: fn(&mut TrackProcess)| {
+        let mut process = plain.clone();
+        change(&mut process);
+        process
+    };
+    for (name, lines, want, messages) in [
+        ("defaults", "process foo", plain.clone(), &[][..]),
+        ("its path", "process foo\nfull_command", with(|p| p.matching = ProcessMatch::Program), &[]),
+        ("no parameters", "process foo\nparam_match", with(|p| p.matching = ProcessMatch::Exact), &[]),
+        (
+            "parameters",
+            "process foo \"a b\"",
+            with(|p| {
+                p.command = ["foo", "a b"].map(str::to_owned).to_vec();
+                p.matching = ProcessMatch::Exact;
+            }),
+            &[],
+        ),
+        ("initial", "param_match initial\nprocess foo", with(|p| p.matching = ProcessMatch::Initial), &[]),
+        ("partial", "param_match partial\nprocess foo", with(|p| p.matching = ProcessMatch::Partial), &[]),
+        (
+            "another match",
+            "process foo\nparam_match some",
+            plain.clone(),
+            &["c:3:13: unknown param_match `some`; one of: initial, partial"],
+        ),
+        (
+            "a second process",
+            "process foo\nprocess bar",
+            plain.clone(),
+            &["c:3:1: `process` is given twice; remove one of them; the first counts"],
+        ),
+        (
+            "quorum",
+            "process foo\nquorum 65535\nquorum_max 65535",
+            with(|p| (p.quorum, p.quorum_max) = (65535, Some(65535))),
+            &[],
+        ),
+        ("none at all", "process foo\nquorum_max 0", with(|p| (p.quorum, p.quorum_max) = (0, Some(0))), &[]),
+        (
+            "none at all after the default",
+            "process foo\nquorum 1\nquorum_max 0",
+            with(|p| (p.quorum, p.quorum_max) = (0, Some(0))),
+            &[],
+        ),
+        (
+            "a maximum below the quorum",
+            "process foo\nquorum 5\nquorum_max 4",
+            with(|p| p.quorum = 5),
+            &[
+                "c:4:1: `quorum_max` 4 is less than `quorum` 5 (the first counts: c:3:1); `quorum` must not be more than `quorum_max`",
+            ],
+        ),
+        (
+            "a quorum above the maximum",
+            "process foo\nquorum_max 4\nquorum 5",
+            with(|p| p.quorum_max = Some(4)),
+            &[
+                "c:4:1: `quorum` 5 is more than `quorum_max` 4 (the first counts: c:3:1); `quorum` must not be more than `quorum_max`",
+            ],
+        ),
+        (
+            "out of range",
+            "process foo\nquorum 0\nquorum_max 65536\nweight 255\ndelay 0\nfork_delay 3600.1",
+            plain.clone(),
+            &[
+                "c:3:8: `quorum`: `0` is out of range; a number from 1 to 65535",
+                "c:4:12: `quorum_max`: `65536` is out of range; a number from 0 to 65535",
+                "c:5:8: `weight`: `255` is out of range; a number from -254 to 254",
+                "c:6:7: `delay`: `0` is out of range; a time in seconds from 0.000001 to 3600",
+                "c:7:12: `fork_delay`: `3600.1` is out of range; a time in seconds from 0.000001 to 3600",
+            ],
+        ),
+        (
+            "both delays",
+            "process foo\ndelay 0.000001",
+            with(|p| {
+                (p.terminate_delay, p.fork_delay) = (Duration::from_micros(1), Duration::from_micros(1));
+            }),
+            &[],
+        ),
+        (
+            "each delay",
+            "process foo\nterminate_delay 3600\nfork_delay 1.5",
+            with(|p| (p.terminate_delay, p.fork_delay) = (Duration::from_secs(3600), millis(1500))),
+            &[],
+        ),
+        (
+            "a second weight",
+            "process foo\nweight 0\nweight -254 reverse\nweight 7",
+            plain.clone(),
+            &["c:5:1: `weight` is given twice (the first counts: c:4:1); remove one of them"],
+        ),
+    ] {
+        let config = config(name, &format!("vrrp_track_process P {{\n{lines}\n}}\n"), messages);
+        assert_eq!(config.track_processes["P"], want, "{name}");
+    }
+}
+
+#[test]
+fn files() {
+    let file = |init| TrackFile { path: "/run/f".to_owned(), init };
+    let init = |value, overwrite| Some(InitFile { value, overwrite });
+    for (name, lines, want, messages) in [
+        ("defaults", "file /run/f", file(None), &[][..]),
+        ("created", "file /run/f\ninit_file", file(init(0, false)), &[]),
+        ("created with a value", "file /run/f\ninit_file -254", file(init(-254, false)), &[]),
+        ("written always", "file /run/f\ninit_file overwrite", file(init(0, true)), &[]),
+        ("in any order", "file /run/f\ninit_file overwrite 5", file(init(5, true)), &[]),
+        (
+            "more than a priority",
+            "file /run/f\ninit_file 255",
+            file(init(255, false)),
+            &["c:3:11: `init_file`: 255 is more than a priority can change; a number from -254 to 254"],
+        ),
+        (
+            "no number of the kernel's",
+            "file /run/f\ninit_file 2147483648",
+            file(init(0, false)),
+            &["c:3:11: `init_file`: `2147483648` is out of range; a number from -2147483648 to 2147483647"],
+        ),
+        (
+            "another word",
+            "file /run/f\ninit_file overwite 5",
+            file(init(5, false)),
+            &["c:3:11: unknown init_file `overwite`; did you mean `overwrite`?"],
+        ),
+        (
+            "a second file",
+            "file /run/f\nfile /run/g",
+            file(None),
+            &["c:3:1: `file` is given twice; remove one of them; the first counts"],
+        ),
+        (
+            "a second weight",
+            "file /run/f\nweight 1\nweight 2 revers\nweight 3",
+            file(None),
+            &[
+                "c:4:10: unknown weight `revers`; did you mean `reverse`?",
+                "c:5:1: `weight` is given twice (the first counts: c:4:1); remove one of them",
+            ],
+        ),
+        (
+            "a weight out of range",
+            "file /run/f\nweight -255",
+            file(None),
+            &["c:3:8: `weight`: `-255` is out of range; a number from -254 to 254"],
+        ),
+    ] {
+        for keyword in ["track_file", "vrrp_track_file"] {
+            let config = config(name, &format!("{keyword} F {{\n{lines}\n}}\n"), messages);
+            assert_eq!(config.track_files["F"], want, "{name}");
+        }
+    }
+}
+
+#[test]
+fn bfd() {
+    let plain = BfdInstance {
+        neighbor: "192.0.2.1".parse().expect("an address"),
+        source: None,
+        min_rx: millis(10),
+        min_tx: millis(10),
+        idle_tx: millis(1000),
+        multiplier: 5.try_into().expect("not 0"),
+        passive: false,
+        ttl: 255.try_into().expect("not 0"),
+        max_hops: Some(0),
+        multihop: false,
+        consumers: BfdConsumers::Both,
+    };
+    let with = |change: fn(&mut BfdInstance)| {
+        let mut bfd = plain.clone();
+        change(&mut bfd);
+        bfd
+    };
+    let interval = "milliseconds from 1 to 4294967, with at most three decimals";
+    for (name, lines, want, messages) in [
+        ("defaults", "neighbor_ip 192.0.2.1", plain.clone(), vec![]),
+        ("the other spelling", "neighbour_ip 192.0.2.1", plain.clone(), vec![]),
+        (
+            "IPv6",
+            "neighbor_ip 2001:db8::1\nsource_ip 2001:db8::2",
+            with(|b| {
+                b.neighbor = "2001:db8::1".parse().expect("an address");
+                b.source = Some("2001:db8::2".parse().expect("an address"));
+                b.ttl = 64.try_into().expect("not 0");
+            }),
+            vec![],
+        ),
+        (
+            "intervals",
+            "neighbor_ip 192.0.2.1\nmin_rx 1\nmin_tx 1.001\nidle_tx 4294967",
+            with(|b| {
+                (b.min_rx, b.min_tx, b.idle_tx) = (millis(1), Duration::from_micros(1001), millis(4_294_967));
+            }),
+            vec![],
+        ),
+        (
+            "long intervals",
+            "neighbor_ip 192.0.2.1\nmin_rx 10000\nmin_tx 10000.001",
+            with(|b| (b.min_rx, b.min_tx) = (millis(10_000), Duration::from_micros(10_000_001))),
+            vec!["c:4:1: `min_tx` is longer than 10 seconds; 10000 or less: the number counts milliseconds".into()],
+        ),
+        (
+            "intervals that cannot be",
+            "neighbor_ip 192.0.2.1\nmin_rx 0.999\nmin_tx 4294967.001\nidle_tx 999\nmin_rx 1.0001\nmin_rx x",
+            plain.clone(),
+            vec![
+                format!("c:3:8: `min_rx`: `0.999` is out of range; {interval}"),
+                format!("c:4:8: `min_tx`: `4294967.001` is out of range; {interval}"),
+                "c:5:9: `idle_tx`: `999` is out of range; milliseconds from 1000 to 4294967, with at most three decimals".into(),
+                format!("c:6:8: `min_rx`: `1.0001` has more than three decimals; {interval}"),
+                format!("c:7:8: `min_rx`: `x` is not a time; {interval}"),
+            ],
+        ),
+        (
+            "many missed packets",
+            "neighbor_ip 192.0.2.1\nmultiplier 10\nmultiplier 11",
+            with(|b| b.multiplier = 11.try_into().expect("not 0")),
+            vec!["c:4:1: `multiplier` 11 makes a failure show late; 10 or less, and longer intervals if packets get lost".into()],
+        ),
+        (
+            "numbers that cannot be",
+            "neighbor_ip 192.0.2.1\nmultiplier 0\nttl 256\nhoplimit 0\nmax_hops -2\nweight 254\nmultihop 2",
+            plain.clone(),
+            vec![
+                "c:3:12: `multiplier`: `0` is out of range; a number from 1 to 255".into(),
+                "c:4:5: `ttl`: `256` is out of range; a number from 1 to 255".into(),
+                "c:5:10: `hoplimit`: `0` is out of range; a number from 1 to 255".into(),
+                "c:6:10: `max_hops`: `-2` is out of range; a number from -1 to 255".into(),
+                "c:7:8: `weight`: `254` is out of range; a number from -253 to 253".into(),
+                "c:8:10: `multihop`: `2` is neither on nor off; true, on, yes, false, off or no".into(),
+            ],
+        ),
+        (
+            "flags",
+            "neighbor_ip 192.0.2.1\npassive\nmultihop\nvrrp",
+            with(|b| (b.passive, b.multihop, b.consumers) = (true, true, BfdConsumers::Vrrp)),
+            vec![],
+        ),
+        (
+            "for checks",
+            "neighbor_ip 192.0.2.1\nchecker",
+            with(|b| b.consumers = BfdConsumers::Checkers),
+            vec![],
+        ),
+        ("for both", "neighbor_ip 192.0.2.1\nchecker\nvrrp", plain.clone(), vec![]),
+        ("any distance", "neighbor_ip 192.0.2.1\nmax_hops -1", with(|b| b.max_hops = None), vec![]),
+        (
+            "farther than packets go",
+            "neighbor_ip 192.0.2.1\nmax_hops 11\nhoplimit 10",
+            with(|b| (b.max_hops, b.ttl) = (Some(10), 10.try_into().expect("not 0"))),
+            vec!["c:3:1: `max_hops` is more than the TTL of 10: 10 is used; a number that is at most `ttl`, or -1".into()],
+        ),
+    ] {
+        let messages: Vec<&str> = messages.iter().map(String::as_str).collect();
+        let config = config(name, &format!("bfd_instance B {{\n{lines}\n}}\n"), &messages);
+        assert_eq!(config.bfd_instances["B"], want, "{name}");
+    }
+}
+
+#[test]
+fn scripts() {
+    let tracked = "vrrp_instance V {\n interface eth0\n virtual_router_id 1\n no_virtual_ipaddress\n track_script {\n S\n }\n}\n";
+    let secs = Duration::from_secs;
+    for (name, lines, (interval, timeout, rise, fall), messages) in [
+        ("defaults", "", (secs(1), secs(1), 1, 1), &[][..]),
+        ("the timeout is the interval's", "interval 4294", (secs(4294), secs(4294), 1, 1), &[]),
+        ("milliseconds count", "interval 0.0019\ntimeout .5", (millis(1), millis(500), 1, 1), &[]),
+        (
+            "zero",
+            "interval 0\ntimeout 0",
+            (secs(1), secs(1), 1, 1),
+            &[
+                "c:3:1: `interval` is below a millisecond: 1 second is used; a time in seconds from 0.001",
+                "c:4:1: `timeout` is below a millisecond: 1 second is used; a time in seconds from 0.001",
+            ],
+        ),
+        ("rise and fall", "rise 4294967295\nfall 2", (secs(1), secs(1), u32::MAX, 2), &[]),
+        (
+            "out of range",
+            "interval 4294.1\nrise 0\nfall x\nweight 254",
+            (secs(1), secs(1), 1, 1),
+            &[
+                "c:3:10: `interval`: `4294.1` is out of range; a time in seconds from 0 to 4294",
+                "c:4:6: `rise`: `0` is out of range; a number from 1 to 4294967295",
+                "c:5:6: `fall`: `x` is not a number; a number from 1 to 4294967295",
+                "c:6:8: `weight`: `254` is out of range; a number from -253 to 253",
+            ],
+        ),
+        ("no effect", "init_fail", (secs(1), secs(1), 1, 1), &[]),
+    ] {
+        let text = format!("vrrp_script S {{\nscript \"/bin/s 'a b'\"\n{lines}\n}}\n{tracked}");
+        let config = config(name, &text, messages);
+        let script = config.vrrp_scripts["S"].script.clone();
+        assert_eq!(config.scripts[&script].argv, ["/bin/s", "a b"], "{name}");
+        assert_eq!(config.vrrp_scripts["S"], VrrpScript { script, interval, timeout, rise, fall }, "{name}");
+    }
+    let text = format!("vrrp_script S {{\nscript /bin/s me\nuser you yours\n}}\n{tracked}");
+    let config = config("its user", &text, &[]);
+    let user = config.scripts[&config.vrrp_scripts["S"].script].user.clone().expect("a user");
+    assert_eq!((user.user.as_str(), user.group.as_deref()), ("you", Some("yours")));
+}
+
+#[test]
+fn what_is_not_complete_is_left_out() {
+    for (name, text, want) in [
+        (
+            "no script",
+            "vrrp_script S {\n}\n",
+            "c:1:1: vrrp_script `S` has no usable `script`, so it is left out; add `script \"COMMAND\"`",
+        ),
+        (
+            "an empty script",
+            "vrrp_script S {\n script \"\"\n}\n",
+            "c:2:9: `script`: the command is empty; name a program, for example /usr/local/bin/check (so vrrp_script `S` is left out)",
+        ),
+        (
+            "no process",
+            "vrrp_track_process P {\n weight 5\n}\n",
+            "c:1:1: vrrp_track_process `P` has no usable `process`, so it is left out; add `process PROGRAM`",
+        ),
+        (
+            "an empty process",
+            "vrrp_track_process P {\n process \"\" x\n}\n",
+            "c:2:10: `process`: the name is empty; name a program, for example nginx (so vrrp_track_process `P` is left out)",
+        ),
+        (
+            "no file",
+            "vrrp_track_file F {\n init_file\n}\n",
+            "c:1:1: vrrp_track_file `F` has no usable `file`, so it is left out; add `file PATH`",
+        ),
+        (
+            "a file that cannot be watched",
+            "track_file F {\n file /proc/loadavg\n}\n",
+            "c:2:7: `file`: the kernel does not tell when a file in /proc/ changes; have a program write the number to another file, or use a vrrp_script (so track_file `F` is left out)",
+        ),
+        (
+            "no neighbour",
+            "bfd_instance B {\n}\n",
+            "c:1:1: bfd_instance `B` has no usable `neighbor_ip`, so it is left out; add `neighbor_ip ADDR`",
+        ),
+        (
+            "a neighbour that cannot be",
+            "bfd_instance B {\n neighbour_ip x\n}\n",
+            "c:2:15: `neighbour_ip`: `x` is not an IP address; for example 192.0.2.10 (so bfd_instance `B` is left out)",
+        ),
+        (
+            "a source of the other family",
+            "bfd_instance B {\n neighbor_ip 192.0.2.1\n source_ip 2001:db8::1\n}\n",
+            "c:3:2: the source 2001:db8::1 and the neighbour 192.0.2.1 are of different families (the neighbour: c:2:2); give both as IPv4 or both as IPv6",
+        ),
+        (
+            "a long name",
+            "bfd_instance B2345678901234567890123456789012 {\n neighbor_ip 192.0.2.1\n}\n",
+            "c:1:14: the name `B2345678901234567890123456789012` is longer than 31 characters; shorten it, also where it is tracked",
+        ),
+    ] {
+        let config = config(name, text, &[want]);
+        assert!(config.vrrp_scripts.is_empty() && config.track_processes.is_empty(), "{name}");
+        assert!(config.track_files.is_empty() && config.bfd_instances.is_empty(), "{name}");
+    }
+    for keyword in ["vrrp_script", "vrrp_track_process", "track_file", "bfd_instance"] {
+        let said = said(&load_str("c", &format!("{keyword} {{\n}}\n")));
+        let want =
+            format!("c:1:1: `{keyword}` needs an argument, so it is ignored; write `{keyword} NAME {{ … }}`");
+        assert_eq!(said, [want]);
+    }
+}
+
+#[test]
+fn a_second_block_of_a_name_is_left_out() {
+    for (keyword, first, second) in [
+        ("vrrp_track_process", "process a", "process b"),
+        ("track_file", "file /a", "file /b"),
+        ("bfd_instance", "neighbor_ip 192.0.2.1", "neighbor_ip 192.0.2.2"),
+    ] {
+        let text = format!("{keyword} X {{\n{first}\n}}\n{keyword} X {{\n{second}\n}}\n");
+        let place = keyword.len() + 2;
+        let want = format!(
+            "c:4:{place}: {keyword} `X` is defined twice (first here: c:1:{place}); rename or remove one"
+        );
+        let alone = load_str("c", &format!("{keyword} X {{\n{first}\n}}\n")).config.expect("a configuration");
+        assert_eq!(config(keyword, &text, &[&want]), alone);
+    }
+    let text = "vrrp_script X {\nscript /a\n}\nvrrp_script X {\nscript /b\n}\n";
+    let said = said(&load_str("c", text));
+    assert_eq!(
+        said.last().map(String::as_str),
+        Some("c:4:13: vrrp_script `X` is defined twice (first here: c:1:13); rename or remove one")
+    );
+}
+
+#[test]
+fn sessions_between_the_same_ends() {
+    let one =
+        |name: &str, lines: &str| format!("bfd_instance {name} {{\nneighbor_ip 192.0.2.1\n{lines}\n}}\n");
+    for (name, first, second, both) in [
+        ("no sources", "", "", false),
+        ("the same source", "source_ip 192.0.2.8", "source_ip 192.0.2.8", false),
+        ("other sources", "source_ip 192.0.2.8", "source_ip 192.0.2.9", true),
+        ("only the first has a source", "source_ip 192.0.2.8", "", false),
+        ("only the second has a source", "", "source_ip 192.0.2.8", false),
+        ("other ports", "multihop", "", true),
+        ("other consumers", "vrrp", "checker", false),
+    ] {
+        let text = format!("{}{}", one("A", first), one("B", second));
+        let want = "c:6:1: bfd_instance `A` has the same ends (it is here: c:1:14); remove one of them, or give each its own `source_ip`";
+        let config = config(name, &text, if both { &[] } else { std::slice::from_ref(&want) });
+        assert_eq!(config.bfd_instances.len(), if both { 2 } else { 1 }, "{name}");
+    }
+}
+
+#[test]
+fn links() {
+    let beat = |interface: &str, method| LinkbeatInterface { interface: interface.to_owned(), method };
+    let text = "linkbeat_interfaces {\n a\n b MII\n c ETHTOOL\n d IOCTL\n}\n";
+    let config_of = config("every method", text, &[]);
+    assert_eq!(
+        config_of.linkbeat_interfaces,
+        [
+            beat("a", None),
+            beat("b", Some(LinkbeatMethod::Mii)),
+            beat("c", Some(LinkbeatMethod::Ethtool)),
+            beat("d", Some(LinkbeatMethod::Ioctl)),
+        ]
+    );
+    let delay = |interface: &str, down, up| LinkDelay {
+        interface: interface.to_owned(),
+        down: millis(down),
+        up: millis(up),
+    };
+    let text = "interface_up_down_delays {\n a 0\n b 255 0.001\n c 1.5 255\n}\n";
+    let config_of = config("delays", text, &[]);
+    assert_eq!(config_of.link_delays, [delay("a", 0, 0), delay("b", 255_000, 1), delay("c", 1_500, 255_000)]);
+    for (name, line, want) in [
+        (
+            "method",
+            "linkbeat_interfaces {\n a mii\n}",
+            "c:2:4: unknown linkbeat_interfaces `mii`; did you mean `MII`?",
+        ),
+        (
+            "two in a line",
+            "linkbeat_interfaces {\n a MII b\n}",
+            "c:2:8: `linkbeat_interfaces`: `b` is one word too many; one interface per line: begin a new line before it, or remove it",
+        ),
+        (
+            "twice",
+            "linkbeat_interfaces {\n a\n a MII\n}",
+            "c:3:2: `linkbeat_interfaces`: `a` is listed twice (first here: c:2:2); remove one of them",
+        ),
+        (
+            "no delay",
+            "interface_up_down_delays {\n a\n}",
+            "c:2:2: `interface_up_down_delays`: `a` has no delay; write `a DOWN [UP]`, both in seconds",
+        ),
+        (
+            "too long",
+            "interface_up_down_delays {\n a 255.1\n}",
+            "c:2:4: `interface_up_down_delays`: `255.1` is out of range; a time in seconds from 0 to 255",
+        ),
+        (
+            "no time",
+            "interface_up_down_delays {\n a 1 x\n}",
+            "c:2:6: `interface_up_down_delays`: `x` is not a time; a time in seconds from 0 to 255",
+        ),
+        (
+            "a third number",
+            "interface_up_down_delays {\n a 1 2 3\n}",
+            "c:2:8: `interface_up_down_delays`: `3` is one word too many; one interface per line: begin a new line before it, or remove it",
+        ),
+        (
+            "delays twice",
+            "interface_up_down_delays {\n a 1 2\n}\ninterface_up_down_delays {\n a 3\n}",
+            "c:5:2: `interface_up_down_delays`: `a` is listed twice (first here: c:2:2); remove one of them",
+        ),
+        (
+            "no interface",
+            "interface_up_down_delays {\n a/b 1\n}",
+            "c:2:2: `interface_up_down_delays`: `a/b` cannot be an interface name; 1 to 15 characters without `/`",
+        ),
+    ] {
+        config(name, line, &[want]);
+    }
+}
+
+#[test]
+fn delays_end_before_an_instance_acts() {
+    let secs = Duration::from_secs_f64;
+    for (name, lines, delays, want) in [
+        ("short enough", "", "1.996094 1.996094", Some((1.996_094, 1.996_094))),
+        ("too long", "", "200 250", None),
+        ("only up is too long", "", "1 2", None),
+        ("one advert", "down_timer_adverts 1", "10", None),
+        ("slow adverts", "advert_int 2\n down_timer_adverts 2", "1.99 5", None),
+    ] {
+        let text = format!(
+            "interface_up_down_delays {{\n eth0 {delays}\n eth1 200\n}}\n\
+             vrrp_instance V {{\n interface eth0\n virtual_router_id 1\n no_virtual_ipaddress\n {lines}\n}}\n"
+        );
+        let message = |most: &str, help: &str| {
+            format!(
+                "c:2:2: delays on `eth0` are too long for vrrp_instance `V`: at most {most} s is used (the instance: c:5:15); {help}"
+            )
+        };
+        let shorten = "shorten them, or make `advert_int` or `down_timer_adverts` larger";
+        let remove = "remove them, or set `down_timer_adverts` to more than 1";
+        let (down, up, messages) = match (want, name) {
+            (Some((down, up)), _) => (down, up, vec![]),
+            (None, "one advert") => (0.0, 0.0, vec![message("0", remove)]),
+            (None, "slow adverts") => (1.99, 1.992_188, vec![message("1.992188", shorten)]),
+            (None, "too long") => (1.996_094, 1.996_094, vec![message("1.996094", shorten)]),
+            (None, _) => (1.0, 1.996_094, vec![message("1.996094", shorten)]),
+        };
+        let messages: Vec<&str> = messages.iter().map(String::as_str).collect();
+        let config = config(name, &text, &messages);
+        let [first, second] = config.link_delays.as_slice() else { panic!("{name}") };
+        assert_eq!((first.down, first.up), (secs(down), secs(up)), "{name}");
+        assert_eq!(second.down, secs(200.0), "{name}: nothing runs on it");
+    }
+}
+
+/// What is tracked by lines of an instance.
+const OBJECTS: &str = "vrrp_script S {\nscript /a\nweight -10 reverse\n}\nvrrp_track_process P {\nprocess a\nweight 7\n}\n\
+    track_file F {\nfile /a\n}\nbfd_instance B {\nneighbor_ip 192.0.2.1\nweight 9\n}\n\
+    bfd_instance C {\nneighbor_ip 192.0.2.2\nchecker\n}\n";
+
+#[test]
+fn lines_that_track() {
+    let kept = |value, reverse| Some((value, reverse));
+    for (name, block, line, want, message) in [
+        ("an interface", "interface", "eth1", kept(0, false), None),
+        ("its weight", "interface", "eth1 weight -253 reverse", kept(-253, true), None),
+        (
+            "one too many",
+            "interface",
+            "eth1 weight 254",
+            kept(253, false),
+            Some("13: weight 254 is reduced to 253; a number from -253 to 253"),
+        ),
+        (
+            "an interface has no own reverse",
+            "interface",
+            "eth1 weight 5 noreverse",
+            kept(5, false),
+            Some("15: `track_interface`: unknown option `noreverse`; did you mean `reverse`?"),
+        ),
+        (
+            "a direction without weight",
+            "interface",
+            "eth1 reverse",
+            None,
+            Some("6: `track_interface`: `reverse` has to follow `weight N`; write `eth1 weight N [reverse]`"),
+        ),
+        ("the script's own", "script", "S", kept(-10, true), None),
+        ("its reverse stays", "script", "S weight 5", kept(5, true), None),
+        ("its reverse undone", "script", "S weight 5 noreverse", kept(5, false), None),
+        (
+            "one too few",
+            "script",
+            "S weight -254",
+            kept(-253, true),
+            Some("10: weight -254 is reduced to -253; a number from -253 to 253"),
+        ),
+        (
+            "out of range",
+            "script",
+            "S weight 255 noreverse",
+            kept(-10, false),
+            Some("10: `track_script`: `255` is out of range; a number from -254 to 254"),
+        ),
+        (
+            "no number",
+            "script",
+            "S weight",
+            None,
+            Some("3: `track_script`: `weight` needs a number; a number from -253 to 253"),
+        ),
+        (
+            "misspelt",
+            "script",
+            "S wieght 5",
+            None,
+            Some("3: `track_script`: unknown option `wieght`; did you mean `weight`?"),
+        ),
+        (
+            "a misspelt direction",
+            "script",
+            "S weight 5 noreverze",
+            kept(5, true),
+            Some("12: `track_script`: unknown option `noreverze`; did you mean `noreverse`?"),
+        ),
+        (
+            "another word",
+            "script",
+            "S weight 5 always",
+            kept(5, true),
+            Some("12: `track_script`: unknown option `always`; write `S weight N [reverse|noreverse]`"),
+        ),
+        (
+            "more words",
+            "script",
+            "S weight 5 reverse now",
+            kept(5, true),
+            Some("20: `now` after `reverse` is ignored; remove it"),
+        ),
+        (
+            "two in a line",
+            "script",
+            "S S",
+            None,
+            Some("3: `track_script`: `S` is an item of its own; begin a new line before it"),
+        ),
+        (
+            "unknown",
+            "script",
+            "T",
+            None,
+            Some(
+                "1: no usable vrrp_script `T` is defined before this line; add a block `vrrp_script T { … }` before it",
+            ),
+        ),
+        ("the process's own", "process", "P", kept(7, false), None),
+        ("the largest of a process", "process", "P weight 254 reverse", kept(254, true), None),
+        (
+            "out of range of a process",
+            "process",
+            "P weight 255",
+            kept(7, false),
+            Some("10: `track_process`: `255` is out of range; a number from -254 to 254"),
+        ),
+        ("the file's own", "file", "F", kept(1, false), None),
+        ("the smallest of a file", "file", "F weight -254", kept(-254, false), None),
+        ("the session's own", "bfd", "B", kept(9, false), None),
+        (
+            "out of range of a session",
+            "bfd",
+            "B weight 254",
+            kept(9, false),
+            Some("10: `track_bfd`: `254` is out of range; a number from -253 to 253"),
+        ),
+        (
+            "for checks alone",
+            "bfd",
+            "C",
+            None,
+            Some(
+                "1: bfd_instance `C` is for BFD_CHECK alone (it says `checker`: c:15:14); add `vrrp` to it, or remove `checker`",
+            ),
+        ),
+    ] {
+        if !["interface", "script"].contains(&block) {
+            continue;
+        }
+        let text = format!(
+            "{OBJECTS}vrrp_instance V {{\ninterface eth0\nvirtual_router_id 1\nno_virtual_ipaddress\n\
+             track_{block} {{\n{line}\n}}\n}}\n"
+        );
+        let loaded = load_str("c", &text);
+        let said: Vec<String> =
+            said(&loaded).into_iter().filter(|line| !line.contains("does not run")).collect();
+        let want_said: Vec<String> = message.iter().map(|message| format!("c:25:{message}")).collect();
+        assert_eq!(said, want_said, "{name}");
+        let config = loaded.config.unwrap_or_else(|| panic!("{name}"));
+        let router = &config.vrrp_instances.first().unwrap_or_else(|| panic!("{name}")).router;
+        let weights = match block {
+            "interface" => router.track_interfaces.first().map(|(_, weight)| *weight),
+            "script" => router.trackers.first().map(|(_, weight)| *weight),
+            "process" => router.track_processes.first().map(|(_, weight)| *weight),
+            "file" => router.track_files.first().map(|(_, weight)| *weight),
+            _ => router.track_bfd.first().map(|(_, weight)| *weight),
+        };
+        assert_eq!(weights.map(|weight| (weight.value, weight.reverse)), want, "{name}");
+    }
+}
+
+#[test]
+fn names_must_stand_before() {
+    for (keyword, block, inner) in [
+        ("vrrp_script", "track_script", "script /a"),
+        ("vrrp_track_process", "track_process", "process a"),
+        ("track_file", "track_file", "file /a"),
+        ("bfd_instance", "track_bfd", "neighbor_ip 192.0.2.1"),
+    ] {
+        if block != "track_script" {
+            continue;
+        }
+        let tracking = format!(
+            "vrrp_instance V {{\ninterface eth0\nvirtual_router_id 1\nno_virtual_ipaddress\n{block} {{\nchk_a\n}}\n}}\n"
+        );
+        let object = |name: &str| format!("{keyword} {name} {{\n{inner}\n}}\n");
+        let after = said(&load_str("c", &format!("{tracking}{}", object("chk_a"))));
+        let place = keyword.len() + 2;
+        let to_say = match keyword {
+            "vrrp_script" => {
+                "a script has to be complete and to stand before the instance that tracks it".to_owned()
+            }
+            _ => format!("a {keyword} has to be complete and to stand before the block that refers to it"),
+        };
+        let want = format!(
+            "c:6:1: no usable {keyword} `chk_a` is defined before this line (it is here: c:9:{place}); {to_say}"
+        );
+        assert_eq!(after, [want], "{keyword}");
+        let misspelt = said(&load_str("c", &format!("{}{tracking}", object("chk_b"))));
+        let want =
+            format!("c:9:1: no usable {keyword} `chk_a` is defined before this line; did you mean `chk_b`?");
+        assert!(misspelt.contains(&want), "{misspelt:#?}");
+    }
+}
+
+#[test]
+fn places_are_known() {
+    let text = "vrrp_track_process p {\nprocess a\n}\ntrack_file f {\nfile /a\n}\nbfd_instance b {\nneighbor_ip 192.0.2.1\n}\n\
+                linkbeat_interfaces {\n eth8\n}\ninterface_up_down_delays {\n eth9 1\n}\n";
+    let loaded = load_str("c", text);
+    let place = |span: Option<lbd_grammar::Span>| loaded.sources.place(span.expect("a place")).to_string();
+    let spans = &loaded.spans;
+    assert_eq!(place(spans.track_process("p")), "c:1:20");
+    assert_eq!(place(spans.track_file("f")), "c:4:12");
+    assert_eq!(place(spans.bfd_instance("b")), "c:7:14");
+    assert_eq!(place(spans.interface("eth8")), "c:11:2");
+    assert_eq!(place(spans.interface("eth9")), "c:14:2");
+}
