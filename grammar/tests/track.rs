@@ -674,10 +674,10 @@ fn lines_that_track() {
         (
             "unknown",
             "script",
-            "T",
+            "other",
             None,
             Some(
-                "1: no usable vrrp_script `T` is defined before this line; add a block `vrrp_script T { … }` before it",
+                "1: no usable vrrp_script `other` is defined before this line; add a block `vrrp_script other { … }` before it",
             ),
         ),
         ("the process's own", "process", "P", kept(7, false), None),
