@@ -148,6 +148,54 @@ impl Diagnostic {
     }
 }
 
+impl Diagnostic {
+    /// The same with places that a person wrote: one in replaced text becomes that of the reference, and
+    /// the definitions it came from are named too. A fix of such text is left out.
+    #[must_use]
+    pub fn settled(mut self, sources: &Sources) -> Self {
+        let Some(span) = self.span else { return self };
+        let trace = sources.trace(span);
+        self.span = Some(trace.at);
+        if let Some(fix) = self.fix.take() {
+            let at = sources.trace(fix.span);
+            let written = at.via.is_empty() && sources.text(at.at) == sources.text(fix.span);
+            self.fix = (written && !at.repeated).then_some(Fix { span: at.at, ..fix });
+        }
+        for (place, _) in &mut self.related {
+            *place = sources.trace(*place).at;
+        }
+        let (line, ..) = sources.lines(trace.at);
+        if !holds_secret(line) {
+            for (place, name) in trace.via {
+                let counted = sources.text(place).starts_with('~');
+                let what = if counted { "is counted here" } else { "is defined here" };
+                self.related.push((place, format!("`${name}` {what}")));
+            }
+        }
+        self
+    }
+}
+
+/// All of a load, settled, in the order of the files and places. Of equal ones about copies of one text,
+/// which generators and definitions make, the first is kept.
+pub(crate) fn in_order(diagnostics: Vec<Diagnostic>, sources: &Sources) -> Vec<Diagnostic> {
+    let mut copies = std::collections::HashSet::new();
+    let mut all: Vec<Diagnostic> = diagnostics
+        .into_iter()
+        .filter(|diagnostic| {
+            let Some(trace) = diagnostic.span.map(|span| sources.trace(span)).filter(|trace| trace.repeated)
+            else {
+                return true;
+            };
+            let place = trace.via.last().map_or(trace.at, |(place, _)| *place);
+            copies.insert((place, diagnostic.kind))
+        })
+        .map(|diagnostic| diagnostic.settled(sources))
+        .collect();
+    all.sort_by_key(|diagnostic| diagnostic.span);
+    all
+}
+
 /// The long form: title, file:line:column, source line with the word underlined, help, and the line
 /// as it would be after the fix. `styled` colours it for a terminal.
 pub fn render(diagnostic: &Diagnostic, sources: &Sources, styled: bool) -> String {
@@ -220,6 +268,7 @@ fn snippet<'a>(
     kind: AnnotationKind,
     label: Option<&str>,
 ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+    let span = sources.trace(span).at;
     let (text, start, line) = sources.lines(span);
     let range = span.range();
     // A span over several lines is shown by its first one.
@@ -239,7 +288,7 @@ fn snippet<'a>(
 fn patch<'a>(sources: &'a Sources, fix: &'a Fix) -> Option<Snippet<'a, Patch<'a>>> {
     let (text, start, line) = sources.lines(fix.span);
     let range = fix.span.range();
-    if text.len() > LONGEST_LINE || text.contains(['\n', '\0']) || text.contains("auth_pass") {
+    if text.len() > LONGEST_LINE || text.contains(['\n', '\0']) || holds_secret(text) {
         return None;
     }
     let range = range.start.checked_sub(start)?..range.end.checked_sub(start)?;
@@ -247,11 +296,29 @@ fn patch<'a>(sources: &'a Sources, fix: &'a Fix) -> Option<Snippet<'a, Patch<'a>
     Some(Snippet::source(text).line_start(line).path(sources.name(fix.span.file())).patch(patch))
 }
 
-/// A line as it may be shown: passwords do not belong into logs.
+/// Keywords whose arguments do not belong into logs.
+const SECRETS: [&str; 3] = ["auth_pass", "password", "key"];
+
+/// Where the arguments of a secret keyword begin.
+fn secret(line: &str) -> Option<usize> {
+    let found = SECRETS.iter().flat_map(|keyword| line.match_indices(keyword));
+    let whole = found.filter(|(at, keyword)| {
+        let part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '/' | '.');
+        let before = line.get(..*at).unwrap_or_default();
+        let after = line.get(at + keyword.len()..).unwrap_or_default();
+        !before.ends_with(part) && !after.starts_with(part)
+    });
+    whole.map(|(at, keyword)| at + keyword.len()).min()
+}
+
+fn holds_secret(line: &str) -> bool {
+    secret(line).is_some()
+}
+
+/// A line as it may be shown.
 fn without_password(line: &str) -> std::borrow::Cow<'_, str> {
-    const KEYWORD: &str = "auth_pass";
-    let Some(at) = line.find(KEYWORD) else { return line.into() };
-    let (before, secret) = line.split_at_checked(at + KEYWORD.len()).unwrap_or((line, ""));
+    let Some(at) = secret(line) else { return line.into() };
+    let (before, secret) = line.split_at_checked(at).unwrap_or((line, ""));
     let hide = |c: char| if c.is_whitespace() { c.to_string() } else { "*".repeat(c.len_utf8()) };
     format!("{before}{}", secret.chars().map(hide).collect::<String>()).into()
 }
@@ -277,5 +344,5 @@ fn printable(text: &str) -> String {
 }
 
 fn visible(c: char) -> char {
-    if c.is_control() { '\u{fffd}' } else { c }
+    if c.is_control() || crate::octets::is_octet(c) { '\u{fffd}' } else { c }
 }

@@ -4,12 +4,13 @@
 //! blocks and words (`scan`, `tree`), keywords and their meaning (`keyword`), what is wrong
 //! (`diagnostic`).
 
+mod blocks;
 pub mod config;
 mod diagnostic;
 mod dump;
-mod include;
+mod expand;
 mod keyword;
-mod pattern;
+mod octets;
 mod report;
 mod scan;
 mod source;
@@ -20,23 +21,23 @@ mod tree;
 use std::path::Path;
 
 pub use config::Config;
-pub use dump::{MASK, Secrets, dump};
 pub use diagnostic::{Diagnostic, Fix, Kind, Severity, exit_code, render};
+pub use dump::{MASK, Secrets, dump};
 pub use keyword::{Block, Keyword, Part, Serves, WhenAbsent, blocks};
+pub use octets::octets;
 pub use source::{Place, Sources, Span};
 pub use report::is_secret;
 pub use spans::Spans;
 pub use suggest::nearest;
 
-use include::Reader;
-use tree::Statement;
+use expand::Reader;
 
 /// What is known beside the files.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// `-i`: what the `@ID` lines are compared with.
+    /// `-i`: lines after `@ID` count if it is this one; without it none does.
     pub config_id: Option<String>,
-    /// `-e`: a file that is included must be there and be readable, as with `includea`.
+    /// `-e`: every problem of an include is an error.
     pub all_config: bool,
 }
 
@@ -45,6 +46,8 @@ pub struct LoadOptions {
 pub struct Loaded {
     /// `None` as soon as one diagnostic is an error.
     pub config: Option<Config>,
+    /// What could be read of a configuration that cannot run: to be looked at, never to be run.
+    pub draft: Option<Box<Config>>,
     /// In the order of the files and places.
     pub diagnostics: Vec<Diagnostic>,
     /// What was read.
@@ -54,17 +57,22 @@ pub struct Loaded {
 }
 
 /// Loads a configuration file and what it includes. Blocks while it reads.
-pub fn load(path: &Path, _options: &LoadOptions) -> Loaded {
-    let mut reader = Reader::new(true);
-    let statements = reader.main_file(path);
-    finish(reader, statements)
+pub fn load(path: &Path, options: &LoadOptions) -> Loaded {
+    let mut reader = Reader::new(true, options);
+    reader.main_file(path);
+    finish(reader)
 }
 
 /// Loads a text as if it were a file of this name, except that includes are not followed.
 pub fn load_str(name: &str, text: &str) -> Loaded {
-    let mut reader = Reader::new(false);
-    let statements = reader.text(name, text);
-    finish(reader, statements)
+    load_text(name, text.as_bytes(), &LoadOptions::default())
+}
+
+/// The same for any octets.
+pub fn load_text(name: &str, octets: &[u8], options: &LoadOptions) -> Loaded {
+    let mut reader = Reader::new(false, options);
+    reader.text(name, octets);
+    finish(reader)
 }
 
 /// Loads a text and prints all that is said about it: what fuzzing and property tests call.
@@ -92,10 +100,11 @@ pub fn exercise(text: &str) {
     }
 }
 
-fn finish(reader: Reader, statements: Vec<Statement>) -> Loaded {
-    let sources = reader.sources;
-    let (config, mut diagnostics, spans) = keyword::lower(&sources, statements, reader.diagnostics);
-    diagnostics.sort_by_key(|diagnostic| diagnostic.span);
+fn finish(reader: Reader) -> Loaded {
+    let read = reader.finish();
+    let (config, diagnostics, spans) = keyword::lower(&read.sources, &read.definitions, read.diagnostics);
+    let diagnostics = diagnostic::in_order(diagnostics, &read.sources);
     let usable = diagnostics.iter().all(|diagnostic| diagnostic.severity != Severity::Error);
-    Loaded { config: usable.then_some(config), diagnostics, sources, spans }
+    let (config, draft) = if usable { (Some(config), None) } else { (None, Some(Box::new(config))) };
+    Loaded { config, draft, diagnostics, sources: read.sources, spans }
 }

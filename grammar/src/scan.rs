@@ -15,8 +15,6 @@ pub(crate) enum Piece {
     Line(Range<usize>),
     /// A statement with its block, closing brace included.
     Block(Range<usize>),
-    /// `$NAME=…` with its continuation lines.
-    Definition(Range<usize>),
     /// A block without its end: its text up to where the next one begins, the brace that is not
     /// closed, how many are missing.
     Unclosed { text: Range<usize>, open: usize, missing: usize },
@@ -40,29 +38,83 @@ pub(crate) fn scan(text: &str, resumes: impl Fn(&str) -> bool) -> Vec<Piece> {
                 scanner.at += 1;
                 pieces.push(Piece::StrayClose(start));
             }
-            Some(b'$') if scanner.definition() => pieces.push(Piece::Definition(start..scanner.at)),
             Some(_) => {
                 scanner.skip_head();
                 let end = scanner.at;
                 scanner.skip_blank();
-                if scanner.peek() == Some(b'{') && !is_include(text.get(start..end).unwrap_or_default()) {
+                if scanner.peek() == Some(b'{') {
                     pieces.push(scanner.block(start, &resumes));
                 } else {
                     scanner.at = end;
-                    if is_include(text.get(start..end).unwrap_or_default()) {
-                        scanner.rest_of_line();
-                    }
-                    pieces.push(Piece::Line(start..scanner.at));
+                    pieces.push(Piece::Line(start..end));
                 }
             }
         }
     }
 }
 
-/// Whether a head is an include, whose pattern may hold braces of its own.
-fn is_include(head: &str) -> bool {
-    let word = head.split_ascii_whitespace().next().unwrap_or_default();
-    matches!(word, "include" | "includer" | "includem" | "includew" | "includeb" | "includea")
+/// The first brace of a line that is neither in quotes nor of a reference. The line has no comment.
+pub(crate) fn first_brace(line: &str) -> Option<usize> {
+    memchr::memchr2(b'{', b'}', line.as_bytes())?;
+    let mut scanner = Scanner { text: line, bytes: line.as_bytes(), at: 0 };
+    while let Some(byte) = scanner.peek() {
+        if matches!(byte, b'{' | b'}') {
+            return Some(scanner.at);
+        }
+        scanner.step(byte);
+    }
+    None
+}
+
+/// How deep a text is in blocks, and in which one, while it grows.
+#[derive(Debug, Default)]
+pub(crate) struct Nesting {
+    at: usize,
+    depth: usize,
+    /// Where the last head of the top level begins and ends.
+    head: Range<usize>,
+    block: String,
+}
+
+impl Nesting {
+    /// Reads on to the end of the text.
+    pub fn advance(&mut self, text: &str) {
+        let mut scanner = Scanner { text, bytes: text.as_bytes(), at: self.at };
+        loop {
+            scanner.skip_blank();
+            let start = scanner.at;
+            match scanner.peek() {
+                None => break,
+                Some(b'{') => {
+                    if self.depth == 0 {
+                        let head = text.get(self.head.clone()).unwrap_or_default();
+                        head.split(crate::tree::is_blank)
+                            .next()
+                            .unwrap_or_default()
+                            .clone_into(&mut self.block);
+                    }
+                    self.depth += 1;
+                    scanner.at += 1;
+                }
+                Some(b'}') => {
+                    self.depth = self.depth.saturating_sub(1);
+                    scanner.at += 1;
+                }
+                Some(_) => {
+                    scanner.skip_head();
+                    if self.depth == 0 {
+                        self.head = start..scanner.at;
+                    }
+                }
+            }
+        }
+        self.at = scanner.at;
+    }
+
+    /// Whether it is in a block of the top level that this keyword begins.
+    pub fn is_in(&self, keyword: &str) -> bool {
+        self.depth > 0 && self.block == keyword
+    }
 }
 
 struct Scanner<'a> {
@@ -128,32 +180,6 @@ impl Scanner<'_> {
     fn skip_line(&mut self) {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         self.at += memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-    }
-
-    /// Over braces that belong to an include's pattern.
-    fn rest_of_line(&mut self) {
-        while matches!(self.peek(), Some(b'{' | b'}')) {
-            self.at += 1;
-            self.skip_head();
-        }
-    }
-
-    /// Over `$NAME=` and its value, if that is what stands here.
-    fn definition(&mut self) -> bool {
-        let rest = self.bytes.get(self.at + 1..).unwrap_or_default();
-        let name = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
-        if name == 0 || rest.get(name) != Some(&b'=') {
-            return false;
-        }
-        loop {
-            let start = self.at;
-            self.skip_line();
-            let line = self.text.get(start..self.at).unwrap_or_default();
-            if !line.trim_end().ends_with('\\') || self.at == self.bytes.len() {
-                return true;
-            }
-            self.at += 1;
-        }
     }
 
     /// Over a block whose opening brace is next; its head began at `start`.
@@ -254,7 +280,6 @@ mod tests {
             .map(|piece| match piece {
                 Piece::Line(range) => format!("line {}", &text[range]),
                 Piece::Block(range) => format!("block {}", &text[range]),
-                Piece::Definition(range) => format!("definition {}", &text[range]),
                 Piece::Unclosed { text: range, open, missing } => {
                     format!("unclosed {:?} at {} missing {missing}", &text[range], &text[open..=open + 3])
                 }
@@ -279,13 +304,6 @@ mod tests {
             ("comment right after text", "a { b!}\n}", &["block a { b!}\n}"]),
             ("an escaped comment character", "a { b\\#} c", &["block a { b\\#}", "line c"]),
             ("a brace too many", "a { } }\nb", &["block a { }", "stray 6", "line b"]),
-            ("a definition", "$X=1\nb", &["definition $X=1", "line b"]),
-            ("a long definition", "$X=\\\n a { \\\n }\nb", &["definition $X=\\\n a { \\\n }", "line b"]),
-            (
-                "include with alternatives",
-                "include a/{b,c}.conf\nd",
-                &["line include a/{b,c}.conf", "line d"],
-            ),
             ("unclosed quote ends with the line", "a { b \"x }\n}", &["block a { b \"x }\n}"]),
         ] {
             assert_eq!(pieces(text), want, "{name}");

@@ -1,10 +1,10 @@
 //! The files of a configuration and places in them.
 //!
-//! Here: texts, byte spans, lines and columns. Not here: reading files (`include`), what the text
-//! means (`tree`).
+//! Here: texts, byte spans, lines and columns, and what text was put where. Not here: reading files
+//! and substitution (`expand`), what the text means (`tree`).
 
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// A stretch of bytes of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,26 +52,97 @@ impl std::fmt::Display for Place<'_> {
     }
 }
 
-/// The texts of all files that were read.
+/// The texts of all files that were read, and the text that they make together.
 #[derive(Debug, Default)]
 pub struct Sources {
     files: Vec<File>,
+    stream: Option<Stream>,
 }
 
 #[derive(Debug)]
 struct File {
     name: String,
-    text: String,
+    text: Arc<str>,
     /// Byte offset of the start of each line, ascending, the first is 0; found when first asked for,
     /// which is never if nothing is said about the file.
     lines: OnceLock<Vec<usize>>,
 }
 
+/// Includes, definitions, conditions and generators done: one text, and where each part of it stands.
+#[derive(Debug, Default)]
+pub(crate) struct Stream {
+    pub text: String,
+    /// The same with another octet in the place of each `#` and `!` that begins no comment; `None` if
+    /// there is no such character.
+    pub masked: Option<String>,
+    /// Ascending by start, without gaps.
+    pub segments: Vec<Segment>,
+    pub expansions: Vec<Expansion>,
+}
+
+/// From `start` of the stream up to the next segment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Segment {
+    pub start: u32,
+    pub origin: Origin,
+}
+
+/// Where octets come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub file: u32,
+    pub offset: u32,
+    /// 0: octet by octet from `offset`. Otherwise all octets stand for this many of the file.
+    pub length: u32,
+    /// The reference that brought them: an index of the expansions, counted from 1; 0 for none.
+    pub expansion: u32,
+    /// One of several copies that a generator made.
+    pub repeated: bool,
+}
+
+/// A reference that was replaced.
+#[derive(Clone, Debug)]
+pub(crate) struct Expansion {
+    /// `$NAME` in its file.
+    pub reference: Span,
+    /// The reference that brought the text of this one; 0 for none.
+    pub parent: u32,
+    /// Name of the definition.
+    pub name: Arc<str>,
+}
+
+/// File number of places in the stream.
+const STREAM: u32 = u32::MAX - 1;
+
+/// Where a part of the text really stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Trace {
+    /// In a file: what a person wrote at this place.
+    pub at: Span,
+    /// Of text that came from definitions: where it stands in each, the outermost first, and its name.
+    pub via: Vec<(Span, Arc<str>)>,
+    /// One of several copies.
+    pub repeated: bool,
+}
+
 impl Sources {
     /// Adds a text and returns its index.
-    pub(crate) fn add(&mut self, name: String, text: String) -> u32 {
+    pub(crate) fn add(&mut self, name: String, text: Arc<str>) -> u32 {
         self.files.push(File { name, text, lines: OnceLock::new() });
         u32::try_from(self.files.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    /// Sets the text that the files make together. Without one the first file is all there is.
+    pub(crate) fn set_stream(&mut self, stream: Stream) {
+        self.stream = Some(stream);
+    }
+
+    /// The whole text with its comment characters masked, and its file number for spans.
+    pub(crate) fn everything(&self) -> (&str, u32) {
+        match &self.stream {
+            Some(stream) => (stream.masked.as_deref().unwrap_or(&stream.text), STREAM),
+            None => (self.whole(0), 0),
+        }
     }
 
     /// Number of files.
@@ -89,26 +160,60 @@ impl Sources {
         self.files.iter().map(|file| file.name.as_str())
     }
 
-    /// The text under a span; empty if it is of other sources.
+    /// The text under a span, after substitution; empty if it is of other sources.
     pub fn text(&self, span: Span) -> &str {
-        self.file(span.file).and_then(|file| file.text.get(span.range())).unwrap_or_default()
+        let whole = match &self.stream {
+            Some(stream) if span.file == STREAM => &stream.text,
+            _ => self.whole(span.file),
+        };
+        whole.get(span.range()).unwrap_or_default()
     }
 
-    /// Where a span starts.
+    /// Where a span starts, in the file that a person wrote.
     pub fn place(&self, span: Span) -> Place<'_> {
+        self.place_in_file(self.trace(span).at, false)
+    }
+
+    /// Where a span starts and ends, in the file that a person wrote.
+    pub fn range(&self, span: Span) -> (Place<'_>, Place<'_>) {
+        let at = self.trace(span).at;
+        (self.place_in_file(at, false), self.place_in_file(at, true))
+    }
+
+    fn place_in_file(&self, span: Span, end: bool) -> Place<'_> {
         let Some(file) = self.file(span.file) else {
             return Place { file: "?", line: 1, column: 1 };
         };
-        let at = span.range().start;
+        let range = span.range();
+        let at = if end { range.end } else { range.start };
         let (line, start) = file.line_of(at);
         let before = file.text.get(start..at).unwrap_or_default();
         Place { file: &file.name, line, column: before.chars().count() + 1 }
     }
 
-    /// Where a span starts, and where it ends: the place after its last character.
-    pub fn range(&self, span: Span) -> (Place<'_>, Place<'_>) {
-        let end = span.range().end;
-        (self.place(span), self.place(Span::new(span.file, end..end)))
+    /// What a span stands for.
+    pub(crate) fn trace(&self, span: Span) -> Trace {
+        let plain = Trace { at: span, via: Vec::new(), repeated: false };
+        let Some(stream) = self.stream.as_ref().filter(|_| span.file == STREAM) else { return plain };
+        let range = span.range();
+        let last = if range.is_empty() { range.start } else { range.end - 1 };
+        let (Some(first), Some(last)) = (stream.octet(range.start), stream.octet(last)) else { return plain };
+        let (from, to) = (stream.outermost(first), stream.outermost(last));
+        // A word may begin in a definition and end after it.
+        let inner = if first.1.expansion != 0 { first } else { last };
+        let inner_span =
+            if inner == first && first.1.file == last.1.file && first.1.expansion == last.1.expansion {
+                join(first.0, last.0)
+            } else {
+                inner.0
+            };
+        let at = join(from, to);
+        let at = if range.is_empty() { Span { end: at.start, ..at } } else { at };
+        Trace {
+            at,
+            via: stream.chain(inner_span, inner.1.expansion),
+            repeated: first.1.repeated || inner.1.expansion != 0,
+        }
     }
 
     /// Name of a file.
@@ -121,7 +226,13 @@ impl Sources {
         self.file(file).map_or("", |file| &file.text)
     }
 
-    /// The lines under a span: their text, the offset at which it starts, the number of the first.
+    /// The same, shared.
+    pub(crate) fn shared(&self, file: u32) -> Arc<str> {
+        self.file(file).map(|file| file.text.clone()).unwrap_or_default()
+    }
+
+    /// The lines under a span of a file: their text, the offset at which it starts, the number of the
+    /// first.
     pub(crate) fn lines(&self, span: Span) -> (&str, usize, usize) {
         let Some(file) = self.file(span.file) else { return ("", 0, 1) };
         let range = span.range();
@@ -133,6 +244,78 @@ impl Sources {
 
     fn file(&self, index: u32) -> Option<&File> {
         self.files.get(usize::try_from(index).ok()?)
+    }
+}
+
+/// From the beginning of one span to the end of another, if that is one stretch.
+fn join(from: Span, to: Span) -> Span {
+    if from.file == to.file && from.start <= to.end {
+        Span { end: to.end.max(from.end), ..from }
+    } else {
+        from
+    }
+}
+
+impl Stream {
+    /// Where one octet comes from: its place in a file, and how it came here.
+    fn octet(&self, at: usize) -> Option<(Span, Origin)> {
+        let at = u32::try_from(at).ok()?;
+        let index = self.segments.partition_point(|segment| segment.start <= at).checked_sub(1)?;
+        let segment = self.segments.get(index)?;
+        Some((segment.origin.octet(at - segment.start), segment.origin))
+    }
+
+    /// What a person wrote in the place of it.
+    fn outermost(&self, octet: (Span, Origin)) -> Span {
+        self.expansion_chain(octet.1.expansion).last().map_or(octet.0, |expansion| expansion.reference)
+    }
+
+    /// Place and name in each definition, the outermost first; `text` stands in the innermost.
+    fn chain(&self, text: Span, expansion: u32) -> Vec<(Span, Arc<str>)> {
+        let mut place = text;
+        let mut via: Vec<(Span, Arc<str>)> = self
+            .expansion_chain(expansion)
+            .map(|expansion| {
+                let here = (place, expansion.name.clone());
+                place = expansion.reference;
+                here
+            })
+            .collect();
+        via.reverse();
+        via
+    }
+
+    /// An expansion and those around it, the innermost first.
+    pub fn expansion_chain(&self, index: u32) -> impl Iterator<Item = &Expansion> {
+        let find = |index: u32| self.expansions.get(usize::try_from(index.checked_sub(1)?).ok()?);
+        std::iter::successors(find(index), move |expansion| find(expansion.parent))
+    }
+}
+
+impl Origin {
+    /// Octet by octet from a place of a file.
+    pub fn verbatim(file: u32, offset: usize) -> Self {
+        Self {
+            file,
+            offset: u32::try_from(offset).unwrap_or(u32::MAX),
+            length: 0,
+            expansion: 0,
+            repeated: false,
+        }
+    }
+
+    /// Place of the octet at a distance from the beginning.
+    pub fn octet(&self, distance: u32) -> Span {
+        let start = if self.length == 0 { self.offset.saturating_add(distance) } else { self.offset };
+        Span { file: self.file, start, end: start.saturating_add(self.length.max(1)) }
+    }
+
+    /// The same, a distance further.
+    pub fn advanced(mut self, distance: usize) -> Self {
+        if self.length == 0 {
+            self.offset = self.offset.saturating_add(u32::try_from(distance).unwrap_or(u32::MAX));
+        }
+        self
     }
 }
 

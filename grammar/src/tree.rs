@@ -1,7 +1,7 @@
 //! Statements, blocks and words with their places.
 //!
 //! Here: the tree of a whole configuration, includes in place, and how a head is split into words.
-//! Not here: keywords (`keyword`), files (`include`).
+//! Not here: keywords (`keyword`), files (`expand`).
 
 use pest::Parser;
 use pest::iterators::{Pair, Pairs};

@@ -213,7 +213,7 @@ fn parse_milliseconds(text: &str) -> Result<Duration, &'static str> {
 /// Lowers `bfd_instance NAME { … }`.
 pub(super) fn lower(_root: &mut Root, call: &mut Call<'_, '_>) {
     let name = call.word();
-    let before = (call.context.left_out, call.context.lost.len());
+    let before = call.context.lost.len();
     let mut builder = BfdBuilder::default();
     TABLE.run(&mut builder, call.body(), call.context);
     let Some(name) = name else { return };

@@ -12,9 +12,11 @@ use super::global::GlobalBuilder;
 use super::tracking::Object;
 use super::virtual_server::{CheckDefaults, ServerBuilder};
 use crate::config::{BfdInstance, Script, TrackFile, TrackProcess, VrrpScript};
-use crate::diagnostic::{Diagnostic, Kind, Severity, quote};
+use crate::diagnostic::{Diagnostic, Kind, Severity};
+use crate::expand::left_over;
 use crate::source::{Sources, Span};
 use crate::spans::Spans;
+use crate::suggest::nearest;
 use crate::tree::{Statement, Word};
 
 /// Most warnings.
@@ -45,9 +47,7 @@ pub(crate) struct Context<'s> {
     /// What any track_script names, also one that is left out.
     pub tracked: HashSet<&'s str>,
     /// Names defined by `$NAME=`.
-    pub definitions: HashSet<&'s str>,
-    /// Statements that were left out because of parts of the language that come later.
-    pub left_out: usize,
+    pub definitions: &'s [String],
     /// Statements of which nothing is left but a diagnostic, in their order.
     pub lost: Vec<Lost<'s>>,
     /// How many blocks and statements that are not served yet are being lowered: what is in them is
@@ -69,7 +69,7 @@ pub(crate) struct Lost<'s> {
 }
 
 impl<'s> Context<'s> {
-    pub fn new(sources: &'s Sources) -> Self {
+    pub fn new(sources: &'s Sources, definitions: &'s [String]) -> Self {
         Self {
             sources,
             diagnostics: Vec::new(),
@@ -85,8 +85,7 @@ impl<'s> Context<'s> {
             bfd_instances: IndexMap::new(),
             tracked_places: HashMap::new(),
             tracked: HashSet::new(),
-            definitions: HashSet::new(),
-            left_out: 0,
+            definitions,
             lost: Vec::new(),
             unserved_depth: 0,
             nowhere: Span::new(u32::MAX, 0..0),
@@ -165,78 +164,34 @@ impl<'s> Context<'s> {
         );
     }
 
-    /// Whether a statement uses the parts of the language that come later (definitions, conditions,
-    /// generators); it is reported then and left out.
-    pub fn is_later_syntax(&mut self, statement: &Statement, words: &[Word<'_>]) -> bool {
-        let Some(first) = words.first() else { return false };
-        let text = self.sources.text(statement.head);
-        if text.contains('\0') {
-            self.report(
-                Diagnostic::warning(Kind::BadValue, Some(statement.head), "this line holds a NUL byte")
-                    .label("ignored")
-                    .help("remove the byte; the file may be damaged or not be text"),
-            );
-            return true;
+    /// Whether a statement uses a definition that there is not; it is reported then and ignored. What
+    /// stands in quotes may be meant for a program.
+    pub fn is_undefined(&mut self, statement: &Statement, words: &[Word<'_>]) -> bool {
+        if !self.sources.text(statement.head).contains("${") {
+            return false;
         }
-        let (what, means) = if first.text.starts_with('@') {
-            (
-                format!("the condition {}", quote(first.text)),
-                "this line is left out; move it into a file for this host only",
-            )
-        } else if first.text.starts_with("~SEQ") || first.text.starts_with("~LST") {
-            (format!("the generator {}", quote(first.text)), "this line is left out; write its lines out")
-        } else if let Some(name) = definition(first.text) {
-            (format!("the definition of `${name}`"), "write the value where it is used")
-        } else if let Some(reference) = words.iter().find(|word| self.has_reference(word.text)) {
-            let what = format!("the definition used in {}", quote(reference.text));
-            self.unserved(reference.span, &what, "this line is left out; write the value itself");
-            self.left_out += 1;
-            return true;
-        } else {
+        let unquoted = |word: &&Word<'_>| word.span.range().len() == word.text.len();
+        let Some((word, reference)) = words
+            .iter()
+            .filter(unquoted)
+            .find_map(|word| left_over(word.text).map(|reference| (word, reference)))
+        else {
             return false;
         };
-        self.unserved(first.span, &what, means);
-        self.left_out += 1;
-        true
-    }
-
-    /// The remedy where something is missing in a block that was entered when `left_out` was
-    /// `before`: it may be in one of the lines that were left out.
-    pub fn help_with_missing(&self, before: usize, help: &str) -> String {
-        if self.left_out == before {
-            return help.to_owned();
-        }
-        "lines of this block were left out (see their warnings): write them without definitions and conditions".to_owned()
-    }
-
-    /// Whether a word refers to something that is defined; other dollars are just characters.
-    fn has_reference(&self, word: &str) -> bool {
-        let mut rest = word;
-        while let Some((_, after)) = rest.split_once('$') {
-            let braced = after.strip_prefix('{');
-            let name = braced.unwrap_or(after);
-            let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(name.len());
-            let (name, next) = name.split_at_checked(end).unwrap_or((name, ""));
-            let ended = match braced {
-                Some(_) => next.starts_with(['}', ' ']),
-                None => next.is_empty() || next.starts_with([' ', '\t', ',', ')']),
-            };
-            let built_in = braced.is_some() && BUILT_IN.contains(&name);
-            if ended && (built_in || self.definitions.contains(name)) {
-                return true;
+        let message = format!("`{}` is not defined before this line", reference.name);
+        let diagnostic =
+            Diagnostic::warning(Kind::BadValue, Some(word.span), message).label("the line is ignored");
+        let name = reference.name;
+        let near = nearest(name, self.definitions.iter().map(String::as_str).chain(BUILT_IN));
+        self.report(match near {
+            Some(near) if near == name => {
+                diagnostic.help("move its definition before this line, or its arguments")
             }
-            rest = after;
-        }
-        false
+            Some(near) => diagnostic.help(format!("did you mean `${{{near}}}`?")),
+            None => diagnostic.help(format!("define it: `${name}=VALUE` on a line before this one")),
+        });
+        true
     }
 }
 
 const BUILT_IN: [&str; 6] = ["_PWD", "_INSTANCE", "_RANDOM", "_ENV", "_HASH", "_BANG"];
-
-/// The name that a word defines: `$NAME=…`.
-pub(crate) fn definition(word: &str) -> Option<&str> {
-    let (name, _) = word.strip_prefix('$')?.split_once('=')?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    (!name.is_empty() && name.chars().all(plain) && !name.starts_with(|c: char| c.is_ascii_digit()))
-        .then_some(name)
-}

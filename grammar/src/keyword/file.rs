@@ -111,7 +111,7 @@ fn init(call: &mut Call<'_, '_>) -> Option<InitFile> {
 /// Lowers `track_file NAME { … }`.
 pub(super) fn lower(_root: &mut Root, call: &mut Call<'_, '_>) {
     let name = call.word();
-    let before = (call.context.left_out, call.context.lost.len());
+    let before = call.context.lost.len();
     let mut builder = FileBuilder::default();
     TABLE.run(&mut builder, call.body(), call.context);
     let Some(name) = name else { return };

@@ -67,8 +67,11 @@ pub(crate) struct AuthenticationBuilder {
 /// What the rows below fill.
 type B = InstanceBuilder;
 
-pub(crate) static TABLE: Table<InstanceBuilder> =
-    Table { name: "vrrp_instance", part: Part::Vrrp, rows: &[ELECTION, PACKETS, TRACKING, ADDRESSES, NOTIFY, GARP] };
+pub(crate) static TABLE: Table<InstanceBuilder> = Table {
+    name: "vrrp_instance",
+    part: Part::Vrrp,
+    rows: &[ELECTION, PACKETS, TRACKING, ADDRESSES, NOTIFY, GARP],
+};
 
 type Rows = &'static [Row<InstanceBuilder>];
 
@@ -234,7 +237,8 @@ const PACKETS: Rows = &[
 ];
 
 pub(crate) static AUTHENTICATION: Table<AuthenticationBuilder> = Table {
-    name: "authentication", part: Part::Vrrp,
+    name: "authentication",
+    part: Part::Vrrp,
     rows: &[&[
         row("auth_type", "PASS|AH", "Type.", |b: &mut AuthenticationBuilder, c| {
             let Some(word) = c.word() else { return };

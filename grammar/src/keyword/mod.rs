@@ -272,10 +272,8 @@ impl<B: Default> Table<B> {
             return;
         };
         let next = context.diagnostics.len();
-        if context.is_later_syntax(statement, &words) {
-            // The keyword stands after a condition.
-            let keyword = words.iter().find(|word| !word.text.starts_with('@')).unwrap_or(&first);
-            context.note_lost(self.name, keyword.text, next);
+        if context.is_undefined(statement, &words) {
+            context.note_lost(self.name, first.text, next);
             return;
         }
         let Some(row) = self.find(first.text) else {

@@ -163,7 +163,7 @@ fn contradiction(call: &mut Call<'_, '_>, message: String, place: Span) {
 /// Lowers `vrrp_track_process NAME { … }`.
 pub(super) fn lower(_root: &mut Root, call: &mut Call<'_, '_>) {
     let name = call.word();
-    let before = (call.context.left_out, call.context.lost.len());
+    let before = call.context.lost.len();
     let mut builder = ProcessBuilder::default();
     TABLE.run(&mut builder, call.body(), call.context);
     let Some(name) = name else { return };

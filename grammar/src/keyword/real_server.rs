@@ -33,7 +33,8 @@ pub(crate) struct RealBuilder {
 /// What the rows below fill.
 type B = RealBuilder;
 
-pub(crate) static TABLE: Table<RealBuilder> = Table { name: "real_server", part: Part::Director, rows: &[ROWS, CHECKERS] };
+pub(crate) static TABLE: Table<RealBuilder> =
+    Table { name: "real_server", part: Part::Director, rows: &[ROWS, CHECKERS] };
 
 const ROWS: &[Row<RealBuilder>] = &[
     row("weight", "N", "Weight; 0 takes no new connections.", |b: &mut B, c| {

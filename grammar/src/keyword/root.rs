@@ -9,9 +9,10 @@ use indexmap::IndexMap;
 use lbd_health::{CheckKind, ScriptId};
 
 use super::{
-    Context, Part, Row, Table, address, bfd, context, file, global, group, instance, later, link, process,
-    resolve, route, row, rule, script, server_group, tls, tracking, virtual_server,
+    Context, Part, Row, Table, address, bfd, file, global, group, instance, later, link, process, resolve,
+    route, row, rule, script, server_group, tls, tracking, virtual_server,
 };
+use crate::blocks::Blocks;
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
 use crate::source::Sources;
@@ -54,8 +55,14 @@ const ROWS: &[Row<Root>] = &[
         group::sync_group,
     )
     .opens("vrrp_sync_group"),
-    later("track_group", "NAME { … }", "Instances for static entries.", "it has no effect", group::track_group)
-        .opens("track_group"),
+    later(
+        "track_group",
+        "NAME { … }",
+        "Instances for static entries.",
+        "it has no effect",
+        group::track_group,
+    )
+    .opens("track_group"),
     later(
         "garp_group",
         "{ … }",
@@ -64,20 +71,38 @@ const ROWS: &[Row<Root>] = &[
         group::garp_group,
     )
     .opens("garp_group"),
-    later("static_ipaddress", "{ ADDR[/LEN] … }", "Addresses added at start.", "they are not added", |b: &mut B, c| {
-        b.config.static_addresses.extend(address::static_addresses(c));
-    })
+    later(
+        "static_ipaddress",
+        "{ ADDR[/LEN] … }",
+        "Addresses added at start.",
+        "they are not added",
+        |b: &mut B, c| {
+            b.config.static_addresses.extend(address::static_addresses(c));
+        },
+    )
     .block(),
-    later("static_routes", "{ ROUTE … }", "Routes added at start.", "they are not added", |b: &mut B, c| {
-        b.config.static_routes.extend(route::routes(c, true));
-    })
+    later(
+        "static_routes",
+        "{ ROUTE … }",
+        "Routes added at start.",
+        "they are not added",
+        |b: &mut B, c| {
+            b.config.static_routes.extend(route::routes(c, true));
+        },
+    )
     .block(),
     later("static_rules", "{ RULE … }", "Rules added at start.", "they are not added", |b: &mut B, c| {
         b.config.static_rules.extend(rule::rules(c, true));
     })
     .block(),
-    later("linkbeat_interfaces", "{ IF [MII|ETHTOOL|IOCTL] … }", "Interfaces whose link is polled.", NO_POLLING, link::linkbeat)
-        .block(),
+    later(
+        "linkbeat_interfaces",
+        "{ IF [MII|ETHTOOL|IOCTL] … }",
+        "Interfaces whose link is polled.",
+        NO_POLLING,
+        link::linkbeat,
+    )
+    .block(),
     later(
         "interface_up_down_delays",
         "{ IF DOWN [UP] … }",
@@ -90,10 +115,12 @@ const ROWS: &[Row<Root>] = &[
         .opens("vrrp_track_process"),
     later("track_file", "NAME { … }", "A file with a number that is tracked.", NOT_TRACKED, file::lower)
         .opens("track_file"),
-    later("vrrp_track_file", "NAME { … }", "Old name of track_file.", NOT_TRACKED, file::lower).opens("track_file"),
+    later("vrrp_track_file", "NAME { … }", "Old name of track_file.", NOT_TRACKED, file::lower)
+        .opens("track_file"),
     later("bfd_instance", "NAME { … }", "A BFD session.", "there is no such session", bfd::lower)
         .opens("bfd_instance"),
-    later("SSL", "{ … }", "Client certificate of SSL_GET.", "SSL_GET is not supported either", tls::lower).opens("SSL"),
+    later("SSL", "{ … }", "Client certificate of SSL_GET.", "SSL_GET is not supported either", tls::lower)
+        .opens("SSL"),
     later(
         "virtual_server_group",
         "NAME { ADDR[-END|/MASK] [PORT] | fwmark N [inet|inet6] … }",
@@ -111,16 +138,27 @@ const GROUP: &str = "virtual servers of the group are left out; write one virtua
 /// Lowers a whole configuration. Each block of the tree goes as soon as it is lowered.
 pub(crate) fn lower(
     sources: &Sources,
-    statements: Vec<Statement>,
+    definitions: &[String],
     diagnostics: Vec<Diagnostic>,
 ) -> (Config, Vec<Diagnostic>, Spans) {
-    let mut context = Context::new(sources);
+    let blocks = Blocks::new(sources);
+    let mut context = Context::new(sources, definitions);
     context.diagnostics = diagnostics;
-    look_ahead(&mut context, &statements);
+    let statements: Vec<Option<Statement>> = (0..blocks.len())
+        .map(|index| {
+            let mut broken = Vec::new();
+            let statement = blocks.statement(index, &mut broken);
+            broken.into_iter().for_each(|diagnostic| context.report(diagnostic));
+            statement
+        })
+        .collect();
+    for statement in statements.iter().flatten() {
+        look_ahead(&mut context, std::slice::from_ref(statement));
+    }
 
     context.global_built_in = global::TABLE.defaults(&mut context);
     let mut global = global::GlobalBuilder::new(&context.global_built_in);
-    for statement in &statements {
+    for statement in statements.iter().flatten() {
         let word = tree::words(sources, statement.head).0.first().map(|word| word.text);
         if let (Some("global_defs"), Some(body)) = (word, &statement.body) {
             global::TABLE.run(&mut global, &body.statements, &mut context);
@@ -132,7 +170,7 @@ pub(crate) fn lower(
     context.check_built_in = virtual_server::check_defaults(&mut context);
 
     let mut root = TABLE.defaults(&mut context);
-    for statement in statements {
+    for statement in statements.into_iter().flatten() {
         TABLE.one(&mut root, &statement, &mut context);
     }
 
@@ -160,21 +198,17 @@ fn objects<T>(found: &mut IndexMap<Arc<str>, (T, lbd_vrrp::Weight)>) -> IndexMap
 fn look_ahead<'s>(context: &mut Context<'s>, statements: &[Statement]) {
     let sources: &'s Sources = context.sources;
     for statement in statements {
-        // A definition may stand in any block.
         if let Some(body) = &statement.body {
             look_ahead(context, &body.statements);
         }
         // A look at the text is cheaper than its words.
         let text = sources.text(statement.head);
-        if !text.contains('$') && !tracking::Object::may_begin(text) && !text.contains("track_script") {
+        if !tracking::Object::may_begin(text) && !text.contains("track_script") {
             continue;
         }
         let (words, _) = tree::words(sources, statement.head);
         let mut words = words.into_iter();
         let (first, second) = (words.next(), words.next());
-        // A condition may stand before a definition.
-        let both = [first, second].into_iter().flatten();
-        context.definitions.extend(both.filter_map(|word| context::definition(word.text)));
         if let (Some("track_script"), Some(body)) = (first.map(|word| word.text), &statement.body) {
             let lines = body.statements.iter().map(|line| tree::words(sources, line.head).0);
             context.tracked.extend(lines.filter_map(|words| words.first().map(|word| word.text)));

@@ -78,7 +78,7 @@ fn time(call: &mut Call<'_, '_>) -> Option<Duration> {
 /// Lowers `vrrp_script NAME { … }`.
 pub(super) fn lower(call: &mut Call<'_, '_>) {
     let name = call.word();
-    let before = (call.context.left_out, call.context.lost.len());
+    let before = call.context.lost.len();
     let mut builder = ScriptBuilder::default();
     TABLE.run(&mut builder, call.body(), call.context);
     let Some(name) = name else { return };

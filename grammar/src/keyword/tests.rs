@@ -8,7 +8,7 @@ use crate::source::Sources;
 #[test]
 fn every_default_is_a_value_of_its_keyword() {
     let sources = Sources::default();
-    let mut context = Context::new(&sources);
+    let mut context = Context::new(&sources, &[]);
     root::TABLE.defaults(&mut context);
     global::TABLE.defaults(&mut context);
     instance::TABLE.defaults(&mut context);

@@ -98,7 +98,7 @@ pub(super) fn lines<'s>(call: &mut Call<'_, 's>) -> Vec<Vec<Word<'s>>> {
     let mut lines = Vec::new();
     for statement in call.body() {
         let words = super::address::words(call, statement.head);
-        if call.context.is_later_syntax(statement, &words) {
+        if call.context.is_undefined(statement, &words) {
             continue;
         }
         if let Some(body) = &statement.body {
@@ -367,13 +367,13 @@ pub(super) fn is_second(call: &mut Call<'_, '_>, name: Word<'_>, first: Option<S
 }
 
 /// Says that a block is left out because a keyword is missing, unless a diagnostic about that keyword
-/// stands already: `left_out` and `lost` are the counts before the block.
+/// stands already: `lost` is the count before the block.
 pub(super) fn incomplete(
     call: &mut Call<'_, '_>,
     name: Word<'_>,
     keywords: &[&str],
     help: &str,
-    (left_out, lost): (usize, usize),
+    lost: usize,
 ) {
     let block = call.name();
     let keyword = keywords.first().copied().unwrap_or_default();
@@ -383,6 +383,5 @@ pub(super) fn incomplete(
         return;
     }
     let message = format!("{block} {} has no usable `{keyword}`, so it is left out", quote(name.text));
-    let help = call.context.help_with_missing(left_out, help);
     call.say(Diagnostic::warning(Kind::BadValue, Some(call.head()), message).help(help));
 }

@@ -36,7 +36,6 @@ const MOST_ADDRESSES: usize = 255;
 pub(crate) fn lower(root: &mut Root, call: &mut Call<'_, '_>) {
     let name = call.word();
     let mut builder = InstanceBuilder::default();
-    let left_out = call.context.left_out;
     TABLE.run(&mut builder, call.body(), call.context);
     let Some(name) = name else { return };
     if let Some(before) = call.context.spans.instances.get(name.text).copied() {
@@ -44,23 +43,17 @@ pub(crate) fn lower(root: &mut Root, call: &mut Call<'_, '_>) {
         return;
     }
     call.context.spans.instances.insert(name.text.to_owned(), name.span);
-    if let Some(found) = complete(builder, name, left_out, call) {
+    if let Some(found) = complete(builder, name, call) {
         root.instances.push(found);
     }
 }
 
-fn complete(
-    mut builder: InstanceBuilder,
-    name: Word<'_>,
-    left_out: usize,
-    call: &mut Call<'_, '_>,
-) -> Option<Found> {
+fn complete(mut builder: InstanceBuilder, name: Word<'_>, call: &mut Call<'_, '_>) -> Option<Found> {
     if is_left_out(&builder, name, call) {
         return None;
     }
     let missing = |call: &mut Call<'_, '_>, keyword: &str, help: &str| {
         let message = format!("vrrp_instance {} has no usable `{keyword}`", quote(name.text));
-        let help = call.context.help_with_missing(left_out, help);
         call.say(Diagnostic::error(Kind::Fatal, Some(name.span), message).help(help));
     };
     if builder.vrid.is_none() {

@@ -1,6 +1,6 @@
 //! File name patterns of includes: braces and wildcards.
 //!
-//! Here: what a pattern matches. Not here: reading the files (`include`).
+//! Here: what a pattern matches. Not here: reading the files (`expand`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
