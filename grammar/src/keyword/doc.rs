@@ -42,6 +42,11 @@ static BLOCKS: LazyLock<Vec<Block>> = LazyLock::new(|| {
         block(&checker::URL),
         block(&checker::MISC_CHECK),
         Block { name: "virtual_ipaddress", part: Part::Network, keywords: address::OPTIONS.iter().collect() },
+        Block {
+            name: "track_interface",
+            part: Part::Vrrp,
+            keywords: tracking::OPTIONS.iter().take(2).collect(),
+        },
         Block { name: "track_script", part: Part::Vrrp, keywords: tracking::OPTIONS.iter().collect() },
     ]
 });
@@ -58,7 +63,7 @@ impl Block {
 }
 
 /// Blocks whose keywords are words of lines.
-const LINES: &[&str] = &["virtual_ipaddress", "track_script"];
+const LINES: &[&str] = &["virtual_ipaddress", "track_interface", "track_script"];
 
 /// Blocks that know a keyword; not the words of lines, which are no keywords elsewhere.
 pub(super) fn homes(keyword: &str) -> Vec<&'static str> {

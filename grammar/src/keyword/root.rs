@@ -30,14 +30,16 @@ pub(crate) struct Root {
 /// What the rows below fill.
 type B = Root;
 
-pub(crate) static TABLE: Table<Root> = Table { name: "", part: Part::Process, rows: &[ROWS, global::PROCESS_ROWS] };
+pub(crate) static TABLE: Table<Root> =
+    Table { name: "", part: Part::Process, rows: &[ROWS, global::PROCESS_ROWS] };
 
 const ROWS: &[Row<Root>] = &[
     // Lowered before everything else.
     row("global_defs", "{ … }", "Settings for the whole process.", |_: &mut B, _| {}).opens("global_defs"),
     row("vrrp_instance", "NAME { … }", "A virtual router.", |b: &mut B, c| instance::lower(b, c)).block(),
     row("vrrp_script", "NAME { … }", "A program that instances track.", |_: &mut B, c| script::lower(c))
-        .block(),
+        .block()
+        .example("script \"/usr/local/bin/check_web\"\ninterval 2\nfall 3"),
     row(
         "virtual_server",
         "ADDR [PORT] | fwmark N | group NAME { … }",
@@ -102,7 +104,8 @@ const ROWS: &[Row<Root>] = &[
         NO_POLLING,
         link::linkbeat,
     )
-    .block(),
+    .block()
+    .example("eth0\neth1 ETHTOOL"),
     later(
         "interface_up_down_delays",
         "{ IF DOWN [UP] … }",
@@ -110,15 +113,20 @@ const ROWS: &[Row<Root>] = &[
         "changes count at once",
         link::delays,
     )
-    .block(),
+    .block()
+    .example("eth0 1.5 0.5"),
     later("vrrp_track_process", "NAME { … }", "A process that instances track.", NOT_TRACKED, process::lower)
-        .opens("vrrp_track_process"),
+        .opens("vrrp_track_process")
+        .example("process nginx\nweight 10"),
     later("track_file", "NAME { … }", "A file with a number that is tracked.", NOT_TRACKED, file::lower)
-        .opens("track_file"),
+        .opens("track_file")
+        .example("file /run/priority\nweight 1"),
     later("vrrp_track_file", "NAME { … }", "Old name of track_file.", NOT_TRACKED, file::lower)
-        .opens("track_file"),
+        .opens("track_file")
+        .example("file /run/priority\nweight 1"),
     later("bfd_instance", "NAME { … }", "A BFD session.", "there is no such session", bfd::lower)
-        .opens("bfd_instance"),
+        .opens("bfd_instance")
+        .example("neighbor_ip 192.0.2.1\nmin_rx 50\nmin_tx 50"),
     later("SSL", "{ … }", "Client certificate of SSL_GET.", "SSL_GET is not supported either", tls::lower)
         .opens("SSL"),
     later(

@@ -34,7 +34,8 @@ const ROWS: &[Row<ScriptBuilder>] = &[
     row("script", "CMD [USER [GROUP]]", "The program; quoted if it has arguments.", |b: &mut B, c| {
         b.command = c.command().or(b.command.take());
     })
-    .otherwise("required"),
+    .otherwise("required")
+    .example("\"/usr/local/bin/check_web\""),
     row("interval", "SECS", "Time between two starts.", |b: &mut B, c| b.interval = time(c).or(b.interval))
         .range("0..=4294, 0 is 1")
         .default("1"),
@@ -42,7 +43,8 @@ const ROWS: &[Row<ScriptBuilder>] = &[
         b.timeout = time(c).or(b.timeout)
     })
     .range("0..=4294, 0 is 1")
-    .otherwise("interval"),
+    .otherwise("interval")
+    .example("2"),
     row("weight", "N [reverse]", "Change of priority; with 0 a failure means FAULT.", |b: &mut B, c| {
         b.weight = own_weight(c, 253).or(b.weight);
     })
@@ -59,7 +61,8 @@ const ROWS: &[Row<ScriptBuilder>] = &[
     .range("1..=4294967295")
     .default("1"),
     row("user", "USER [GROUP]", "Its user.", |b: &mut B, c| b.user = c.user().or(b.user.take()))
-        .otherwise("script_user"),
+        .otherwise("script_user")
+        .example("nobody"),
     row("init_fail", "", "No effect on a script that is tracked, here as in keepalived.", |_: &mut B, _| {}),
 ];
 
