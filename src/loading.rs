@@ -129,3 +129,17 @@ impl Checked {
             .map(|one| one.summary(&self.sources))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_an_id_it_is_the_host_name_up_to_the_first_dot() {
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("a host has a name");
+        let short = name.trim().split('.').next().unwrap_or_default();
+        assert_eq!(load_options(None, false).config_id.as_deref(), Some(short));
+        let options = load_options(Some("lb1.example".into()), true);
+        assert_eq!((options.config_id.as_deref(), options.all_config), (Some("lb1.example"), true));
+    }
+}
