@@ -5,6 +5,7 @@
 
 use annotate_snippets::{AnnotationKind, Group, Level, Patch, Renderer, Snippet};
 
+use crate::report::without_secrets;
 use crate::source::{Sources, Span};
 
 /// Whether the configuration can be used at all.
@@ -190,7 +191,7 @@ pub(crate) fn in_order(diagnostics: Vec<Diagnostic>, sources: &Sources) -> Vec<D
             let place = trace.via.last().map_or(trace.at, |(place, _)| *place);
             copies.insert((place, diagnostic.kind))
         })
-        .map(|diagnostic| diagnostic.settled(sources))
+        .map(|diagnostic| without_secrets(diagnostic, sources).settled(sources))
         .collect();
     all.sort_by_key(|diagnostic| diagnostic.span);
     all
@@ -297,10 +298,10 @@ fn patch<'a>(sources: &'a Sources, fix: &'a Fix) -> Option<Snippet<'a, Patch<'a>
 }
 
 /// Keywords whose arguments do not belong into logs.
-const SECRETS: [&str; 3] = ["auth_pass", "password", "key"];
+pub(crate) const SECRETS: [&str; 3] = ["auth_pass", "password", "key"];
 
 /// Where the arguments of a secret keyword begin.
-fn secret(line: &str) -> Option<usize> {
+pub(crate) fn secret(line: &str) -> Option<usize> {
     let found = SECRETS.iter().flat_map(|keyword| line.match_indices(keyword));
     let whole = found.filter(|(at, keyword)| {
         let part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '/' | '.');

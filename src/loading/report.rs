@@ -166,11 +166,17 @@ mod tests {
 
     #[test]
     fn no_secret_is_in_it() {
-        for text in ["auth_pass hushhushhush", "auth_pass hush hush", "auth_pass hush {\n }", "auth_pas hush"]
-        {
+        for text in [
+            "auth_pass hushhushhush",
+            "auth_pass hush hush",
+            "auth_pass hush {\n }",
+            "auth_pas hush",
+            "auth_pass $PW",
+            "auth_pass \"hu sh\" $PW",
+        ] {
             let (document, _) = of(
                 &format!(
-                    "vrrp_instance VI_1 {{\n interface lo\n virtual_router_id 7\n authentication {{\n auth_type PASS\n {text}\n }}\n}}\n"
+                    "$PW=hushhushhush\nvrrp_instance VI_1 {{\n interface lo\n virtual_router_id 7\n authentication {{\n auth_type PASS\n {text}\n }}\n}}\n"
                 ),
                 Lints::Shown,
             );
