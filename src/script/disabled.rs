@@ -71,7 +71,7 @@ pub fn drop_disabled(config: &mut Config, findings: &[Finding]) {
 mod tests {
     use std::time::Duration;
 
-    use lbd_grammar::config::{Script, VrrpNotify, VrrpScript};
+    use lbd_grammar::config::{Fifo, Global, Script, VrrpNotify, VrrpScript};
     use lbd_health::{Check, MiscCheck, Schedule};
     use lbd_ipvs::{Protocol, ServiceId};
     use lbd_vrrp::{TrackerId, Weight};
@@ -122,6 +122,11 @@ mod tests {
             config.vrrp_scripts.insert(Arc::from(name), script);
             instance.router.trackers.push((TrackerId(name.into()), weight));
         }
+        config.global.life.startup = Some(id("any"));
+        config.global.life.shutdown = Some(id("good"));
+        let fifo = |reader: &str| Fifo { path: "/f".into(), user: None, script: Some(id(reader)) };
+        config.global.fifos.all = Some(fifo("chk"));
+        config.global.fifos.lvs = Some(fifo("good"));
         config.vrrp_instances.push(instance);
         let service = ServiceId::Addr { protocol: Protocol::Tcp, vip: ([10, 0, 0, 1], 80).into() };
         let mut server = fixtures::virtual_server(service, ([10, 0, 0, 2], 80).into());
@@ -140,6 +145,10 @@ mod tests {
         let instance = &config.vrrp_instances[0];
         assert_eq!(instance.router.trackers.len(), 1);
         assert_eq!((&instance.notify.master, &instance.notify.any), (&Some(id("good")), &None));
+        let Global { life, fifos, .. } = &config.global;
+        assert_eq!((&life.startup, &life.shutdown), (&None, &Some(id("good"))));
+        let reader = |fifo: &Option<Fifo>| fifo.as_ref().map(|fifo| fifo.script.clone());
+        assert_eq!((reader(&fifos.all), reader(&fifos.lvs)), (Some(None), Some(Some(id("good")))));
         let server = &config.virtual_servers[0];
         assert_eq!((&server.quorum_up, &server.quorum_down), (&None, &Some(id("qdown"))));
         let real = &server.real_servers[0];

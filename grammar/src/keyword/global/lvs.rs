@@ -5,9 +5,9 @@ use std::num::{NonZeroU8, NonZeroU16};
 use std::sync::Arc;
 
 use super::super::call::Call;
-use super::super::{Row, later};
+use super::super::{Context, Row, later};
 use super::{GlobalBuilder, SyncDaemonBuilder};
-use crate::config::{FlushOnStop, SyncDaemon};
+use crate::config::{Config, FlushOnStop, SyncDaemon};
 use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::suggest::nearest;
 use crate::tree::Word;
@@ -180,4 +180,32 @@ fn one(found: &mut SyncDaemonBuilder, call: &mut Call<'_, '_>, option: Word<'_>,
             ),
         },
     }
+}
+
+/// The instance that lvs_sync_daemon follows, once all are known.
+pub(in super::super) fn resolve_sync_daemon(config: &mut Config, context: &mut Context<'_>) {
+    let Some(found) = &context.global.sync_daemon else { return };
+    let (place, own_id) = (found.place, found.id);
+    let Some(daemon) = &mut config.global.sync_daemon else { return };
+    let Some(name) = &daemon.instance else { return };
+    let mut routers = config.vrrp_instances.iter().map(|instance| &instance.router);
+    if let Some(router) = routers.find(|router| router.name == *name) {
+        daemon.id = own_id.unwrap_or(router.vrid.get());
+        return;
+    }
+    let left_out = context.spans.instances.get(&**name).copied();
+    let what = if left_out.is_some() { "left out" } else { "not there" };
+    let message = format!("`lvs_sync_daemon` follows vrrp_instance {}, which is {what}", quote(name));
+    let near = nearest(name, config.vrrp_instances.iter().map(|instance| &*instance.router.name));
+    let help = match near.filter(|_| left_out.is_none()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "name an instance that is complete, or remove `inst`".to_owned(),
+    };
+    context.report(
+        Diagnostic::warning(Kind::BadValue, Some(place), message)
+            .label("ignored")
+            .related(left_out, "here")
+            .help(help),
+    );
+    config.global.sync_daemon = None;
 }

@@ -7,4 +7,6 @@ use super::Context;
 use crate::config::Config;
 
 /// Names that are looked up after the whole file was read: members of groups and the like.
-pub(super) fn references(_config: &mut Config, _context: &mut Context<'_>) {}
+pub(super) fn references(config: &mut Config, context: &mut Context<'_>) {
+    super::global::sync_daemon(config, context);
+}
