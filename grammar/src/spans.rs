@@ -20,8 +20,6 @@ pub struct Spans {
     pub(crate) track_processes: HashMap<String, Span>,
     pub(crate) track_files: HashMap<String, Span>,
     pub(crate) bfd_instances: HashMap<String, Span>,
-    /// Lines of interface_up_down_delays, by interface.
-    pub(crate) link_delays: HashMap<String, Span>,
     pub(crate) virtual_servers: HashMap<ServiceId, Span>,
     /// Of each virtual server, ordered by address.
     pub(crate) real_servers: HashMap<ServiceId, Box<[(SocketAddr, Span)]>>,

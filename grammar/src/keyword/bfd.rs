@@ -257,8 +257,12 @@ pub(super) fn lower(_root: &mut Root, call: &mut Call<'_, '_>) {
         },
     };
     let weight = builder.weight.or(built_in.weight).expect("weight has a default");
-    call.context.spans.bfd_instances.insert(name.text.to_owned(), name.span);
-    call.context.bfd_instances.insert(Arc::from(name.text), (lowered, weight));
+    let context = &mut *call.context;
+    let ends = context.bfd_ends.entry((neighbor, lowered.multihop)).or_default();
+    let name_of: Arc<str> = Arc::from(name.text);
+    ends.insert(lowered.source, name_of.clone());
+    context.spans.bfd_instances.insert(name.text.to_owned(), name.span);
+    context.bfd_instances.insert(name_of, (lowered, weight));
 }
 
 /// Whether a session can be this one; if not it is said that it is left out.
@@ -282,12 +286,12 @@ fn may_be(call: &mut Call<'_, '_>, builder: &B, name: Word<'_>, neighbor: IpAddr
     }
     // What arrives could belong to either.
     let source = builder.source.map(|(source, _)| source);
-    let multihop = builder.multihop.unwrap_or_default();
-    let same = call.context.bfd_instances.iter().find(|(_, (other, _))| {
-        let may_be = other.source.is_none() || source.is_none() || other.source == source;
-        may_be && other.neighbor == neighbor && other.multihop == multihop
+    let sources = call.context.bfd_ends.get(&(neighbor, builder.multihop.unwrap_or_default()));
+    let same = sources.and_then(|sources| match source {
+        None => sources.values().next(),
+        Some(_) => sources.get(&source).or_else(|| sources.get(&None)),
     });
-    if let Some((other, _)) = same {
+    if let Some(other) = same {
         let message = format!("bfd_instance {} has the same ends", quote(other));
         let first = call.context.spans.bfd_instance(other);
         let help = "remove one of them, or give each its own `source_ip`";

@@ -3,6 +3,7 @@
 //! Here: diagnostics, scripts and places so far. Not here: what any keyword means.
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -42,6 +43,12 @@ pub(crate) struct Context<'s> {
     pub track_files: IndexMap<Arc<str>, (TrackFile, lbd_vrrp::Weight)>,
     /// bfd_instance so far: with its weight.
     pub bfd_instances: IndexMap<Arc<str>, (BfdInstance, lbd_vrrp::Weight)>,
+    /// The ends of BFD sessions so far: to a neighbour, with or without multihop, from each source.
+    pub bfd_ends: HashMap<(IpAddr, bool), IndexMap<Option<IpAddr>, Arc<str>>>,
+    /// Lines of linkbeat_interfaces so far, by interface: index and place.
+    pub linkbeats: HashMap<String, (usize, Span)>,
+    /// The same of interface_up_down_delays.
+    pub link_delays: HashMap<String, (usize, Span)>,
     /// Where everything that can be tracked is, also what is not reached yet.
     pub tracked_places: HashMap<(Object, &'s str), Span>,
     /// What any track_script names, also one that is left out.
@@ -83,6 +90,9 @@ impl<'s> Context<'s> {
             track_processes: IndexMap::new(),
             track_files: IndexMap::new(),
             bfd_instances: IndexMap::new(),
+            bfd_ends: HashMap::new(),
+            linkbeats: HashMap::new(),
+            link_delays: HashMap::new(),
             tracked_places: HashMap::new(),
             tracked: HashSet::new(),
             definitions,

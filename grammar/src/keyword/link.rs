@@ -18,7 +18,6 @@ const METHODS: [(&str, LinkbeatMethod); 3] =
 
 /// Lowers the lines `IF [MII|ETHTOOL|IOCTL]`.
 pub(super) fn linkbeat(root: &mut Root, call: &mut Call<'_, '_>) {
-    let mut places: Vec<(String, Span)> = Vec::new();
     for line in lines(call) {
         let mut words = line.iter().copied();
         let Some(first) = words.next() else { continue };
@@ -26,12 +25,13 @@ pub(super) fn linkbeat(root: &mut Root, call: &mut Call<'_, '_>) {
         let method = words.next().and_then(|word| call.choice_in(word, &METHODS));
         extra(call, words.next());
         let found = &mut root.config.linkbeat_interfaces;
-        if let Some(before) = found.iter_mut().find(|before| before.interface == interface) {
-            before.method = method;
-            let place = places.iter().find(|(name, _)| *name == interface).map(|(_, place)| *place);
-            twice(call, first, place);
+        if let Some((index, before)) = call.context.linkbeats.get(&interface).copied() {
+            twice(call, first, before);
+            if let Some(link) = found.get_mut(index) {
+                link.method = method;
+            }
         } else {
-            places.push((interface.clone(), first.span));
+            call.context.linkbeats.insert(interface.clone(), (found.len(), first.span));
             found.push(LinkbeatInterface { interface, method });
         }
     }
@@ -60,12 +60,15 @@ pub(super) fn delays(root: &mut Root, call: &mut Call<'_, '_>) {
         };
         let Some(up) = up else { continue };
         extra(call, words.next());
-        let before = call.context.spans.link_delays.insert(interface.clone(), first.span);
         let found = &mut root.config.link_delays;
-        if let Some(delays) = found.iter_mut().find(|delays| delays.interface == interface) {
-            (delays.down, delays.up) = (down, up);
+        if let Some((index, before)) = call.context.link_delays.get(&interface).copied() {
             twice(call, first, before);
+            call.context.link_delays.insert(interface, (index, first.span));
+            if let Some(link) = found.get_mut(index) {
+                (link.down, link.up) = (down, up);
+            }
         } else {
+            call.context.link_delays.insert(interface.clone(), (found.len(), first.span));
             found.push(LinkDelay { interface, down, up });
         }
     }
@@ -73,38 +76,36 @@ pub(super) fn delays(root: &mut Root, call: &mut Call<'_, '_>) {
 
 /// A delay must end before an instance on the interface would miss adverts enough to act.
 pub(super) fn limit(config: &mut Config, context: &mut Context<'_>) {
-    for link in &mut config.link_delays {
-        for instance in &config.vrrp_instances {
-            let router = &instance.router;
-            if router.interface.as_ref() != Some(&link.interface) {
-                continue;
-            }
-            let interval = router.advert_interval;
-            let most = match u32::from(router.down_timer_adverts) {
-                0 | 1 => Duration::ZERO,
-                adverts => interval * (adverts - 1) - whole_microseconds(interval / 256),
-            };
-            if link.down <= most && link.up <= most {
-                continue;
-            }
-            (link.down, link.up) = (link.down.min(most), link.up.min(most));
-            let message = format!(
-                "delays on {} are too long for vrrp_instance {}: at most {} s is used",
-                quote(&link.interface),
-                quote(&router.name),
-                seconds(most),
-            );
-            let help = match most.is_zero() {
-                true => "remove them, or set `down_timer_adverts` to more than 1",
-                false => "shorten them, or make `advert_int` or `down_timer_adverts` larger",
-            };
-            let span = context.spans.link_delays.get(&link.interface).copied();
-            context.report(
-                Diagnostic::warning(Kind::Repaired, span, message)
-                    .related(context.spans.instance(&router.name), "the instance")
-                    .help(help),
-            );
+    for instance in &config.vrrp_instances {
+        let router = &instance.router;
+        let line = router.interface.as_ref().and_then(|name| context.link_delays.get(name));
+        let Some((index, place)) = line.copied() else { continue };
+        let Some(link) = config.link_delays.get_mut(index) else { continue };
+        let interval = router.advert_interval;
+        let most = match u32::from(router.down_timer_adverts) {
+            0 | 1 => Duration::ZERO,
+            adverts => interval * (adverts - 1) - whole_microseconds(interval / 256),
+        };
+        if link.down <= most && link.up <= most {
+            continue;
         }
+        (link.down, link.up) = (link.down.min(most), link.up.min(most));
+        let message = format!(
+            "delays on {} are too long for vrrp_instance {}: at most {} s is used",
+            quote(&link.interface),
+            quote(&router.name),
+            seconds(most),
+        );
+        let help = if most.is_zero() {
+            "remove them, or set `down_timer_adverts` to more than 1"
+        } else {
+            "shorten them, or make `advert_int` or `down_timer_adverts` larger"
+        };
+        context.report(
+            Diagnostic::warning(Kind::Repaired, Some(place), message)
+                .related(context.spans.instance(&router.name), "the instance")
+                .help(help),
+        );
     }
 }
 
@@ -134,12 +135,12 @@ fn extra(call: &mut Call<'_, '_>, word: Option<Word<'_>>) {
     );
 }
 
-fn twice(call: &mut Call<'_, '_>, word: Word<'_>, before: Option<Span>) {
+fn twice(call: &mut Call<'_, '_>, word: Word<'_>, before: Span) {
     let message = format!("{}: {} is listed twice", quote(call.name()), quote(word.text));
     call.say(
         Diagnostic::warning(Kind::Lint, Some(word.span), message)
             .label("this one counts")
-            .related(before, "first here")
+            .related(Some(before), "first here")
             .help("remove one of them"),
     );
 }

@@ -203,6 +203,9 @@ fn tells_vrrp(call: &mut Call<'_, '_>, word: Word<'_>) -> bool {
 
 /// Says that nothing of this name stands before this line.
 pub(super) fn unknown(call: &mut Call<'_, '_>, word: Word<'_>, object: Object) {
+    if call.context.is_full() {
+        return;
+    }
     let keyword = object.keyword();
     let later = call.context.tracked_places.get(&(object, word.text)).copied();
     let names = object.names(call.context);
