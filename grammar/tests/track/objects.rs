@@ -5,7 +5,7 @@ use std::time::Duration;
 use lbd_grammar::config::{
     BfdConsumers, BfdInstance, InitFile, ProcessMatch, TrackFile, TrackProcess, VrrpScript,
 };
-use lbd_grammar::load_str;
+use lbd_grammar::{WhenAbsent, blocks, load_str};
 
 use super::{config, millis, said};
 
@@ -445,4 +445,46 @@ fn places_are_known() {
     assert_eq!(place(spans.bfd_instance("b")), "c:7:14");
     assert_eq!(place(spans.interface("eth8")), "c:11:2");
     assert_eq!(place(spans.interface("eth9")), "c:14:2");
+}
+
+#[test]
+fn examples_are_right() {
+    for (block, required) in [
+        ("vrrp_script", "script /bin/x"),
+        ("vrrp_track_process", "process x"),
+        ("track_file", "file /run/x"),
+        ("bfd_instance", "neighbor_ip 192.0.2.1"),
+    ] {
+        let found = blocks().find(|found| found.name == block).expect("a block");
+        for keyword in &found.keywords {
+            let arguments = match keyword.default {
+                _ if !keyword.example.is_empty() || keyword.arguments.is_empty() => keyword.example,
+                WhenAbsent::Text(text) => text,
+                _ => panic!("{} has no example", keyword.name),
+            };
+            let required =
+                if keyword.name == required.split(' ').next().unwrap_or_default() { "" } else { required };
+            let text = format!("{block} X {{\n{required}\n{} {arguments}\n}}\n", keyword.name);
+            let mut said = said(&load_str("c", &text));
+            said.retain(|line| !line.contains("so it does not run"));
+            assert_eq!(said, Vec::<String>::new(), "{text}");
+        }
+    }
+    let top = blocks().find(|block| block.name.is_empty()).expect("the top level");
+    for name in [
+        "vrrp_script",
+        "vrrp_track_process",
+        "track_file",
+        "vrrp_track_file",
+        "bfd_instance",
+        "linkbeat_interfaces",
+        "interface_up_down_delays",
+    ] {
+        let keyword = top.keywords.iter().find(|keyword| keyword.name == name).expect("a keyword");
+        assert!(!keyword.example.is_empty(), "{name}");
+        let head = if keyword.arguments.starts_with("NAME") { "X" } else { "" };
+        let mut said = said(&load_str("c", &format!("{name} {head} {{\n{}\n}}\n", keyword.example)));
+        said.retain(|line| !line.contains("so it does not run"));
+        assert_eq!(said, Vec::<String>::new(), "{name}");
+    }
 }
