@@ -5,6 +5,7 @@
 use lbd_grammar::{Block, Keyword, blocks, nearest};
 use serde::Serialize;
 
+use super::anywhere;
 use super::example::{example, holds};
 use super::{Path, State, TOP, default, paths, shown, state, synopsis};
 
@@ -14,7 +15,7 @@ pub struct Explained {
     /// The word.
     pub keyword: &'static str,
     /// Where it may stand, each as the blocks from the outermost, joined by ` > `; empty for the top
-    /// level of a file.
+    /// level of a file, `anywhere` for what every block may have.
     pub places: Vec<String>,
     /// The word with its arguments.
     pub synopsis: String,
@@ -49,12 +50,15 @@ pub struct Listed {
 
 /// Every block that has keywords.
 pub fn list() -> Vec<Listed> {
+    let anywhere =
+        Listed { places: vec![anywhere::PLACE.to_owned()], of_lines: false, keywords: anywhere::names() };
     blocks()
         .map(|block| Listed {
             places: places(&paths(block)),
             of_lines: block.is_of_lines(),
             keywords: block.keywords.iter().map(|keyword| keyword.name).collect(),
         })
+        .chain([anywhere])
         .collect()
 }
 
@@ -63,6 +67,9 @@ pub fn list() -> Vec<Listed> {
 /// # Errors
 /// There is none of that name; the text says which one may be meant.
 pub fn explain(keyword: &str, block: Option<&str>) -> Result<Vec<Explained>, String> {
+    if let Some(form) = anywhere::explain(keyword) {
+        return Ok(vec![form]);
+    }
     let homes: Vec<(&Block, &'static Keyword)> = blocks()
         .flat_map(|block| block.keywords.iter().map(move |known| (block, *known)))
         .filter(|(_, known)| known.name == keyword)
@@ -224,9 +231,13 @@ mod tests {
     #[test]
     fn a_few_of_each_kind() {
         let mut said = String::new();
-        for (keyword, block) in
-            [("virtual_router_id", None), ("hysteresis", None), ("connect_port", None), ("MISC_CHECK", None)]
-        {
+        for (keyword, block) in [
+            ("virtual_router_id", None),
+            ("hysteresis", None),
+            ("connect_port", None),
+            ("MISC_CHECK", None),
+            ("include", None),
+        ] {
             said.push_str(&format!("$ lbctl explain {keyword}\n"));
             said.push_str(&text(&explain(keyword, block).expect(keyword)));
             said.push('\n');
@@ -237,6 +248,9 @@ mod tests {
 
     #[test]
     fn every_keyword_is_explained() {
+        assert!(
+            blocks().flat_map(|block| &block.keywords).all(|known| anywhere::explain(known.name).is_none())
+        );
         for block in blocks() {
             for keyword in &block.keywords {
                 let all = explain(keyword.name, None).expect(keyword.name);

@@ -3,6 +3,7 @@
 //!
 //! Here: where a block may stand, and what serves a keyword. Not here: the tables (`lbd_grammar`).
 
+mod anywhere;
 pub mod compatibility;
 mod example;
 pub mod explain;
