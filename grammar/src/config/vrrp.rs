@@ -28,8 +28,6 @@ pub struct VrrpInstance {
     pub rules: Vec<Rule>,
     /// garp_extra_if
     pub garp_extra: Option<GarpExtra>,
-    /// lvs_sync_daemon_interface: this instance runs the connection synchronisation there.
-    pub sync_daemon: Option<String>,
     /// What is run on its transitions.
     pub notify: VrrpNotify,
     /// notify_deleted: a removal by a reload is told as DELETED, else as FAULT.
@@ -52,7 +50,6 @@ impl VrrpInstance {
             routes: Vec::new(),
             rules: Vec::new(),
             garp_extra: None,
-            sync_daemon: None,
             notify: VrrpNotify::default(),
             tells_deleted: false,
             tells_priority: false,

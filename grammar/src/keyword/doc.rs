@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use super::{
-    Keyword, Part, Table, address, bfd, checker, file, global, instance, process, real_server, root, script,
+    Keyword, Part, Table, address, bfd, checker, file, global, group, instance, process, real_server, root, script,
     tracking, virtual_server,
 };
 
@@ -31,6 +31,10 @@ static BLOCKS: LazyLock<Vec<Block>> = LazyLock::new(|| {
         block(&global::TABLE),
         block(&instance::TABLE),
         block(&instance::AUTHENTICATION),
+        block(&instance::AUTH_HMAC),
+        block(&group::SYNC_GROUP),
+        block(&group::TRACK_GROUP),
+        block(&group::GARP_GROUP),
         block(&script::TABLE),
         block(&process::TABLE),
         block(&file::TABLE),
@@ -47,6 +51,7 @@ static BLOCKS: LazyLock<Vec<Block>> = LazyLock::new(|| {
             part: Part::Vrrp,
             keywords: tracking::OPTIONS.iter().take(2).collect(),
         },
+        Block { name: "unicast_peer", part: Part::Vrrp, keywords: instance::PEER_OPTIONS.iter().collect() },
         Block { name: "track_script", part: Part::Vrrp, keywords: tracking::OPTIONS.iter().collect() },
     ]
 });
@@ -63,7 +68,7 @@ impl Block {
 }
 
 /// Blocks whose keywords are words of lines.
-const LINES: &[&str] = &["virtual_ipaddress", "track_interface", "track_script"];
+const LINES: &[&str] = &["virtual_ipaddress", "unicast_peer", "track_interface", "track_script"];
 
 /// Blocks that know a keyword; not the words of lines, which are no keywords elsewhere.
 pub(super) fn homes(keyword: &str) -> Vec<&'static str> {

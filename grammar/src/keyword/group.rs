@@ -83,9 +83,14 @@ const MEMBERS: Rows = &[
     .block()
     .otherwise("required")
     .example("inside outside"),
-    row("track_interface", "{ IF [weight N [reverse]] … }", "Interfaces that all members track.", |b: &mut S, c| {
-        b.interfaces.extend(tracking::interfaces(c));
-    })
+    row(
+        "track_interface",
+        "{ IF [weight N [reverse]] … }",
+        "Interfaces that all members track.",
+        |b: &mut S, c| {
+            b.interfaces.extend(tracking::interfaces(c));
+        },
+    )
     .block()
     .example("eth7"),
     row(
@@ -95,9 +100,14 @@ const MEMBERS: Rows = &[
         |b: &mut S, c| b.scripts.extend(tracking::scripts(c)),
     )
     .block(),
-    row("track_file", "{ NAME [weight N [reverse|noreverse]] … }", "Files that all members track.", |b: &mut S, c| {
-        b.files.extend(tracking::files(c));
-    })
+    row(
+        "track_file",
+        "{ NAME [weight N [reverse|noreverse]] … }",
+        "Files that all members track.",
+        |b: &mut S, c| {
+            b.files.extend(tracking::files(c));
+        },
+    )
     .block(),
     row(
         "track_process",
@@ -147,14 +157,25 @@ const NOTIFY: Rows = &[
         c.once(&mut b.notify.stop, script);
     })
     .example("/usr/local/bin/stops"),
-    row("notify", "CMD [USER [GROUP]]", "Run on every change of the group, with what changed.", |b: &mut S, c| {
-        let script = c.script();
-        c.once(&mut b.notify.any, script);
-    })
+    row(
+        "notify",
+        "CMD [USER [GROUP]]",
+        "Run on every change of the group, with what changed.",
+        |b: &mut S, c| {
+            let script = c.script();
+            c.once(&mut b.notify.any, script);
+        },
+    )
     .example("/usr/local/bin/changed"),
-    later("notify_priority_changes", "[BOOL]", "What members do that do not say it.", NO_FIFO, |b: &mut S, c| {
-        b.tells_priority = c.switch().or(b.tells_priority);
-    })
+    later(
+        "notify_priority_changes",
+        "[BOOL]",
+        "What members do that do not say it.",
+        NO_FIFO,
+        |b: &mut S, c| {
+            b.tells_priority = c.switch().or(b.tells_priority);
+        },
+    )
     .otherwise("vrrp_notify_priority_changes")
     .example("true"),
     later("smtp_alert", "[BOOL]", "Mail on a change of the group's state.", NO_MAIL, |b: &mut S, c| {
@@ -248,15 +269,25 @@ pub(crate) static GARP_GROUP: Table<GarpGroupBuilder> = Table {
     name: "garp_group",
     part: Part::Vrrp,
     rows: &[&[
-        row("garp_interval", "SECS", "Shortest gap between gratuitous ARPs on these interfaces.", |b: &mut G, c| {
-            b.group.garp_interval = gap(c).or(b.group.garp_interval);
-        })
+        row(
+            "garp_interval",
+            "SECS",
+            "Shortest gap between gratuitous ARPs on these interfaces.",
+            |b: &mut G, c| {
+                b.group.garp_interval = gap(c).or(b.group.garp_interval);
+            },
+        )
         .range("0..=4294.967295")
         .otherwise("none")
         .example("0.1"),
-        row("gna_interval", "SECS", "Shortest gap between neighbour adverts on these interfaces.", |b: &mut G, c| {
-            b.group.neighbour_interval = gap(c).or(b.group.neighbour_interval);
-        })
+        row(
+            "gna_interval",
+            "SECS",
+            "Shortest gap between neighbour adverts on these interfaces.",
+            |b: &mut G, c| {
+                b.group.neighbour_interval = gap(c).or(b.group.neighbour_interval);
+            },
+        )
         .range("0..=4294.967295")
         .otherwise("none")
         .example("0.1"),

@@ -23,6 +23,7 @@ use crate::tree::{self, Statement};
 #[derive(Default)]
 pub(crate) struct Root {
     pub instances: Vec<instance::Found>,
+    pub groups: group::Groups,
     /// All the rest, where it belongs.
     pub config: Config,
 }
@@ -36,7 +37,9 @@ pub(crate) static TABLE: Table<Root> =
 const ROWS: &[Row<Root>] = &[
     // Lowered before everything else.
     row("global_defs", "{ … }", "Settings for the whole process.", |_: &mut B, _| {}).opens("global_defs"),
-    row("vrrp_instance", "NAME { … }", "A virtual router.", |b: &mut B, c| instance::lower(b, c)).block(),
+    row("vrrp_instance", "NAME { … }", "A virtual router.", |b: &mut B, c| instance::lower(b, c))
+        .opens("vrrp_instance")
+        .by(Part::Vrrp),
     row("vrrp_script", "NAME { … }", "A program that instances track.", |_: &mut B, c| script::lower(c))
         .block()
         .example("script \"/usr/local/bin/check_web\"\ninterval 2\nfall 3"),
@@ -182,7 +185,8 @@ pub(crate) fn lower(
         TABLE.one(&mut root, &statement, &mut context);
     }
 
-    let Root { instances, mut config } = root;
+    let Root { mut instances, groups, mut config } = root;
+    resolve::group::resolve(groups, &mut instances, &mut config, &mut context);
     config.vrrp_instances = instance::conflicts(instances, &mut context);
     link::limit(&mut config, &mut context);
     script::report_unused(&mut context);

@@ -13,6 +13,10 @@ fn every_default_is_a_value_of_its_keyword() {
     global::TABLE.defaults(&mut context);
     instance::TABLE.defaults(&mut context);
     instance::AUTHENTICATION.defaults(&mut context);
+    instance::AUTH_HMAC.defaults(&mut context);
+    group::SYNC_GROUP.defaults(&mut context);
+    group::TRACK_GROUP.defaults(&mut context);
+    group::GARP_GROUP.defaults(&mut context);
     script::TABLE.defaults(&mut context);
     process::TABLE.defaults(&mut context);
     file::TABLE.defaults(&mut context);

@@ -108,10 +108,15 @@ pub(crate) static AUTH_HMAC: Table<HmacBuilder> = Table {
     name: "auth_hmac",
     part: Part::Vrrp,
     rows: &[&[
-        row("key", "ID VALUE", "A key: as text, as hex:…, or file:PATH with a file that holds one of these.", key)
-            .range("ID 1..=255; VALUE 32 to 64 octets")
-            .otherwise("at least one is required")
-            .example("1 0123456789abcdef0123456789abcdef"),
+        row(
+            "key",
+            "ID VALUE",
+            "A key: as text, as hex:…, or file:PATH with a file that holds one of these.",
+            key,
+        )
+        .range("ID 1..=255; VALUE 32 to 64 octets")
+        .otherwise("at least one is required")
+        .example("1 0123456789abcdef0123456789abcdef"),
         row("active_key", "ID", "The key that signs what is sent.", |b: &mut H, c| {
             let span = c.head();
             let id = c.number_as::<u8>(1..=255).and_then(NonZeroU8::new);
@@ -127,9 +132,14 @@ pub(crate) static AUTH_HMAC: Table<HmacBuilder> = Table {
         .range("1..=300")
         .otherwise("three adverts' time in whole seconds, at least 5")
         .example("10"),
-        row("anti_replay", "time|monotonic", "What tells an advert from an old one that is sent again.", |b: &mut H, c| {
-            b.monotonic = c.choice(&[("time", false), ("monotonic", true)]).unwrap_or(b.monotonic);
-        })
+        row(
+            "anti_replay",
+            "time|monotonic",
+            "What tells an advert from an old one that is sent again.",
+            |b: &mut H, c| {
+                b.monotonic = c.choice(&[("time", false), ("monotonic", true)]).unwrap_or(b.monotonic);
+            },
+        )
         .default("time"),
         row(
             "mode",
@@ -166,7 +176,9 @@ fn key(builder: &mut HmacBuilder, call: &mut Call<'_, '_>) {
         return;
     }
     let key = if let Some(path) = word.text.strip_prefix("file:") {
-        (!path.is_empty()).then(|| HmacKey::File(PathBuf::from(path))).ok_or_else(|| "names no file".to_owned())
+        (!path.is_empty())
+            .then(|| HmacKey::File(PathBuf::from(path)))
+            .ok_or_else(|| "names no file".to_owned())
     } else if let Some(digits) = word.text.strip_prefix("hex:") {
         match hex(digits) {
             Some(octets) => long_enough(octets.len()).map(|()| HmacKey::Hex(octets)),
@@ -196,5 +208,10 @@ fn hex(digits: &str) -> Option<Vec<u8>> {
     let nibbles: Option<Vec<u8>> =
         digits.chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
     let nibbles = nibbles.filter(|nibbles| nibbles.len() % 2 == 0)?;
-    Some(nibbles.chunks_exact(2).map(|pair| pair.iter().fold(0, |octet, nibble| octet << 4 | nibble)).collect())
+    Some(
+        nibbles
+            .chunks_exact(2)
+            .map(|pair| pair.iter().fold(0, |octet, nibble| octet << 4 | nibble))
+            .collect(),
+    )
 }

@@ -11,43 +11,66 @@ use crate::keyword::call::Call;
 use crate::keyword::{later, row};
 
 pub(super) const ROWS: Rows = &[
-    row("state", "MASTER|BACKUP", "State to begin with; MASTER also means priority 255 where none is given.", state)
-        .otherwise("MASTER with priority 255, else BACKUP")
-        .example("BACKUP"),
+    row(
+        "state",
+        "MASTER|BACKUP",
+        "State to begin with; MASTER also means priority 255 where none is given.",
+        state,
+    )
+    .otherwise("MASTER with priority 255, else BACKUP")
+    .example("BACKUP"),
     row("interface", "IF", "Interface of the adverts, and of addresses that name none.", |b: &mut B, c| {
         let span = c.head();
         let Some(word) = c.word() else { return };
         if word.text == "lo" {
-            c.bad(word, "VRRP cannot run on the loopback interface", "name the interface to the other routers");
+            c.bad(
+                word,
+                "VRRP cannot run on the loopback interface",
+                "name the interface to the other routers",
+            );
             return;
         }
         b.interface = c.interface_in(word).map(|name| (name, span)).or(b.interface.take());
     })
     .otherwise("required, except with unicast from a given source address")
     .example("eth0"),
-    later("vrf", "IF", "VRF of an instance without interface.", "an instance without interface does not run", |b: &mut B, c| {
-        let span = c.head();
-        b.vrf = c.interface().map(|name| (name, span)).or(b.vrf.take());
-    })
+    later(
+        "vrf",
+        "IF",
+        "VRF of an instance without interface.",
+        "an instance without interface does not run",
+        |b: &mut B, c| {
+            let span = c.head();
+            b.vrf = c.interface().map(|name| (name, span)).or(b.vrf.take());
+        },
+    )
     .example("blue"),
-    row("virtual_router_id", "N", "Number of the virtual router, the same on all its routers.", |b: &mut B, c| {
-        let span = c.head();
-        let vrid = c.number_as::<u8>(1..=255).and_then(NonZeroU8::new);
-        b.vrid = vrid.map(|vrid| (vrid, span)).or(b.vrid);
-    })
+    row(
+        "virtual_router_id",
+        "N",
+        "Number of the virtual router, the same on all its routers.",
+        |b: &mut B, c| {
+            let span = c.head();
+            let vrid = c.number_as::<u8>(1..=255).and_then(NonZeroU8::new);
+            b.vrid = vrid.map(|vrid| (vrid, span)).or(b.vrid);
+        },
+    )
     .range("1..=255")
     .otherwise("required")
     .example("51"),
-    row("priority", "N", "Priority in the election; 255 is the router that owns the addresses.", |b: &mut B, c| {
-        // A bad value counts as the default.
-        b.priority = Some(c.number_as(1..=255).map_or(Priority::DEFAULT, Priority));
-    })
+    row(
+        "priority",
+        "N",
+        "Priority in the election; 255 is the router that owns the addresses.",
+        |b: &mut B, c| {
+            // A bad value counts as the default.
+            b.priority = Some(c.number_as(1..=255).map_or(Priority::DEFAULT, Priority));
+        },
+    )
     .range("1..=255")
     .otherwise("100; 255 with state MASTER")
     .example("150"),
-    row("version", "2|3", "VRRP version.", version)
-        .otherwise("vrrp_version; 3 with IPv6")
-        .example("2"),
+    row("version", "2|3", "VRRP version.", version).otherwise("vrrp_version; 3 with IPv6").example("2"),
     row("native_ipv6", "", "An IPv6 instance of version 3.", |b: &mut B, c| {
         let place = c.place();
         if let Some((Family::V4, before)) = b.family {
@@ -97,10 +120,16 @@ pub(super) const ROWS: Rows = &[
     .range("1..=254, 254 if it is not given")
     .otherwise("off")
     .example("100"),
-    later("thread_timer_expired", "[PRIO]", "Old name of timer_expired_backup.", "a late master goes on", |b: &mut B, c| {
-        late_backup(b, c);
-        old_name(c, "timer_expired_backup");
-    })
+    later(
+        "thread_timer_expired",
+        "[PRIO]",
+        "Old name of timer_expired_backup.",
+        "a late master goes on",
+        |b: &mut B, c| {
+            late_backup(b, c);
+            old_name(c, "timer_expired_backup");
+        },
+    )
     .range("1..=254, 254 if it is not given")
     .otherwise("off")
     .example("100"),
@@ -113,10 +142,15 @@ pub(super) const ROWS: Rows = &[
     )
     .otherwise("vrrp_strict")
     .example("false"),
-    row("skip_check_adv_addr", "[BOOL]", "Compare addresses only when the sender changes.", |b: &mut B, c| {
-        // As in keepalived any valid boolean switches it on, false too.
-        b.skip_address_check = c.switch().map(|_| true).or(b.skip_address_check);
-    })
+    row(
+        "skip_check_adv_addr",
+        "[BOOL]",
+        "Compare addresses only when the sender changes.",
+        |b: &mut B, c| {
+            // As in keepalived any valid boolean switches it on, false too.
+            b.skip_address_check = c.switch().map(|_| true).or(b.skip_address_check);
+        },
+    )
     .otherwise("vrrp_skip_check_adv_addr")
     .example("true"),
     row("lower_prio_no_advert", "[BOOL]", "A master does not answer lower adverts.", |b: &mut B, c| {
@@ -125,10 +159,15 @@ pub(super) const ROWS: Rows = &[
     })
     .otherwise("vrrp_lower_prio_no_advert; true with strict_mode")
     .example("true"),
-    row("higher_prio_send_advert", "[BOOL]", "A master sends a last advert before it yields.", |b: &mut B, c| {
-        let span = c.head();
-        b.higher_priority_send_advert = c.switch().map(|on| (on, span)).or(b.higher_priority_send_advert);
-    })
+    row(
+        "higher_prio_send_advert",
+        "[BOOL]",
+        "A master sends a last advert before it yields.",
+        |b: &mut B, c| {
+            let span = c.head();
+            b.higher_priority_send_advert = c.switch().map(|on| (on, span)).or(b.higher_priority_send_advert);
+        },
+    )
     .otherwise("vrrp_higher_prio_send_advert; false with strict_mode")
     .example("true"),
     row("owner_ignore_adverts", "[BOOL]", "The address owner drops adverts.", |b: &mut B, c| {
@@ -164,7 +203,8 @@ fn version(builder: &mut B, call: &mut Call<'_, '_>) {
     let Some(version) = call.choice(&[("2", Version::V2), ("3", Version::V3)]) else { return };
     match builder.version {
         Some((own, before)) if own != version => {
-            let message = format!("`version {}` in an instance of version {}", version.number(), own.number());
+            let message =
+                format!("`version {}` in an instance of version {}", version.number(), own.number());
             call.say(
                 Diagnostic::warning(Kind::BadValue, Some(span), message)
                     .label("ignored")

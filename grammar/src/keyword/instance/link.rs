@@ -20,12 +20,24 @@ pub(super) const ROWS: Rows = &[
     )
     .range("MAC: six octets, or five before the virtual_router_id; no multicast address")
     .example("vrrp.51"),
-    later("use_vmac_addr", "", "Virtual MAC interfaces for addresses on other interfaces too.", NO_VMAC, |b: &mut B, _| {
-        b.vmac_addresses = true;
-    }),
-    later("vmac_xmit_base", "", "Adverts go over the parent of the virtual MAC interface.", NO_VMAC, |b: &mut B, c| {
-        b.advert_on_parent = Some(c.place());
-    }),
+    later(
+        "use_vmac_addr",
+        "",
+        "Virtual MAC interfaces for addresses on other interfaces too.",
+        NO_VMAC,
+        |b: &mut B, _| {
+            b.vmac_addresses = true;
+        },
+    ),
+    later(
+        "vmac_xmit_base",
+        "",
+        "Adverts go over the parent of the virtual MAC interface.",
+        NO_VMAC,
+        |b: &mut B, c| {
+            b.advert_on_parent = Some(c.place());
+        },
+    ),
     later(
         "use_ipvlan",
         "[[name] IF] [ADDR[/LEN]] [bridge|private|vepa] [group G]",
@@ -34,12 +46,24 @@ pub(super) const ROWS: Rows = &[
         use_ipvlan,
     )
     .example("192.0.2.1/24 bridge"),
-    later("promote_secondaries", "", "The kernel keeps secondary addresses when a primary one goes.", "set it with sysctl", |b: &mut B, c| {
-        b.promote_secondaries = Some(c.place());
-    }),
-    later("linkbeat_use_polling", "", "Old way to name the interface in linkbeat_interfaces.", "the kernel's link events are used", |b: &mut B, c| {
-        b.polls_link = Some(c.place());
-    }),
+    later(
+        "promote_secondaries",
+        "",
+        "The kernel keeps secondary addresses when a primary one goes.",
+        "set it with sysctl",
+        |b: &mut B, c| {
+            b.promote_secondaries = Some(c.place());
+        },
+    ),
+    later(
+        "linkbeat_use_polling",
+        "",
+        "Old way to name the interface in linkbeat_interfaces.",
+        "the kernel's link events are used",
+        |b: &mut B, c| {
+            b.polls_link = Some(c.place());
+        },
+    ),
     row("dont_track_primary", "", "The own interface down is no fault.", |b: &mut B, _| {
         b.dont_track_primary = true
     }),
@@ -60,7 +84,9 @@ fn use_vmac(builder: &mut B, call: &mut Call<'_, '_>) {
             _ => unknown(word, call),
         }
     }
-    if let Some(before) = builder.vmac.as_ref().map(|(_, span)| *span).or(builder.ipvlan.as_ref().map(|(_, span)| *span)) {
+    if let Some(before) =
+        builder.vmac.as_ref().map(|(_, span)| *span).or(builder.ipvlan.as_ref().map(|(_, span)| *span))
+    {
         duplicate(call, span, before, "the interface of its own");
         return;
     }
@@ -81,7 +107,7 @@ fn use_ipvlan(builder: &mut B, call: &mut Call<'_, '_>) {
             "group" => ipvlan.group = group(word, &mut words, call).or(ipvlan.group),
             text => match prefix(text) {
                 Some((address, length)) => {
-                    if builder.fits(address, word, call) {
+                    if builder.fits("the source", address, word, call) {
                         ipvlan.address = Some((address, length));
                     }
                 }
@@ -90,7 +116,9 @@ fn use_ipvlan(builder: &mut B, call: &mut Call<'_, '_>) {
             },
         }
     }
-    if let Some(before) = builder.vmac.as_ref().map(|(_, span)| *span).or(builder.ipvlan.as_ref().map(|(_, span)| *span)) {
+    if let Some(before) =
+        builder.vmac.as_ref().map(|(_, span)| *span).or(builder.ipvlan.as_ref().map(|(_, span)| *span))
+    {
         duplicate(call, span, before, "the interface of its own");
         return;
     }
@@ -127,7 +155,11 @@ fn group<'s>(
     };
     let number = word.text.starts_with(|c: char| c.is_ascii_digit());
     if word.text.is_empty() || number && word.text.parse::<u32>().is_err() {
-        call.bad(word, format!("{} is no interface group", quote(word.text)), "a number or a name of /etc/iproute2/group");
+        call.bad(
+            word,
+            format!("{} is no interface group", quote(word.text)),
+            "a number or a name of /etc/iproute2/group",
+        );
         return None;
     }
     Some(word.text.to_owned())
@@ -135,7 +167,8 @@ fn group<'s>(
 
 /// `ADDR[/LEN]`
 fn prefix(text: &str) -> Option<(IpAddr, u8)> {
-    let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
+    let (address, length) =
+        text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
     let address: IpAddr = address.parse().ok()?;
     let longest = if address.is_ipv4() { 32 } else { 128 };
     let length = length.map_or(Ok(longest), str::parse).ok()?;
@@ -146,7 +179,9 @@ fn prefix(text: &str) -> Option<(IpAddr, u8)> {
 fn octets(text: &str) -> Option<Vec<u8>> {
     let octets: Option<Vec<u8>> = text
         .split(':')
-        .map(|octet| u8::from_str_radix(octet, 16).ok().filter(|_| octet.len() <= 2 && !octet.starts_with('+')))
+        .map(|octet| {
+            u8::from_str_radix(octet, 16).ok().filter(|_| octet.len() <= 2 && !octet.starts_with('+'))
+        })
         .collect();
     octets.filter(|octets| matches!(octets.len(), 5 | 6))
 }
@@ -159,11 +194,19 @@ fn mac(builder: &mut B, word: Word<'_>, call: &mut Call<'_, '_>) -> Option<[u8; 
     let mac: [u8; 6] = octets.try_into().ok()?;
     let rfc = mac.starts_with(&[0x00, 0x00, 0x5e, 0x00]) && matches!(mac.get(4), Some(1 | 2));
     if mac.first().is_some_and(|first| first & 1 == 1) {
-        call.bad(word, format!("{} is a multicast address", quote(word.text)), "an address whose first octet is even");
+        call.bad(
+            word,
+            format!("{} is a multicast address", quote(word.text)),
+            "an address whose first octet is even",
+        );
         return None;
     }
     if rfc {
-        call.bad(word, format!("{} is an address of the RFC's", quote(word.text)), "leave it out: the right one is used anyway");
+        call.bad(
+            word,
+            format!("{} is an address of the RFC's", quote(word.text)),
+            "leave it out: the right one is used anyway",
+        );
         return None;
     }
     Some(mac)

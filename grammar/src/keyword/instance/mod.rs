@@ -25,8 +25,9 @@ use crate::source::Span;
 use crate::tree::Word;
 
 pub(super) use super::resolve::instance::{Found, conflicts, lower};
-pub(super) use authentication::{AUTHENTICATION, AUTH_HMAC};
+pub(super) use authentication::{AUTH_HMAC, AUTHENTICATION};
 use authentication::{AuthenticationBuilder, HmacBuilder};
+pub(super) use packets::PEER_OPTIONS;
 
 /// What an instance says.
 #[derive(Default)]
@@ -95,11 +96,16 @@ pub(crate) struct InstanceBuilder {
 impl InstanceBuilder {
     /// Whether `address` is of the instance's family, which it decides if nothing before it did; says so
     /// if it is not.
-    pub fn fits(&mut self, address: IpAddr, word: Word<'_>, call: &mut Call<'_, '_>) -> bool {
+    pub fn fits(&mut self, what: &str, address: IpAddr, word: Word<'_>, call: &mut Call<'_, '_>) -> bool {
         let family = Family::of(address);
         let (own, _) = *self.family.get_or_insert((family, word.span));
         if own != family {
-            call.bad(word, format!("{address} is {family}, the instance {own}"), format!("an {own} address"));
+            let message = format!("{what} {address} is {family}, the instance {own}");
+            call.say(
+                crate::Diagnostic::warning(crate::Kind::BadValue, Some(word.span), message)
+                    .label("ignored")
+                    .help("remove it"),
+            );
         }
         own == family
     }
@@ -204,14 +210,26 @@ const ADDRESSES: Rows = &[
     row("no_virtual_ipaddress", "", "The instance is meant to have no address.", |b: &mut B, c| {
         b.no_addresses_wanted = Some(c.place());
     }),
-    super::later("virtual_routes", "{ ROUTE … }", "Routes of the master.", "the routes are not set", |b: &mut B, c| {
-        b.routes.extend(super::route::routes(c, false));
-    })
+    super::later(
+        "virtual_routes",
+        "{ ROUTE … }",
+        "Routes of the master.",
+        "the routes are not set",
+        |b: &mut B, c| {
+            b.routes.extend(super::route::routes(c, false));
+        },
+    )
     .block()
     .example("192.0.2.0/24 via 198.51.100.1"),
-    super::later("virtual_rules", "{ RULE … }", "Routing rules of the master.", "the rules are not set", |b: &mut B, c| {
-        b.rules.extend(super::rule::rules(c, false));
-    })
+    super::later(
+        "virtual_rules",
+        "{ RULE … }",
+        "Routing rules of the master.",
+        "the rules are not set",
+        |b: &mut B, c| {
+            b.rules.extend(super::rule::rules(c, false));
+        },
+    )
     .block()
     .example("from 192.0.2.0/24 table 100 preference 100"),
 ];

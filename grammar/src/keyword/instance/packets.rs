@@ -12,9 +12,14 @@ use crate::keyword::{Keyword, later, row, tracking};
 use crate::tree::Word;
 
 pub(super) const ROWS: Rows = &[
-    row("unicast_peer", "{ ADDR [min_ttl N] [max_ttl N] … }", "Send adverts to these routers instead of a group.", unicast_peer)
-        .block()
-        .example("192.0.2.2"),
+    row(
+        "unicast_peer",
+        "{ ADDR [min_ttl N] [max_ttl N] … }",
+        "Send adverts to these routers instead of a group.",
+        unicast_peer,
+    )
+    .block()
+    .example("192.0.2.2"),
     row("unicast_src_ip", "ADDR", "Source address of unicast adverts.", |b: &mut B, c| {
         b.unicast = b.unicast.or(Some(c.place()));
         source(b, c);
@@ -70,9 +75,15 @@ pub(super) const ROWS: Rows = &[
     )
     .otherwise("used towards peers that are heard to use it")
     .example("never"),
-    later("v3_checksum_as_v2", "[BOOL]", "Version 3 checksum over IPv4 without pseudo header.", NO_V3, |b: &mut B, c| {
-        b.checksum_without_pseudo_header = c.switch().or(b.checksum_without_pseudo_header);
-    })
+    later(
+        "v3_checksum_as_v2",
+        "[BOOL]",
+        "Version 3 checksum over IPv4 without pseudo header.",
+        NO_V3,
+        |b: &mut B, c| {
+            b.checksum_without_pseudo_header = c.switch().or(b.checksum_without_pseudo_header);
+        },
+    )
     .otherwise("v3_checksum_as_v2 of global_defs")
     .example("true"),
     row("accept", "", "Traffic to the virtual addresses is accepted.", |b: &mut B, c| {
@@ -86,9 +97,15 @@ pub(super) const ROWS: Rows = &[
         "it is accepted",
         |b: &mut B, c| b.accept = Some((false, c.place())),
     ),
-    later("kernel_rx_buf_size", "BYTES", "Share of this instance in the receive buffer.", "lbd sizes its buffers itself", |b: &mut B, c| {
-        b.receive_buffer = c.number_as(0..=u32::MAX.into()).or(b.receive_buffer);
-    })
+    later(
+        "kernel_rx_buf_size",
+        "BYTES",
+        "Share of this instance in the receive buffer.",
+        "lbd sizes its buffers itself",
+        |b: &mut B, c| {
+            b.receive_buffer = c.number_as(0..=u32::MAX.into()).or(b.receive_buffer);
+        },
+    )
     .range("0..=4294967295")
     .otherwise("as vrrp_rx_bufs_policy says")
     .example("65536"),
@@ -98,7 +115,7 @@ fn source(builder: &mut B, call: &mut Call<'_, '_>) {
     let span = call.head();
     let Some(word) = call.word() else { return };
     let Some(address) = call.address_in(word) else { return };
-    if builder.fits(address, word, call) {
+    if builder.fits("the source", address, word, call) {
         builder.source = Some((address, span));
     }
 }
@@ -110,13 +127,14 @@ fn group(builder: &mut B, call: &mut Call<'_, '_>) {
     let (fits, wanted) = match group {
         IpAddr::V4(group) => (group.is_multicast(), "is no multicast group"),
         // ff02::/16 (RFC 4291 §2.7): adverts never leave the link.
-        IpAddr::V6(group) => {
-            (group.segments().first().is_some_and(|first| first & 0xff0f == 0xff02), "is no multicast group of the link")
-        }
+        IpAddr::V6(group) => (
+            group.segments().first().is_some_and(|first| first & 0xff0f == 0xff02),
+            "is no multicast group of the link",
+        ),
     };
     if !fits {
         call.bad(word, format!("{} {wanted}", quote(word.text)), "a group of 224.0.0.0/4 or ff02::/16");
-    } else if builder.fits(group, word, call) {
+    } else if builder.fits("the group", group, word, call) {
         builder.group = Some((group, span));
     }
 }
@@ -132,7 +150,7 @@ fn unicast_peer(builder: &mut B, call: &mut Call<'_, '_>) {
     for line in tracking::lines(call) {
         let Some((first, options)) = line.split_first() else { continue };
         let Some(address) = call.address_in(*first) else { continue };
-        if !builder.fits(address, *first, call) {
+        if !builder.fits("peer", address, *first, call) {
             continue;
         }
         if let Some((_, before)) = builder.peers.iter().find(|(peer, _)| peer.address == address) {
@@ -170,7 +188,10 @@ fn ttl_range(peer: &mut Peer, options: &[Word<'_>], call: &mut Call<'_, '_>) -> 
         call.context.unserved(option.span, &quote(option.text), "any TTL of the peer is accepted");
     }
     if let (true, Some(first)) = (peer.min_ttl > peer.max_ttl, options.first()) {
-        let message = format!("no TTL is between {} and {}: all adverts of {} are dropped", peer.min_ttl, peer.max_ttl, peer.address);
+        let message = format!(
+            "no TTL is between {} and {}: all adverts of {} are dropped",
+            peer.min_ttl, peer.max_ttl, peer.address
+        );
         call.context.report(
             Diagnostic::warning(Kind::Lint, Some(first.span), message).help("exchange the two numbers"),
         );

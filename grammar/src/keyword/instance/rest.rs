@@ -66,9 +66,15 @@ pub(super) const NOTIFY: Rows = &[
     )
     .by(Part::Notify)
     .example("/usr/local/bin/lower"),
-    later("notify_priority_changes", "[BOOL]", "FIFO lines when the priority changes.", NO_FIFO, |b: &mut B, c| {
-        b.tells_priority = c.switch().or(b.tells_priority);
-    })
+    later(
+        "notify_priority_changes",
+        "[BOOL]",
+        "FIFO lines when the priority changes.",
+        NO_FIFO,
+        |b: &mut B, c| {
+            b.tells_priority = c.switch().or(b.tells_priority);
+        },
+    )
     .otherwise("that of its vrrp_sync_group, else vrrp_notify_priority_changes")
     .example("true"),
     later("smtp_alert", "[BOOL]", "Mail on a change of state.", NO_MAIL, |b: &mut B, c| {

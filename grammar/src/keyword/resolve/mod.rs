@@ -1,5 +1,6 @@
 //! From what blocks say to what they mean: inheritance, defaults, rules between keywords.
 
+pub(crate) mod group;
 pub(crate) mod instance;
 pub(crate) mod virtual_server;
 
