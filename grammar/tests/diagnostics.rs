@@ -434,7 +434,7 @@ fn one_mistake_gives_one_diagnostic() {
         (
             "no multicast group",
             instance(" mcast_dst_ip 10.0.0.1"),
-            "c:2:15: `mcast_dst_ip`: `10.0.0.1` is no IPv4 multicast group; 224.0.0.0/4",
+            "c:2:15: `mcast_dst_ip`: `10.0.0.1` is no multicast group; a group of 224.0.0.0/4 or ff02::/16",
         ),
         (
             "no global multicast group",
