@@ -84,7 +84,11 @@ impl Reader {
                 Some(("-", name)) => (Some(false), name),
                 _ => (None, word),
             };
-            if sign.is_none() && !plain {
+            let mut known = Checked::NONE;
+            if known.flag(name).is_none() || (sign.is_none() && plain) {
+                continue;
+            }
+            if sign.is_none() {
                 // The first plain word begins anew; unreadable files are errors then too.
                 plain = true;
                 file.checked = Checked { read: true, ..Checked::NONE };

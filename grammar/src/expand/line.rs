@@ -96,9 +96,21 @@ impl Reader {
             }
         } else {
             self.include_check(&line);
+            self.random_seed(&line);
             self.emit(&line);
         }
         rest.extend(following);
+    }
+
+    /// `random_seed`: what `${_RANDOM}` gives after it is the same each time.
+    fn random_seed(&mut self, line: &Rich) {
+        let mut words = line.text.split(is_blank).filter(|word| !word.is_empty());
+        if words.next() == Some("random_seed")
+            && let Some(seed) = words.next().and_then(|word| word.parse::<u32>().ok())
+            && self.in_global_defs()
+        {
+            self.random = fastrand::Rng::with_seed(seed.into());
+        }
     }
 
     /// Whether the line belongs to a definition that is being read.

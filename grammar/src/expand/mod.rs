@@ -147,13 +147,13 @@ impl Reader {
 /// searched twice.
 struct Special<'t> {
     text: &'t str,
-    /// Of references and conditions, escapes and NULs, includes, octets that are no UTF-8.
-    next: [usize; 4],
+    /// Of references and conditions, escapes and NULs, includes, octets that are no UTF-8, seeds.
+    next: [usize; 5],
 }
 
 impl<'t> Special<'t> {
     fn new(text: &'t str, whole: bool) -> Self {
-        let mut special = Self { text, next: [0, 0, 0, if whole { usize::MAX } else { 0 }] };
+        let mut special = Self { text, next: [0, 0, 0, if whole { usize::MAX } else { 0 }, 0] };
         special.pass(0);
         special
     }
@@ -166,7 +166,7 @@ impl<'t> Special<'t> {
     /// Looks for the next ones from `at` on.
     fn pass(&mut self, at: usize) {
         let rest = self.text.as_bytes().get(at..).unwrap_or_default();
-        let [references, escapes, includes, octets] = &mut self.next;
+        let [references, escapes, includes, octets, seeds] = &mut self.next;
         let look = |next: &mut usize, find: &dyn Fn(&[u8]) -> Option<usize>| {
             if *next <= at {
                 *next = find(rest).map_or(usize::MAX, |found| at + found);
@@ -176,6 +176,7 @@ impl<'t> Special<'t> {
         look(escapes, &|rest| memchr::memchr2(b'\\', 0, rest));
         look(includes, &|rest| memchr::memmem::find(rest, b"include"));
         look(octets, &|rest| memchr::memchr(0xf4, rest));
+        look(seeds, &|rest| memchr::memmem::find(rest, b"random_seed"));
     }
 }
 

@@ -16,6 +16,17 @@ fn read(text: &str, id: &str) -> (String, Vec<String>) {
 }
 
 #[test]
+fn a_seed_makes_numbers_the_same() {
+    let text = |seed: &str| format!("global_defs {{\n random_seed {seed}\n}}\na ${{_RANDOM 1 4000000000}}\n");
+    let number = |seed: &str| read(&text(seed), "one").0;
+    assert_eq!(number("1"), number("1"));
+    assert_ne!(number("1"), number("2"));
+    assert_ne!(number("x"), number("x"));
+    let elsewhere = text("1").replace("global_defs", "vrrp_instance");
+    assert_ne!(read(&elsewhere, "one").0, read(&elsewhere, "one").0);
+}
+
+#[test]
 fn lines_become_others() {
     for (name, text, want) in [
         ("nothing to do", "a\n  b # c\n", "a\nb # c"),

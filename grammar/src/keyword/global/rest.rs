@@ -1,7 +1,7 @@
 //! global_defs: files, reload and the rest.
 
 use super::super::call::Call;
-use super::super::{Row, later, row};
+use super::super::{Part, Row, later, row};
 use super::GlobalBuilder;
 use super::names::{only, text};
 use crate::config::{CheckBefore, IncludeCheck, ReloadFile};
@@ -23,18 +23,18 @@ pub(super) const ROWS: &[Row<B>] = &[
     )
     .range("0..=0777: octal with 0, hexadecimal with 0x, decimal, or IRUSR|IWUSR and the like")
     .default("0177"),
-    later(
+    row(
         "random_seed",
         "N",
-        "Seed of ${_RANDOM}, so that it gives the same numbers again.",
-        NO_SEED,
+        "Seed of ${_RANDOM}, so that it gives the same numbers each time.",
         |b: &mut B, c| {
             b.rest.random_seed = c.number_as(0..=u32::MAX.into()).or(b.rest.random_seed);
         },
     )
     .range("0..=4294967295")
-    .otherwise("the time")
-    .example("1"),
+    .otherwise("other numbers each time")
+    .example("1")
+    .by(Part::Language),
     row("reload_check_config", "[LOGFILE]", "Check before a reload, as lbd always does.", |b: &mut B, c| {
         let file = c.optional();
         if let Some(file) = file {
@@ -74,15 +74,15 @@ pub(super) const ROWS: &[Row<B>] = &[
         },
     )
     .example("/run/lbd/reload"),
-    later(
+    row(
         "include_check",
         "[[±]read|match|wildcard_match|brace_match …]",
         "Which problems of a plain include are errors, up to the end of the file; without a word all.",
-        "use includer, includem or includea",
         include_check,
     )
     .otherwise("none is an error")
-    .example("match +wildcard_match"),
+    .example("match +wildcard_match")
+    .by(Part::Language),
     later(
         "config_save_dir",
         "DIR",
@@ -163,7 +163,6 @@ pub(super) const ROWS: &[Row<B>] = &[
     .example("/run/lbd/json"),
 ];
 
-const NO_SEED: &str = "definitions come later";
 const RELOAD_LOG: &str = "what the check finds is in lbd's own log";
 const NO_TIMED_RELOAD: &str = "reload with lbctl reload";
 const NO_DUMPS: &str = "no dump is written; use lbctl status --json";
@@ -252,7 +251,7 @@ fn include_check(builder: &mut B, call: &mut Call<'_, '_>) {
         let mut new =
             if sign.is_none() { IncludeCheck { read: true, ..IncludeCheck::default() } } else { *flags };
         let flag = match name {
-            "read" => &mut new.read,
+            "read" | "readable" => &mut new.read,
             "match" => &mut new.matched,
             "wildcard_match" => &mut new.wildcard,
             "brace_match" => &mut new.brace,
