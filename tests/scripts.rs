@@ -45,7 +45,7 @@ impl Bench {
     }
 
     async fn add(&mut self, argv: &[&str], user: Option<&str>) -> ScriptId {
-        let user = user.map(|user| ScriptUser { user: user.into(), group: None });
+        let user = user.map(|user| ScriptUser::new(user, None));
         let script = Script { argv: argv.iter().map(|word| (*word).to_owned()).collect(), user };
         let id = script.id();
         self.scripts.insert(id.clone(), script);

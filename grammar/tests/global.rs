@@ -534,7 +534,12 @@ fn values_after_mistakes() {
     assert_eq!(policy("vrrp_rx_bufs_policy 100 MTU"), Some(bytes));
     let timeouts = global("lvs_timeouts tcp 5 udp x tcpfin 7").lvs_timeouts;
     assert_eq!((timeouts.tcp, timeouts.tcp_fin, timeouts.udp), (5, 7, 0));
-    assert_eq!(global("script_user a b").script_user.map(|user| user.group), Some(Some("b".into())));
+    for (line, group, supplementary) in
+        [("a", None, false), ("a b", Some("b"), false), ("a :", None, true), ("a :b", Some("b"), true)]
+    {
+        let user = global(&format!("script_user {line}")).script_user.expect("a user");
+        assert_eq!((user.group.as_deref(), user.supplementary), (group, supplementary), "{line}");
+    }
 }
 
 /// Only what still has its default; what comes after it counts.
@@ -574,13 +579,13 @@ fn scripts_of_the_process() {
     let (config, written) = written(text);
     let user = |id: &Option<lbd_health::ScriptId>| {
         let script = &config.scripts[id.as_ref().expect("a script")];
-        script.user.as_ref().map(|user| (user.user.clone(), user.group.clone()))
+        script.user.as_ref().map(|user| (user.user.clone(), user.group.clone(), user.supplementary))
     };
     assert_eq!(user(&config.global.life.startup), None);
-    assert_eq!(user(&config.global.life.shutdown), Some(("nobody".into(), None)));
+    assert_eq!(user(&config.global.life.shutdown), Some(("nobody".into(), None, false)));
     let reader = |fifo: &Option<Fifo>| user(&fifo.as_ref().expect("a FIFO").script);
-    assert_eq!(reader(&config.global.fifos.all), Some(("root".into(), Some(":".into()))));
-    assert_eq!(reader(&config.global.fifos.vrrp), Some(("nobody".into(), None)));
+    assert_eq!(reader(&config.global.fifos.all), Some(("root".into(), None, true)));
+    assert_eq!(reader(&config.global.fifos.vrrp), Some(("nobody".into(), None, false)));
     assert_eq!(config.scripts.len(), 4);
     assert!(written.find("startup_script") < written.find("script_user nobody"), "{written}");
 }

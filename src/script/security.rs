@@ -216,7 +216,7 @@ impl<'a> Judge<'a> {
 
     /// The user that a script is run as; else what is wrong and the remedy.
     fn identity(&self, script: &Script) -> Result<Identity, (String, String)> {
-        let default = ScriptUser { user: DEFAULT_USER.into(), group: None };
+        let default = ScriptUser::new(DEFAULT_USER, None);
         let own = self.users.own();
         let as_lbd = Identity { uid: own.0, gid: own.1, groups: Vec::new() };
         let identity = match script.user.as_ref().or(self.script_user) {

@@ -74,6 +74,25 @@ pub struct ScriptUser {
     pub user: String,
     /// Group name; the user's own group by default.
     pub group: Option<String>,
+    /// A colon before the group, or alone: with the supplementary groups of the user.
+    pub supplementary: bool,
+}
+
+impl ScriptUser {
+    /// A user, and the word of its group as written.
+    pub fn new(user: &str, group: Option<&str>) -> Self {
+        let supplementary = group.is_some_and(|group| group.starts_with(':'));
+        let group = group.map(|group| group.strip_prefix(':').unwrap_or(group));
+        let group = group.filter(|group| !group.is_empty()).map(str::to_owned);
+        Self { user: user.to_owned(), group, supplementary }
+    }
+
+    /// The words as written.
+    pub fn words(&self) -> impl Iterator<Item = String> + '_ {
+        let colon = if self.supplementary { ":" } else { "" };
+        let group = format!("{colon}{}", self.group.as_deref().unwrap_or_default());
+        std::iter::once(self.user.clone()).chain(Some(group).filter(|group| !group.is_empty()))
+    }
 }
 
 /// A program to run.
@@ -91,10 +110,11 @@ impl Script {
     pub fn id(&self) -> ScriptId {
         let mut text = self.argv.join("\0");
         if let Some(user) = &self.user {
-            text.push_str("\0\0");
-            text.push_str(&user.user);
             text.push('\0');
-            text.push_str(user.group.as_deref().unwrap_or_default());
+            for word in user.words() {
+                text.push('\0');
+                text.push_str(&word);
+            }
         }
         ScriptId(text.into())
     }

@@ -81,7 +81,7 @@ fn scripts(writer: &mut Writer<'_>, global: &Global) {
     // A script without a user of its own stands before script_user.
     programs(writer, global, false);
     if let Some(user) = &global.script_user {
-        writer.line("script_user", user_words(user));
+        writer.line("script_user", user.words());
     }
     programs(writer, global, true);
     writer.flag("enable_script_security", global.script_security);
@@ -96,8 +96,8 @@ fn scripts(writer: &mut Writer<'_>, global: &Global) {
         ("lvs_notify_fifo", &global.fifos.lvs),
     ] {
         if let Some(Fifo { path, user, .. }) = fifo {
-            let user = user.iter().flat_map(user_words);
-            writer.line(keyword, std::iter::once(path.as_str()).chain(user));
+            let user = user.iter().flat_map(ScriptUser::words);
+            writer.line(keyword, std::iter::once(path.clone()).chain(user));
         }
     }
     writer.switch("vrrp_notify_priority_changes", global.fifos.priority_changes);
@@ -122,10 +122,6 @@ fn programs(writer: &mut Writer<'_>, global: &Global, with_user: bool) {
             writer.script(keyword, script);
         }
     }
-}
-
-fn user_words(user: &ScriptUser) -> impl Iterator<Item = &str> {
-    std::iter::once(user.user.as_str()).chain(user.group.as_deref())
 }
 
 fn vrrp(writer: &mut Writer<'_>, global: &Global) {

@@ -108,11 +108,9 @@ impl Writer<'_> {
     fn command(&mut self, keyword: &str, script: &Script) {
         self.indent();
         let _infallible = write!(self.text, "{keyword} {}", command(&script.argv));
-        if let Some(ScriptUser { user, group }) = &script.user {
-            for name in std::iter::once(user).chain(group) {
-                self.text.push(' ');
-                self.text.push_str(&word(name));
-            }
+        for name in script.user.iter().flat_map(ScriptUser::words) {
+            self.text.push(' ');
+            self.text.push_str(&word(&name));
         }
         self.text.push('\n');
     }

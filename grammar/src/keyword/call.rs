@@ -327,8 +327,8 @@ impl<'c, 's> Call<'c, 's> {
             self.bad(command, "the command holds a NUL", "remove it");
             return None;
         }
-        let mut user = user.into_iter().map(|word| word.text.to_owned());
-        let user = user.next().map(|name| ScriptUser { user: name, group: user.next() });
+        let mut user = user.into_iter().map(|word| word.text);
+        let user = user.next().map(|name| ScriptUser::new(name, user.next()));
         Some(Command { argv, user, span: command.span })
     }
 
@@ -342,7 +342,7 @@ impl<'c, 's> Call<'c, 's> {
                 return None;
             }
         }
-        Some(ScriptUser { user: user.text.to_owned(), group: group.map(|word| word.text.to_owned()) })
+        Some(ScriptUser::new(user.text, group.map(|word| word.text)))
     }
 
     /// Says that another value than the one written is used: `found` follows the keyword, `instead`

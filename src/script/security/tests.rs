@@ -99,7 +99,7 @@ fn host() -> Fake {
 fn script(argv: &[&str], user: Option<&str>) -> Script {
     Script {
         argv: argv.iter().map(|word| (*word).to_owned()).collect(),
-        user: user.map(|user| ScriptUser { user: user.into(), group: None }),
+        user: user.map(|user| ScriptUser::new(user, None)),
     }
 }
 
@@ -241,7 +241,7 @@ fn not_executable_for_its_user() {
     let people = ROOT;
     let global = Global {
         script_security: true,
-        script_user: Some(ScriptUser { user: "www".into(), group: None }),
+        script_user: Some(ScriptUser::new("www", None)),
         ..Global::default()
     };
     let files = host().with("/usr/bin/root-only", 0, 0, FILE | 0o700).with("/etc", 0, 0, DIR | 0o700).with(

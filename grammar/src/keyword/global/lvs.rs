@@ -20,7 +20,7 @@ pub(super) const ROWS: &[Row<B>] = &[
         "lvs_timeouts",
         "[tcp SECS] [tcpfin SECS] [udp SECS]",
         "How long the kernel remembers idle connections.",
-        "the kernel's values stay",
+        "the kernel's values stay; set them with ipvsadm --set",
         timeouts,
     )
     .range("0..=2678400, 0 leaves the kernel's value; at least one of the three")
@@ -30,7 +30,7 @@ pub(super) const ROWS: &[Row<B>] = &[
         "lvs_flush",
         "",
         "Empty the kernel's table at start, also of the services of others.",
-        "services of others are left alone",
+        "services of others stay; remove them with ipvsadm --clear before lbd starts",
         |b: &mut B, _| b.rest.lvs_flush = true,
     ),
     later(
@@ -52,7 +52,7 @@ pub(super) const ROWS: &[Row<B>] = &[
         "lvs_sync_daemon",
         "IF [inst INSTANCE] [id N] [maxlen N] [port N] [ttl N] [group ADDR]",
         "Tell the partner about connections, and hear about its own, over this interface.",
-        "connections are not synchronised",
+        "connections are not synchronised; use ipvsadm --start-daemon",
         sync_daemon,
     )
     .range("id 0..=255, maxlen 1..=65507, port 1..=65535, ttl 1..=255, group multicast")

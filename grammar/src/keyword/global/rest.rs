@@ -16,7 +16,7 @@ pub(super) const ROWS: &[Row<B>] = &[
         "umask",
         "MASK",
         "Permissions that new files do not get.",
-        "set it where lbd is started",
+        "set it where lbd is started: UMask= of its systemd unit",
         |b: &mut B, c| {
             b.rest.umask = umask(c).unwrap_or(b.rest.umask);
         },

@@ -137,7 +137,7 @@ pub(super) const AUTOMATIC: &[Row<B>] = &[
     .default("1000000"),
 ];
 
-const SCHEDULING: &str = "it runs with the service manager's settings";
+const SCHEDULING: &str = "set it where lbd is started: Nice=, CPUAffinity= and the like of its systemd unit";
 const LIMIT: &str = "1..=4294967295, 1 is 2";
 
 /// As many as a set of the kernel holds in keepalived; which of them exist, the host knows.

@@ -43,7 +43,7 @@ pub(super) const ROWS: &[Row<B>] = &[
         "set_supplementary_groups",
         "[BOOL]",
         "Scripts get the supplementary groups of their user.",
-        "scripts run as lbd decides it",
+        "they have them in any case",
         |b: &mut B, c| b.rest.supplementary_groups = c.switch().unwrap_or(b.rest.supplementary_groups),
     )
     .default("false"),

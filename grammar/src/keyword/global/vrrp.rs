@@ -41,7 +41,7 @@ pub(super) const ROWS: &[Row<B>] = &[
         "disable_local_igmp",
         "",
         "No IGMP reports for groups of the link while lbd runs.",
-        "the host's setting stays",
+        "the host's setting stays; use sysctl net.ipv4.igmp_link_local_mcast_reports",
         |b: &mut B, _| b.rest.disable_local_igmp = true,
     ),
     later(
