@@ -108,21 +108,21 @@ const MEMBERS: Rows = &[
             b.files.extend(tracking::files(c));
         },
     )
-    .block(),
+    .opens("track_script"),
     row(
         "track_process",
         "{ NAME [weight N [reverse|noreverse]] … }",
         "Processes that all members track.",
         |b: &mut S, c| b.processes.extend(tracking::processes(c)),
     )
-    .block(),
+    .opens("track_script"),
     row(
         "track_bfd",
         "{ NAME [weight N [reverse|noreverse]] … }",
         "BFD sessions that all members track.",
         |b: &mut S, c| b.bfd.extend(tracking::bfd(c)),
     )
-    .block(),
+    .opens("track_script"),
     row("global_tracking", "", "No effect, here as in keepalived.", |_: &mut S, c| {
         let place = c.place();
         c.context.report(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lbd_grammar::config::{LinkDelay, LinkbeatInterface, LinkbeatMethod};
-use lbd_grammar::load_str;
+use lbd_grammar::{blocks, load_str};
 
 use super::{config, millis, said};
 
@@ -241,13 +241,10 @@ fn lines_that_track() {
             "C",
             None,
             Some(
-                "1: bfd_instance `C` is for BFD_CHECK alone (it says `checker`: c:15:14); add `vrrp` to it, or remove `checker`",
+                "1: bfd_instance `C` is for BFD_CHECK alone (it says `checker`: c:16:14); add `vrrp` to it, or remove `checker`",
             ),
         ),
     ] {
-        if !["interface", "script"].contains(&block) {
-            continue;
-        }
         let text = format!(
             "{OBJECTS}vrrp_instance V {{\ninterface eth0\nvirtual_router_id 1\nno_virtual_ipaddress\n\
              track_{block} {{\n{line}\n}}\n}}\n"
@@ -278,9 +275,6 @@ fn names_must_stand_before() {
         ("track_file", "track_file", "file /a"),
         ("bfd_instance", "track_bfd", "neighbor_ip 192.0.2.1"),
     ] {
-        if block != "track_script" {
-            continue;
-        }
         let tracking = format!(
             "vrrp_instance V {{\ninterface eth0\nvirtual_router_id 1\nno_virtual_ipaddress\n{block} {{\nchk_a\n}}\n}}\n"
         );
@@ -301,5 +295,20 @@ fn names_must_stand_before() {
         let want =
             format!("c:9:1: no usable {keyword} `chk_a` is defined before this line; did you mean `chk_b`?");
         assert!(misspelt.contains(&want), "{misspelt:#?}");
+    }
+}
+
+/// `track_file` is a block of the top level as well, with other keywords.
+#[test]
+fn lines_have_the_words_of_lines() {
+    for block in ["vrrp_instance", "vrrp_sync_group"] {
+        let found = blocks().find(|found| found.name == block).expect("a block");
+        for name in ["track_interface", "track_script", "track_file", "track_process", "track_bfd"] {
+            let keyword = found.keywords.iter().find(|keyword| keyword.name == name).expect("a keyword");
+            let opened = if keyword.opens.is_empty() { keyword.name } else { keyword.opens };
+            let words = blocks().find(|found| found.name == opened).expect("its words");
+            assert!(words.is_of_lines(), "{name} of {block}");
+            assert_eq!(words.keywords.iter().any(|word| word.name == "noreverse"), name != "track_interface");
+        }
     }
 }

@@ -162,7 +162,7 @@ const TRACKING: Rows = &[
         "the files are not tracked; use a vrrp_script",
         |b: &mut B, c| b.files.extend(super::tracking::files(c)),
     )
-    .block(),
+    .opens("track_script"),
     super::later(
         "track_process",
         "{ NAME [weight N [reverse|noreverse]] … }",
@@ -170,7 +170,7 @@ const TRACKING: Rows = &[
         "the processes are not tracked; use a vrrp_script",
         |b: &mut B, c| b.processes.extend(super::tracking::processes(c)),
     )
-    .block(),
+    .opens("track_script"),
     super::later(
         "track_bfd",
         "{ NAME [weight N [reverse|noreverse]] … }",
@@ -178,7 +178,7 @@ const TRACKING: Rows = &[
         "the sessions are not tracked",
         |b: &mut B, c| b.bfd.extend(super::tracking::bfd(c)),
     )
-    .block(),
+    .opens("track_script"),
 ];
 
 const ADDRESSES: Rows = &[
