@@ -194,10 +194,10 @@ async fn unwound(run: impl Future<Output = Outcome>) -> Outcome {
 }
 
 fn target(check: &Check) -> String {
-    match &check.kind {
-        crate::types::CheckKind::Tcp(connection) => connection.target.to_string(),
-        crate::types::CheckKind::Http(http) => http.connection.target.to_string(),
-        crate::types::CheckKind::Misc(misc) => misc.script.0.replace('\0', " "),
+    match (check.kind.connection(), check.kind.script()) {
+        (Some(connection), _) => connection.target.to_string(),
+        (None, Some(script)) => script.0.replace('\0', " "),
+        (None, None) => String::new(),
     }
 }
 

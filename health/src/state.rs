@@ -153,11 +153,11 @@ impl CheckerState {
                 self.on_url_good(http.urls.len(), http.fast_recovery, check)
             }
             (Verdict::Bad, CheckKind::Http(_)) => self.on_url_bad(check),
-            (Verdict::Good(contribution), CheckKind::Tcp(_) | CheckKind::Misc(_)) => {
+            (Verdict::Good(contribution), _) => {
                 self.succeed(contribution);
                 check.schedule.delay_loop
             }
-            (Verdict::Bad, CheckKind::Tcp(_) | CheckKind::Misc(_)) => {
+            (Verdict::Bad, _) => {
                 if self.may_retry(check) {
                     check.schedule.delay_before_retry
                 } else {
@@ -170,7 +170,7 @@ impl CheckerState {
         Step {
             next: match check.kind {
                 CheckKind::Misc(_) => Next::AfterStart(delay),
-                CheckKind::Tcp(_) | CheckKind::Http(_) => Next::AfterEnd(delay),
+                _ => Next::AfterEnd(delay),
             },
             up: self.up,
             changed,

@@ -4,6 +4,7 @@
 //! checkers, reload by identity, status. Not here: what follows from a verdict (`pool`), how a check
 //! is made (`lbd_health`), the kernel (`owner`).
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -406,9 +407,10 @@ impl Director {
     ) -> Server {
         let was_up = kept.as_ref().is_some_and(|kept| kept.iter().all(|(_, view)| view.up));
         let mut kept = kept.unwrap_or_default();
-        let mut checkers = Vec::with_capacity(config.checks.len());
-        let mut views = Vec::with_capacity(config.checks.len());
-        for (check, same) in config.checks.iter().zip(matched(&config.checks, &mut kept)) {
+        let checks = served(&config.checks);
+        let mut checkers = Vec::with_capacity(checks.len());
+        let mut views = Vec::with_capacity(checks.len());
+        for (check, same) in checks.iter().zip(matched(&checks, &mut kept)) {
             let (checker, view) = match same {
                 Some((checker, view)) if checker.check == *check => (checker, view),
                 Some((checker, view)) => {
@@ -607,6 +609,14 @@ impl Checker {
             latency_ms: self.last.as_ref().map(|report| report.latency.as_secs_f64() * 1000.0),
         }
     }
+}
+
+/// The checks that can be run. A server is as if it were without the others; their keywords were warned about.
+fn served(checks: &[Arc<Check>]) -> Cow<'_, [Arc<Check>]> {
+    if checks.iter().all(|check| check.kind.is_served()) {
+        return Cow::Borrowed(checks);
+    }
+    checks.iter().filter(|check| check.kind.is_served()).cloned().collect()
 }
 
 fn standing(server: &Server, config: &RealServer) -> Standing {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::collections::HashSet;
 
 use lbd_grammar::config::Config;
-use lbd_health::{CheckKind, ScriptId};
+use lbd_health::ScriptId;
 
 use super::security::Finding;
 
@@ -59,10 +59,7 @@ pub fn drop_disabled(config: &mut Config, findings: &[Finding]) {
         for real in &mut server.real_servers {
             clear(&mut real.notify_up);
             clear(&mut real.notify_down);
-            real.checks.retain(|check| match &check.kind {
-                CheckKind::Misc(misc) => !gone.contains(&misc.script),
-                CheckKind::Tcp(_) | CheckKind::Http(_) => true,
-            });
+            real.checks.retain(|check| check.kind.script().is_none_or(|script| !gone.contains(script)));
         }
     }
 }
@@ -72,7 +69,7 @@ mod tests {
     use std::time::Duration;
 
     use lbd_grammar::config::{Fifo, Global, Script, VrrpNotify, VrrpScript};
-    use lbd_health::{Check, MiscCheck, Schedule};
+    use lbd_health::{Check, CheckKind, MiscCheck, Schedule};
     use lbd_ipvs::{Protocol, ServiceId};
     use lbd_vrrp::{TrackerId, Weight};
 

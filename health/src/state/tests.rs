@@ -42,14 +42,15 @@ fn misc(dynamic: bool) -> Check {
 }
 
 fn http(urls: usize, retry: u32, alpha: bool, fast_recovery: bool) -> Check {
-    let url = Url { path: "/".into(), host: None, status: None, digest: None };
+    let url = Url { path: "/".into(), ..Url::default() };
     let http = HttpCheck {
         connection: connection(),
         urls: vec![url; urls],
         protocol: HttpProtocol::V1_0,
         fast_recovery,
+        tls: None,
     };
-    check(CheckKind::Http(http), retry, alpha)
+    check(CheckKind::Http(Box::new(http)), retry, alpha)
 }
 
 /// Runs `outcomes` (`+` good, `-` bad, `?` no verdict) and writes each step as

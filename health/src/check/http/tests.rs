@@ -19,11 +19,11 @@ fn http(urls: Vec<Url>, protocol: HttpProtocol, target: &str) -> HttpCheck {
         timeout: Duration::from_secs(3),
         fwmark: None,
     };
-    HttpCheck { connection, urls, protocol, fast_recovery: false }
+    HttpCheck { connection, urls, protocol, fast_recovery: false, tls: None }
 }
 
 fn url(path: &str) -> Url {
-    Url { path: path.into(), host: None, status: None, digest: None }
+    Url { path: path.into(), ..Url::default() }
 }
 
 fn hosted(path: &str, host: &str) -> Url {
