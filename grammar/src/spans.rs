@@ -4,10 +4,12 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use lbd_health::ScriptId;
 use lbd_ipvs::ServiceId;
 
+use crate::config::GroupKey;
 use crate::source::Span;
 
 /// Places of objects.
@@ -21,6 +23,9 @@ pub struct Spans {
     pub(crate) track_files: HashMap<String, Span>,
     pub(crate) bfd_instances: HashMap<String, Span>,
     pub(crate) virtual_servers: HashMap<ServiceId, Span>,
+    pub(crate) group_servers: HashMap<GroupKey, Span>,
+    pub(crate) server_groups: HashMap<Arc<str>, Span>,
+    pub(crate) tls: Option<Span>,
     /// Of each virtual server, ordered by address.
     pub(crate) real_servers: HashMap<ServiceId, Box<[(SocketAddr, Span)]>>,
 }
@@ -64,6 +69,16 @@ impl Spans {
     /// The head of a virtual_server.
     pub fn virtual_server(&self, id: &ServiceId) -> Option<Span> {
         self.virtual_servers.get(id).copied()
+    }
+
+    /// The head of a virtual_server group.
+    pub fn group_server(&self, id: &GroupKey) -> Option<Span> {
+        self.group_servers.get(id).copied()
+    }
+
+    /// The keyword of a virtual_server_group.
+    pub fn server_group(&self, name: &str) -> Option<Span> {
+        self.server_groups.get(name).copied()
     }
 
     /// The head of a real_server.

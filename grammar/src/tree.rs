@@ -182,6 +182,12 @@ fn split<'a>(text: &'a str, quotes: &[u8]) -> (Vec<Piece<'a>>, Option<usize>) {
 /// Splits a command into program and arguments: both quotes count, adjacent parts join, and a
 /// backslash escapes also within quotes. `None` if a quote is not closed.
 pub(crate) fn command_arguments(command: &str) -> Option<Vec<String>> {
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Some(escaped_words(command)?.into_iter().map(text).collect())
+}
+
+/// The same as octets.
+pub(crate) fn escaped_words(command: &str) -> Option<Vec<Vec<u8>>> {
     let mut arguments = Vec::new();
     let mut word: Option<Vec<u8>> = None;
     let mut quote: Option<u8> = None;
@@ -202,8 +208,7 @@ pub(crate) fn command_arguments(command: &str) -> Option<Vec<String>> {
         return None;
     }
     arguments.extend(word);
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Some(arguments.into_iter().map(text).collect())
+    Some(arguments)
 }
 
 /// The byte that an escape stands for; its backslash is consumed already.

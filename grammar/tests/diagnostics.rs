@@ -177,9 +177,9 @@ fn one_mistake_gives_one_diagnostic() {
             "c:5:19: `notify_up`: `-a` cannot be a user name, and the second word is one; put the whole command in quotes: `notify_up \"/bin/x -a\"`",
         ),
         (
-            "virtual server group",
+            "unknown virtual server group",
             "virtual_server group x { }".into(),
-            "c:1:1: `virtual_server group` is not supported yet; this virtual server is left out; write one virtual_server for each address of the group",
+            "c:1:22: no virtual_server_group `x` is defined; add a block `virtual_server_group x { … }`",
         ),
         (
             "virtual server twice",

@@ -76,7 +76,7 @@ fn times_are_inherited_from_the_nearest() {
         let timeout = match &check.kind {
             CheckKind::Tcp(connection) => connection.timeout,
             CheckKind::Http(http) => http.connection.timeout,
-            CheckKind::Misc(_) => Duration::ZERO,
+            _ => Duration::ZERO,
         };
         let got =
             (schedule.delay_loop, schedule.retry, schedule.delay_before_retry, schedule.warmup, timeout);
@@ -353,7 +353,8 @@ fn instances() {
     assert_eq!((m.preempt, b.preempt), (true, false));
     assert_eq!((m.advert_interval.as_secs(), b.advert_interval.as_secs()), (1, 2));
     assert_eq!(m.delivery, Delivery::Multicast { group: "224.0.0.99".parse().expect("an address") });
-    let peers = ["10.0.0.8", "10.0.0.9"].map(|peer| Peer::new(peer.parse::<IpAddr>().expect("an address"))).to_vec();
+    let peers =
+        ["10.0.0.8", "10.0.0.9"].map(|peer| Peer::new(peer.parse::<IpAddr>().expect("an address"))).to_vec();
     assert_eq!(b.delivery, Delivery::Unicast { peers, ttl: Some(64), check_source: false });
     assert_eq!(b.source, Some("10.0.0.7".parse().expect("an address")));
     assert_eq!(m.authentication, Authentication::Pass(*b"12345678"));

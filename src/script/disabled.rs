@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use std::collections::HashSet;
 
-use lbd_grammar::config::Config;
+use lbd_grammar::config::{Config, Server};
 use lbd_health::ScriptId;
 
 use super::security::Finding;
@@ -52,15 +52,20 @@ pub fn drop_disabled(config: &mut Config, findings: &[Finding]) {
             clear(script);
         }
     }
-    for server in &mut config.virtual_servers {
-        let server = Arc::make_mut(server);
-        clear(&mut server.quorum_up);
-        clear(&mut server.quorum_down);
-        for real in &mut server.real_servers {
-            clear(&mut real.notify_up);
-            clear(&mut real.notify_down);
-            real.checks.retain(|check| check.kind.script().is_none_or(|script| !gone.contains(script)));
-        }
+    config.virtual_servers.iter_mut().for_each(|server| drop_from(Arc::make_mut(server), &gone));
+    config.group_servers.iter_mut().for_each(|server| drop_from(Arc::make_mut(server), &gone));
+}
+
+fn drop_from<K>(server: &mut Server<K>, gone: &HashSet<&ScriptId>) {
+    let clear = |script: &mut Option<ScriptId>| {
+        *script = script.take_if(|id| !gone.contains(id));
+    };
+    clear(&mut server.quorum_up);
+    clear(&mut server.quorum_down);
+    for real in &mut server.real_servers {
+        clear(&mut real.notify_up);
+        clear(&mut real.notify_down);
+        real.checks.retain(|check| check.kind.script().is_none_or(|script| !gone.contains(script)));
     }
 }
 

@@ -1,26 +1,42 @@
 //! Virtual servers, their groups, real servers and what checks share.
 
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
+use std::time::Duration;
 
 use lbd_health::{Check, ScriptId};
-use lbd_ipvs::{Destination, Forwarding, Service, ServiceId};
+use lbd_ipvs::{Destination, Family, Forwarding, Protocol, Service, ServiceId};
 
-/// virtual_server
+/// virtual_server ADDR PORT, virtual_server fwmark N: drives one IPVS service.
+pub type VirtualServer = Server<ServiceId>;
+
+/// virtual_server group NAME: drives each service of a group in the same way.
+pub type GroupServer = Server<GroupKey>;
+
+/// virtual_server, by what identifies its service or services.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VirtualServer {
-    /// The IPVS service it drives.
-    pub id: ServiceId,
-    /// Scheduler, flags, persistence.
+pub struct Server<K> {
+    /// The IPVS service or services it drives.
+    pub id: K,
+    /// Scheduler, flags, persistence. The netmask is of the id's family; services of a group that are of
+    /// the other one have the whole address.
     pub service: Service,
     /// lb_kind: default of its servers, shown in status.
     pub forwarding: Forwarding,
+    /// delay_loop, > 0: each check has its own; this one is the limit of a MISC_CHECK without any.
+    pub delay_loop: Duration,
     /// Live weight needed, ≥ 1.
     pub quorum: u32,
     /// Below `quorum`.
     pub hysteresis: u32,
     /// ha_suspend: run checks only while the address is on this host.
     pub ha_suspend: bool,
+    /// smtp_alert: mail on a change of the quorum.
+    pub smtp_alert: bool,
+    /// snmp_name
+    pub snmp_name: Option<String>,
     /// omega: run down-notifications at shutdown.
     pub omega: bool,
     /// quorum_up
@@ -31,6 +47,90 @@ pub struct VirtualServer {
     pub sorry_server: Option<SorryServer>,
     /// real_server, in file order; addresses are unique.
     pub real_servers: Vec<RealServer>,
+}
+
+impl<K> Server<K> {
+    /// Every program that it may run.
+    pub fn scripts(&self) -> impl Iterator<Item = &ScriptId> {
+        let of_reals = self.real_servers.iter().flat_map(|real| {
+            let notify = [&real.notify_up, &real.notify_down].into_iter().flatten();
+            notify.chain(real.checks.iter().filter_map(|check| check.kind.script()))
+        });
+        [&self.quorum_up, &self.quorum_down].into_iter().flatten().chain(of_reals)
+    }
+}
+
+/// What identifies the services of a virtual_server group.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct GroupKey {
+    /// Name of the virtual_server_group.
+    pub group: Arc<str>,
+    /// Protocol of the services by address; `None` if the group has firewall marks alone.
+    pub protocol: Option<Protocol>,
+    /// Family of the group's addresses, and of firewall marks without one of their own.
+    pub family: Family,
+}
+
+/// `GROUP name`, as `lbctl status` prints it.
+impl fmt::Display for GroupKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GROUP {}", self.group)
+    }
+}
+
+/// virtual_server_group: one line.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum GroupMember {
+    /// One service for each address.
+    Addresses {
+        /// The addresses.
+        range: AddressRange,
+        /// `None`: every port.
+        port: Option<NonZeroU16>,
+    },
+    /// One service for a firewall mark.
+    Mark {
+        /// The mark.
+        mark: NonZeroU32,
+        /// `None`: the virtual server's.
+        family: Option<Family>,
+    },
+}
+
+/// Addresses of one family, the last not before the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AddressRange {
+    first: IpAddr,
+    last: IpAddr,
+}
+
+impl AddressRange {
+    /// Most addresses of a range.
+    pub const MOST: u128 = 1 << 16;
+
+    /// `None` if they are of different families, in the wrong order, or more than [`Self::MOST`].
+    pub fn new(first: IpAddr, last: IpAddr) -> Option<Self> {
+        let count = bits(last).checked_sub(bits(first))?;
+        (first.is_ipv4() == last.is_ipv4() && count < Self::MOST).then_some(AddressRange { first, last })
+    }
+
+    /// The first address.
+    pub fn first(self) -> IpAddr {
+        self.first
+    }
+
+    /// The last address.
+    pub fn last(self) -> IpAddr {
+        self.last
+    }
+}
+
+/// An address as a number.
+pub(crate) fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
 }
 
 /// sorry_server
@@ -47,7 +147,7 @@ pub struct SorryServer {
 /// real_server
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RealServer {
-    /// Address and port as IPVS gets them.
+    /// Address and port as IPVS gets them; in a virtual_server group the port 0 is that of each service.
     pub address: SocketAddr,
     /// Configured weight, forwarding method and thresholds.
     pub destination: Destination,
@@ -57,18 +157,35 @@ pub struct RealServer {
     pub notify_up: Option<ScriptId>,
     /// notify_down
     pub notify_down: Option<ScriptId>,
+    /// smtp_alert: mail on a change of a checker's state.
+    pub smtp_alert: bool,
+    /// snmp_name
+    pub snmp_name: Option<String>,
     /// Checkers; none means always up. Shared, not copied, with who runs them.
     pub checks: Vec<Arc<Check>>,
 }
 
-/// SSL: client certificate of SSL_GET.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientTls {}
+/// SSL: client certificate of SSL_GET. Files in PEM.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ClientTls {
+    /// Pass phrase of the key.
+    pub password: Option<String>,
+    /// File of certificates of authorities.
+    pub ca: Option<String>,
+    /// File of the certificate and of those that lead to its authority.
+    pub certificate: Option<String>,
+    /// File of the key.
+    pub key: Option<String>,
+}
 
-/// virtual_server_group: one line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupMember {}
-
-/// virtual_server group
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupServer {}
+/// Without the pass phrase.
+impl fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientTls")
+            .field("password", &self.password.as_ref().map(|_| crate::MASK))
+            .field("ca", &self.ca)
+            .field("certificate", &self.certificate)
+            .field("key", &self.key)
+            .finish()
+    }
+}

@@ -3,6 +3,7 @@
 //! Here: how lines, words, commands and blocks are written, so that reading the text gives the same
 //! configuration. Not here: what a block writes (one file for each family of blocks).
 
+mod check;
 mod global;
 mod network;
 mod track;
@@ -113,6 +114,22 @@ impl Writer<'_> {
             self.text.push_str(&word(&name));
         }
         self.text.push('\n');
+    }
+
+    /// A line with a pattern: in quotes, everything that means something there as an escape.
+    pub fn pattern(&mut self, keyword: &str, pattern: &[u8]) {
+        self.indent();
+        let _infallible = write!(self.text, "{keyword} \"");
+        for &octet in pattern {
+            match octet {
+                b'\\' => self.text.push_str(r"\\"),
+                b'"' | b'\'' | b'$' | 0..=0x1f | 0x7f.. => {
+                    let _infallible = write!(self.text, "\\x{octet:02x}");
+                }
+                _ => self.text.push(char::from(octet)),
+            }
+        }
+        self.text.push_str("\"\n");
     }
 
     /// A block: its head and what `inner` writes.

@@ -42,9 +42,9 @@ impl<'c, 's> Call<'c, 's> {
         Self { context, keyword, words, statement, next, said: None }
     }
 
-    /// Whether the arguments are a command line.
+    /// Whether the arguments have quotes and escapes of their own: a command line, or a pattern.
     pub fn is_command(&self) -> bool {
-        self.keyword.arguments.starts_with("CMD")
+        self.keyword.arguments.starts_with("CMD") || self.keyword.arguments == "PATTERN"
     }
 
     /// The keyword's name.
@@ -68,6 +68,11 @@ impl<'c, 's> Call<'c, 's> {
     /// The statements of the block.
     pub fn body(&self) -> &'c [Statement] {
         self.statement.and_then(|statement| statement.body.as_ref()).map_or(&[], |body| &body.statements)
+    }
+
+    /// The first argument, which stays to be read.
+    pub fn first_argument(&self) -> Option<Word<'s>> {
+        self.words.get(usize::from(self.statement.is_some())).copied()
     }
 
     /// The next argument, if there is one.
@@ -96,14 +101,14 @@ impl<'c, 's> Call<'c, 's> {
         rest
     }
 
-    /// Whether arguments are left.
-    pub fn has_more(&self) -> bool {
-        self.next < self.words.len()
-    }
-
     /// Reads the arguments from the first one again.
     pub fn rewind(&mut self) {
         self.next = usize::from(self.statement.is_some());
+    }
+
+    /// Whether arguments are left.
+    pub fn has_more(&self) -> bool {
+        self.next < self.words.len()
     }
 
     /// Adds a diagnostic.
@@ -330,6 +335,35 @@ impl<'c, 's> Call<'c, 's> {
         let mut user = user.into_iter().map(|word| word.text);
         let user = user.next().map(|name| ScriptUser::new(name, user.next()));
         Some(Command { argv, user, span: command.span })
+    }
+
+    /// A pattern: one word in which both quotes count and escapes are resolved.
+    pub fn pattern(&mut self) -> Option<Box<[u8]>> {
+        self.word()?;
+        self.next = self.words.len();
+        let (place, head) = (self.place(), self.head());
+        let Some(words) = tree::escaped_words(self.context.sources.text(head)) else {
+            let message = format!("{}: a quote is not closed", quote(self.keyword.name));
+            self.say(Diagnostic::warning(Kind::BadValue, Some(head), message).label("ignored").help(
+                "close it on the same line; within quotes write \\ for a backslash and \\x22 for a quote",
+            ));
+            return None;
+        };
+        let mut words = words.into_iter().skip(1);
+        let pattern = words.next().filter(|pattern| !pattern.is_empty());
+        if pattern.is_none() {
+            let message = format!("{}: the pattern is empty", quote(self.keyword.name));
+            self.say(
+                Diagnostic::warning(Kind::BadValue, Some(head), message).label("ignored").help("remove it"),
+            );
+        } else if words.next().is_some() {
+            let message = format!("{}: only the first word is the pattern", quote(self.keyword.name));
+            self.say(
+                Diagnostic::warning(Kind::Lint, Some(place), message)
+                    .help("put a pattern with blanks in quotes"),
+            );
+        }
+        pattern.map(Vec::into_boxed_slice)
     }
 
     /// `USER [GROUP]`.

@@ -10,6 +10,7 @@ use indexmap::IndexMap;
 use lbd_health::ScriptId;
 
 use super::global::GlobalBuilder;
+use super::server_group::Shape;
 use super::tracking::Object;
 use super::virtual_server::{CheckDefaults, ServerBuilder};
 use crate::config::{BfdInstance, Script, TrackFile, TrackProcess, VrrpScript};
@@ -32,8 +33,10 @@ pub(crate) struct Context<'s> {
     pub global: GlobalBuilder,
     /// What the tables say where nothing else does.
     pub global_built_in: GlobalBuilder,
-    pub virtual_server_built_in: ServerBuilder,
-    pub check_built_in: CheckDefaults,
+    pub virtual_server_built_in: Arc<ServerBuilder>,
+    pub check_built_in: Arc<CheckDefaults>,
+    /// virtual_server_group: what virtual servers have to know; `None` of one that was left out.
+    pub server_groups: IndexMap<Arc<str>, Option<Shape>>,
     pub scripts: IndexMap<ScriptId, Script>,
     /// vrrp_script so far: with its weight.
     pub vrrp_scripts: IndexMap<Arc<str>, (VrrpScript, lbd_vrrp::Weight)>,
@@ -83,8 +86,9 @@ impl<'s> Context<'s> {
             spans: Spans::default(),
             global: GlobalBuilder::default(),
             global_built_in: GlobalBuilder::default(),
-            virtual_server_built_in: ServerBuilder::default(),
-            check_built_in: CheckDefaults::default(),
+            virtual_server_built_in: Arc::default(),
+            check_built_in: Arc::default(),
+            server_groups: IndexMap::new(),
             scripts: IndexMap::new(),
             vrrp_scripts: IndexMap::new(),
             track_processes: IndexMap::new(),

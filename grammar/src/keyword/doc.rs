@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use super::{
     Keyword, Part, Table, address, bfd, checker, file, global, group, instance, process, real_server, root, script,
-    tracking, virtual_server,
+    server_group, tls, tracking, virtual_server,
 };
 
 /// A block and its keywords.
@@ -43,8 +43,17 @@ static BLOCKS: LazyLock<Vec<Block>> = LazyLock::new(|| {
         block(&real_server::TABLE),
         block(&checker::TCP_CHECK),
         block(&checker::HTTP_GET),
+        block(&checker::SSL_GET),
         block(&checker::URL),
+        block(&checker::SMTP_CHECK),
+        block(&checker::HOST),
+        block(&checker::DNS_CHECK),
+        block(&checker::UDP_CHECK),
+        block(&checker::PING_CHECK),
         block(&checker::MISC_CHECK),
+        block(&checker::FILE_CHECK),
+        block(&checker::BFD_CHECK),
+        block(&tls::TABLE),
         Block { name: "virtual_ipaddress", part: Part::Network, keywords: address::OPTIONS.iter().collect() },
         Block {
             name: "track_interface",
@@ -53,6 +62,11 @@ static BLOCKS: LazyLock<Vec<Block>> = LazyLock::new(|| {
         },
         Block { name: "unicast_peer", part: Part::Vrrp, keywords: instance::PEER_OPTIONS.iter().collect() },
         Block { name: "track_script", part: Part::Vrrp, keywords: tracking::OPTIONS.iter().collect() },
+        Block {
+            name: "virtual_server_group",
+            part: Part::Director,
+            keywords: server_group::OPTIONS.iter().collect(),
+        },
     ]
 });
 
@@ -68,7 +82,8 @@ impl Block {
 }
 
 /// Blocks whose keywords are words of lines.
-const LINES: &[&str] = &["virtual_ipaddress", "unicast_peer", "track_interface", "track_script"];
+const LINES: &[&str] =
+    &["virtual_ipaddress", "unicast_peer", "track_interface", "track_script", "virtual_server_group"];
 
 /// Blocks that know a keyword; not the words of lines, which are no keywords elsewhere.
 pub(super) fn homes(keyword: &str) -> Vec<&'static str> {

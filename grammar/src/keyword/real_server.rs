@@ -8,9 +8,9 @@ use lbd_ipvs::Forwarding;
 use super::call::Call;
 use super::checker::{self, CheckBuilder};
 use super::virtual_server::{
-    DELAY, Endpoint, LIMIT, METHODS, Schedule, ServerBuilder, TIME, endpoint, forwarding,
+    DELAY, Endpoint, LIMIT, METHODS, NO_SNMP, Schedule, ServerBuilder, TIME, endpoint, forwarding,
 };
-use super::{Part, Row, Table, global, row, unserved};
+use super::{Part, Row, Table, global, later, row};
 use crate::source::Span;
 
 /// What a real_server says.
@@ -27,6 +27,8 @@ pub(crate) struct RealBuilder {
     pub notify_down: Option<ScriptId>,
     pub schedule: Schedule,
     pub virtualhost: Option<String>,
+    pub smtp_alert: Option<bool>,
+    pub snmp_name: Option<String>,
     pub checks: Vec<CheckBuilder>,
 }
 
@@ -34,7 +36,7 @@ pub(crate) struct RealBuilder {
 type B = RealBuilder;
 
 pub(crate) static TABLE: Table<RealBuilder> =
-    Table { name: "real_server", part: Part::Director, rows: &[ROWS, CHECKERS] };
+    Table { name: "real_server", part: Part::Director, rows: &[ROWS, checker::CHECKERS] };
 
 const ROWS: &[Row<RealBuilder>] = &[
     row("weight", "N", "Weight; 0 takes no new connections.", |b: &mut B, c| {
@@ -90,37 +92,26 @@ const ROWS: &[Row<RealBuilder>] = &[
     })
     .range(LIMIT)
     .otherwise("the virtual server's"),
-    unserved("smtp_alert", "[BOOL]", "Mail on a change of state.", global::NO_MAIL),
+    later(
+        "smtp_alert",
+        "[BOOL]",
+        "Mail on a change of a checker's state.",
+        global::NO_MAIL,
+        |b: &mut B, c| {
+            b.smtp_alert = c.switch().or(b.smtp_alert);
+        },
+    )
+    .otherwise("smtp_alert_checker, else smtp_alert of global_defs, else true")
+    .example("true"),
     row("virtualhost", "NAME", "Host of HTTP checks.", |b: &mut B, c| {
         b.virtualhost = c.word().map(|word| word.text.to_owned()).or(b.virtualhost.take());
     })
     .otherwise("the virtual server's"),
-    unserved("snmp_name", "NAME", "Name for SNMP.", "there is no SNMP"),
+    later("snmp_name", "NAME", "Name for SNMP.", NO_SNMP, |b: &mut B, c| {
+        b.snmp_name = c.word().map(|word| word.text.to_owned()).or(b.snmp_name.take());
+    })
+    .example("web1"),
 ];
-
-const CHECKERS: &[Row<RealBuilder>] = &[
-    row("TCP_CHECK", "{ … }", "A connection can be made.", |b: &mut B, c| {
-        b.checks.push(checker::lower(c, checker::Which::Tcp, &checker::TCP_CHECK));
-    })
-    .block(),
-    row("HTTP_GET", "{ url { … } … }", "Its urls answer as they should.", |b: &mut B, c| {
-        b.checks.push(checker::lower(c, checker::Which::Http, &checker::HTTP_GET));
-    })
-    .block(),
-    row("MISC_CHECK", "{ misc_path CMD … }", "A program says so.", |b: &mut B, c| {
-        b.checks.push(checker::lower(c, checker::Which::Misc, &checker::MISC_CHECK));
-    })
-    .block(),
-    unserved("SSL_GET", "{ url { … } … }", "HTTP_GET over TLS.", WITHOUT).block(),
-    unserved("SMTP_CHECK", "{ … }", "A mail server answers.", WITHOUT).block(),
-    unserved("DNS_CHECK", "{ … }", "A name server answers.", WITHOUT).block(),
-    unserved("UDP_CHECK", "{ … }", "A UDP service answers.", WITHOUT).block(),
-    unserved("PING_CHECK", "{ … }", "The host answers.", WITHOUT).block(),
-    unserved("BFD_CHECK", "{ name NAME }", "A BFD session is up.", WITHOUT).block(),
-    unserved("FILE_CHECK", "{ track_file NAME }", "A file's number says so.", WITHOUT).block(),
-];
-
-const WITHOUT: &str = "the real server is without this check, and always up if it has no other";
 
 /// Lowers `real_server ADDR [PORT] { … }`.
 pub(super) fn lower(server: &mut ServerBuilder, call: &mut Call<'_, '_>) {

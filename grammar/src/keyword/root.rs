@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use lbd_health::{CheckKind, ScriptId};
+use lbd_health::ScriptId;
 
 use super::{
     Context, Part, Row, Table, address, bfd, file, global, group, instance, later, link, process, resolve,
@@ -51,7 +51,8 @@ const ROWS: &[Row<Root>] = &[
             virtual_server::lower(b, c);
         },
     )
-    .block(),
+    .opens("virtual_server")
+    .example("real_server 192.0.2.10 80 { }"),
     later(
         "vrrp_sync_group",
         "NAME { … }",
@@ -177,11 +178,16 @@ pub(crate) fn lower(
     }
     global.settle(&mut context);
     context.global = global;
-    context.virtual_server_built_in = virtual_server::TABLE.defaults(&mut context);
-    context.check_built_in = virtual_server::check_defaults(&mut context);
+    context.virtual_server_built_in = Arc::new(virtual_server::TABLE.defaults(&mut context));
+    context.check_built_in = Arc::new(virtual_server::check_defaults(&mut context));
 
     let mut root = TABLE.defaults(&mut context);
-    for statement in statements.into_iter().flatten() {
+    // Virtual servers refer to groups wherever these stand.
+    let is_group = |statement: &Statement| sources.text(statement.head).starts_with("virtual_server_group");
+    for statement in statements.iter().flatten().filter(|statement| is_group(statement)) {
+        TABLE.one(&mut root, statement, &mut context);
+    }
+    for statement in statements.into_iter().flatten().filter(|statement| !is_group(statement)) {
         TABLE.one(&mut root, &statement, &mut context);
     }
 
@@ -240,15 +246,7 @@ fn forget_unused_scripts(config: &mut Config) {
         used.extend(instance.notify.scripts().cloned());
     }
     used.extend(config.sync_groups.values().flat_map(|group| group.notify.scripts()).cloned());
-    for server in &config.virtual_servers {
-        used.extend([&server.quorum_up, &server.quorum_down].into_iter().flatten().cloned());
-        for real in &server.real_servers {
-            used.extend([&real.notify_up, &real.notify_down].into_iter().flatten().cloned());
-            used.extend(real.checks.iter().filter_map(|check| match &check.kind {
-                CheckKind::Misc(misc) => Some(misc.script.clone()),
-                _ => None,
-            }));
-        }
-    }
+    used.extend(config.virtual_servers.iter().flat_map(|server| server.scripts()).cloned());
+    used.extend(config.group_servers.iter().flat_map(|server| server.scripts()).cloned());
     config.scripts.retain(|id, _| used.contains(id));
 }

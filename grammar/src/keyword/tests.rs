@@ -24,7 +24,12 @@ fn every_default_is_a_value_of_its_keyword() {
     virtual_server::TABLE.defaults(&mut context);
     real_server::TABLE.defaults(&mut context);
     checker::check_defaults(&mut context);
+    checker::FILE_CHECK.defaults(&mut context);
+    checker::BFD_CHECK.defaults(&mut context);
+    checker::SSL_GET.defaults(&mut context);
+    checker::HOST.defaults(&mut context);
     checker::URL.defaults(&mut context);
+    tls::TABLE.defaults(&mut context);
     assert_eq!(context.diagnostics, []);
 }
 
@@ -102,9 +107,39 @@ fn the_reference_is_covered() {
     check("bfd_instance", section(&vrrp, "## 6. ", "\n## 7."), 15);
     check("virtual_server", section(&lvs, "## 3. ", "### Post-parse"), 39);
     check("real_server", section(&lvs, "## 4. ", "## 5."), 16);
-    let common = section(&lvs, "Connection group", "## 6.");
-    for checker in ["TCP_CHECK", "HTTP_GET"] {
-        check(checker, common.clone(), 13);
+    check("SSL", section(&lvs, "## 1. ", "## 2."), 5);
+    check("", ["SSL", "virtual_server_group", "virtual_server"].map(str::to_owned).into(), 3);
+    let connection = section(&lvs, "Connection group", "Scheduling group");
+    let scheduling = section(&lvs, "Scheduling group", "## 6.");
+    check("host", connection.clone(), 7);
+    // One table has all checkers: the block in the first cell holds until the next one.
+    let start = lvs.find("## 6. ").expect("the section begins");
+    let rows = lvs.get(start..).unwrap_or_default().lines().filter(|row| row.starts_with("| "));
+    let words = |cell: &str| -> Vec<String> {
+        cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    };
+    let mut of_block: std::collections::BTreeMap<String, BTreeSet<String>> = Default::default();
+    let mut at: Vec<String> = Vec::new();
+    for row in rows.skip(1) {
+        let mut cells = row.split('|').skip(1);
+        let (first, second) = (cells.next().unwrap_or_default(), cells.next().unwrap_or_default());
+        if first.trim() == "url" {
+            at = vec!["url".to_owned()];
+        } else if !first.trim().is_empty() {
+            at = words(first);
+        }
+        for block in &at {
+            of_block.entry(block.clone()).or_default().extend(words(second));
+        }
     }
-    check("MISC_CHECK", section(&lvs, "Scheduling group", "## 6."), 6);
+    assert_eq!(of_block.len(), 11, "{of_block:?}");
+    for (block, own) in of_block {
+        let shared: &[&BTreeSet<String>] = match block.as_str() {
+            "FILE_CHECK" | "BFD_CHECK" | "url" => &[],
+            "MISC_CHECK" => &[&scheduling],
+            _ => &[&connection, &scheduling],
+        };
+        let wanted: BTreeSet<String> = own.iter().chain(shared.iter().copied().flatten()).cloned().collect();
+        check(&block, wanted, 2);
+    }
 }

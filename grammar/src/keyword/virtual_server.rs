@@ -12,7 +12,7 @@ use lbd_ipvs::{Family, Forwarding, Netmask, Protocol, Scheduler, ServiceFlags, T
 
 use super::call::Call;
 use super::real_server::RealBuilder;
-use super::{Part, Row, Table, global, row, unserved};
+use super::{Part, Row, Table, global, later, row};
 use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::source::Span;
 
@@ -34,6 +34,8 @@ pub(crate) struct ServerBuilder {
     pub protocol: Option<(Protocol, Span)>,
     pub ha_suspend: Option<Span>,
     pub omega: bool,
+    pub smtp_alert: Option<bool>,
+    pub snmp_name: Option<String>,
     pub quorum: Option<(u32, Span)>,
     pub hysteresis: Option<(u32, Span)>,
     pub quorum_up: Option<ScriptId>,
@@ -174,7 +176,20 @@ const SERVICE: Rows = &[
     .otherwise("the address's; of a mark the first real server's"),
     row("lb_algo", SCHEDULERS, "Scheduler.", scheduler).default("wlc"),
     row("lvs_sched", SCHEDULERS, "Same as lb_algo.", scheduler).otherwise("lb_algo"),
-    row("hashed", "", "Old flag of sh and mh without effect.", |_: &mut B, _| {}),
+    row("hashed", "", "Old flag without effect; after lb_algo sh or mh.", |b: &mut B, c| {
+        if !matches!(b.scheduler, Some("sh" | "mh")) {
+            let place = c.place();
+            c.say(
+                Diagnostic::warning(
+                    Kind::BadValue,
+                    Some(place),
+                    "`hashed` belongs to `lb_algo sh` and `lb_algo mh`",
+                )
+                .label("ignored")
+                .help("remove it; it has no effect"),
+            );
+        }
+    }),
     row("ops", "", "One-packet scheduling, for UDP.", |b: &mut B, c| b.ops = Some(c.place())),
     row("flag-1", "", "Scheduler flag 1.", |b: &mut B, _| b.flags = b.flags.with(ServiceFlags::SCHED_1)),
     row("flag-2", "", "Scheduler flag 2.", |b: &mut B, _| b.flags = b.flags.with(ServiceFlags::SCHED_2)),
@@ -201,12 +216,19 @@ const SERVICE: Rows = &[
     .otherwise("lb_kind"),
     row("persistence_engine", "NAME", "Persistence engine, for example sip.", |b: &mut B, c| {
         let Some(word) = c.word() else { return };
-        if (1..=15).contains(&word.text.len()) {
-            b.persistence_engine = Some(word.text.to_owned());
-        } else {
-            c.bad(word, format!("{} cannot be a name", quote(word.text)), "1 to 15 characters");
+        if word.text.is_empty() {
+            c.bad(word, "the name is empty", "1 to 15 characters");
+            return;
         }
-    }),
+        let end = (0..=MOST_ENGINE).rev().find(|end| word.text.is_char_boundary(*end)).unwrap_or(0);
+        let name = word.text.get(..end).unwrap_or(word.text);
+        if name.len() < word.text.len() {
+            c.repaired(format!("is cut to {}", quote(name)), "1 to 15 characters", name);
+        }
+        b.persistence_engine = Some(name.to_owned());
+    })
+    .range("1 to 15 characters")
+    .example("sip"),
     row(
         "persistence_timeout",
         "[SECS]",
@@ -236,18 +258,30 @@ const SERVICE: Rows = &[
     .default("UDP"),
 ];
 
+/// The kernel's limit (`IP_VS_PENAME_MAXLEN` with its NUL).
+const MOST_ENGINE: usize = 15;
+
 const SCHEDULERS: &str = "rr|wrr|lc|wlc|lblc|sh|mh|dh|fo|ovf|lblcr|sed|nq|twos";
 pub(super) const METHODS: &str = "NAT|DR|TUN [type ipip|gue|gre] [port N] [nocsum|csum|remcsum]";
 
 /// Persistence without a number.
 pub(crate) const PERSISTENCE: u32 = 360;
 
+pub(super) const NO_SNMP: &str = "there is no SNMP";
+
 const STATE: Rows = &[
     row("ha_suspend", "", "Check only while the address is on this host.", |b: &mut B, c| {
         b.ha_suspend = Some(c.place())
     }),
-    unserved("smtp_alert", "[BOOL]", "Mail on a change of the quorum.", global::NO_MAIL),
-    unserved("snmp_name", "NAME", "Name for SNMP.", "there is no SNMP"),
+    later("smtp_alert", "[BOOL]", "Mail on a change of the quorum.", global::NO_MAIL, |b: &mut B, c| {
+        b.smtp_alert = c.switch().or(b.smtp_alert);
+    })
+    .otherwise("smtp_alert_checker, else smtp_alert of global_defs, else false")
+    .example("true"),
+    later("snmp_name", "NAME", "Name for SNMP.", NO_SNMP, |b: &mut B, c| {
+        b.snmp_name = c.word().map(|word| word.text.to_owned()).or(b.snmp_name.take());
+    })
+    .example("web"),
     row("alpha", "", "Servers start as down.", |b: &mut B, _| b.schedule.alpha = Some(true)),
     row("omega", "", "Run notify_down and quorum_down at the end.", |b: &mut B, _| b.omega = true),
     row("quorum", "N", "Live weight needed.", |b: &mut B, c| {
@@ -304,7 +338,9 @@ const SERVERS: Rows = &[
         }
     })
     .otherwise("lb_kind"),
-    row("real_server", "ADDR [PORT] { … }", "A server.", super::real_server::lower).block(),
+    row("real_server", "ADDR [PORT] { … }", "A server.", super::real_server::lower)
+        .opens("real_server")
+        .example("weight 1"),
 ];
 
 fn needs_sorry_server(call: &mut Call<'_, '_>) {

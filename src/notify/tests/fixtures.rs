@@ -22,6 +22,8 @@ pub fn virtual_server(id: ServiceId, address: SocketAddr) -> VirtualServer {
         inhibit_on_failure: false,
         notify_up: script("up"),
         notify_down: script("down"),
+        smtp_alert: true,
+        snmp_name: None,
         checks: Vec::new(),
     };
     VirtualServer {
@@ -36,7 +38,10 @@ pub fn virtual_server(id: ServiceId, address: SocketAddr) -> VirtualServer {
         forwarding: Forwarding::Direct,
         quorum: 1,
         hysteresis: 0,
+        delay_loop: std::time::Duration::from_secs(60),
         ha_suspend: false,
+        smtp_alert: false,
+        snmp_name: None,
         omega: false,
         quorum_up: script("qup"),
         quorum_down: script("qdown"),
