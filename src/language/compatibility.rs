@@ -44,6 +44,10 @@ pub fn table() -> String {
     if served < known {
         text.push_str("\n<details>\n<summary>Not yet served, and what that means</summary>\n\n");
         for count in counts.iter().filter(|count| !count.lacking.is_empty()) {
+            if count.served == 0 {
+                text.push_str(&format!("- {}: nothing in it\n", count.name));
+                continue;
+            }
             text.push_str(&format!("- {}\n", count.name));
             for (means, names) in &count.lacking {
                 let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
