@@ -118,7 +118,7 @@ mod tests {
         let line = there.lines().zip(made.lines()).position(|(there, made)| there != made);
         assert!(
             there == made,
-            "{name} is not what the tables say (line {}): `LBD_BLESS=1 cargo test -p lbd --lib language` writes it",
+            "{name} is not what the tables say (line {}): `LBD_BLESS=1 INSTA_UPDATE=always cargo test -p lbd --lib language` writes it",
             line.unwrap_or(there.lines().count().min(made.lines().count())) + 1
         );
     }
