@@ -73,8 +73,13 @@ fn walk(from: &Block, path: &mut Path, wanted: &str, found: &mut Vec<Path>) {
 
 /// The table of what may stand in a keyword's block, if it has one.
 fn opened(keyword: &Keyword) -> Option<&'static Block> {
-    let name = if keyword.opens.is_empty() { keyword.name } else { keyword.opens };
-    blocks().find(|block| keyword.block && block.name == name)
+    let named = |name: &str| blocks().find(|block| keyword.block && block.name == name);
+    if !keyword.opens.is_empty() {
+        return named(keyword.opens);
+    }
+    // The lines of a track_file block have nothing of the object that is named so.
+    let elsewhere = || blocks().flat_map(|block| &block.keywords).any(|other| other.opens == keyword.name);
+    named(keyword.name).filter(|block| block.is_of_lines() || !elsewhere())
 }
 
 /// A path in words: `virtual_server > real_server`.
