@@ -255,8 +255,11 @@ mod tests {
             for keyword in &block.keywords {
                 let all = explain(keyword.name, None).expect(keyword.name);
                 let one = explain(keyword.name, Some(block.name)).expect(keyword.name);
-                assert_eq!(one.len(), 1, "{} in {}", keyword.name, block.name);
-                assert!(!all.is_empty() && text(&one).contains(keyword.help), "{}", keyword.name);
+                assert!(
+                    text(&all).contains(keyword.help) && text(&one).contains(keyword.help),
+                    "{}",
+                    keyword.name
+                );
                 assert!(
                     one.iter()
                         .all(|one| one.served == one.part.is_some() && one.served == one.means.is_none())
