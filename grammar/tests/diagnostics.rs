@@ -348,7 +348,7 @@ fn one_mistake_gives_one_diagnostic() {
         (
             "an unknown scope",
             instance(" virtual_ipaddress {\n 10.0.0.1/24 scope 256\n }"),
-            "c:3:20: unknown virtual_ipaddress `256`; one of: global, universe, site, link, host, nowhere",
+            "c:3:20: `virtual_ipaddress`: `256` is not a scope; global, site, link, host, nowhere or a number from 0 to 255",
         ),
         (
             "an option without its value",
@@ -362,8 +362,8 @@ fn one_mistake_gives_one_diagnostic() {
         ),
         (
             "an unserved option",
-            instance(" virtual_ipaddress {\n 10.0.0.1/24 peer 10.0.0.2\n }"),
-            "c:3:14: `peer` is not supported yet; the address is used without it",
+            instance(" virtual_ipaddress {\n 10.0.0.1 peer 10.0.0.2\n }"),
+            "c:3:11: `peer` is not supported yet; the address is used without it",
         ),
         (
             "garp_master_repeat of none",

@@ -1,208 +1,357 @@
-//! Lines of virtual_ipaddress and virtual_ipaddress_excluded.
+//! Lines of virtual_ipaddress, virtual_ipaddress_excluded and static_ipaddress.
 //!
 //! Here: `ADDR[/LEN] [option …]`. Not here: which of them an instance keeps (`instance`).
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
-use lbd_vrrp::VirtualAddress;
+use lbd_vrrp::{PreferredLifetime, VirtualAddress};
 
 use super::call::Call;
+use super::line::{self, Line, SCOPES, c_number, longest, option};
 use super::{Keyword, Serves};
-use crate::diagnostic::{Diagnostic, Kind, quote};
+use crate::config::StaticAddress;
+use crate::diagnostic::quote;
 use crate::source::Span;
 use crate::suggest::nearest;
-use crate::tree::{self, Word};
+use crate::tree::Word;
+
+pub(super) use super::line::words;
 
 /// Words of an address line, for documentation and for did-you-mean.
 pub(super) static OPTIONS: [Keyword; 16] = [
-    option("dev", "IF", "Interface.", Serves::Served),
-    option("scope", "SCOPE", "global, link, host, site, nowhere or a number.", Serves::Served),
-    option("broadcast", "ADDR|+|-", "Broadcast address; + and - set the host bits.", Serves::Served),
-    option("brd", "ADDR|+|-", "Same as broadcast.", Serves::Served),
-    option("label", "NAME", "Label, at most 15 characters.", Serves::Served),
-    option("peer", "ADDR[/LEN]", "Address of the other end.", Serves::Unserved(NO_OPTION)),
-    option("home", "", "Home address.", Serves::Unserved(NO_OPTION)),
-    option("-nodad", "", "Duplicate address detection.", Serves::Unserved(NO_OPTION)),
-    option("mngtmpaddr", "", "Template of temporary addresses.", Serves::Unserved(NO_OPTION)),
-    option("noprefixroute", "", "No route to the prefix.", Serves::Unserved(NO_OPTION)),
-    option("autojoin", "", "Join the group.", Serves::Unserved(NO_OPTION)),
-    option("preferred_lft", "SECS|forever", "Preferred lifetime.", Serves::Unserved(NO_OPTION)),
-    option("no_track", "", "Its loss does not matter.", Serves::Unserved(NO_OPTION)),
-    option("track_group", "NAME", "Group of a static address.", Serves::Unserved(NO_OPTION)),
-    option("use_vmac", "", "On a virtual MAC interface.", Serves::Unserved(NO_OPTION)),
-    option("nodad", "", "No duplicate address detection.", Serves::Unserved(NO_OPTION)),
+    served("dev", "IF", "Interface of the address; by default the instance's, or default_interface.")
+        .like("1 to 15 characters", "eth1"),
+    served("scope", "SCOPE", "Where an IPv4 address is valid, by name or number; by default everywhere.")
+        .like("global, site, link, host, nowhere or 0..=255", "link"),
+    served("broadcast", "ADDR|+|-", "Broadcast address of IPv4; + sets the host bits, - clears them.")
+        .like("", "+"),
+    served("brd", "ADDR|+|-", "Short for broadcast.").like("", "192.0.2.255"),
+    served("label", "NAME", "Label of an IPv4 address, as old tools show it.")
+        .like("1 to 15 characters", "eth0:1"),
+    option("peer", "ADDR[/LEN]", "Address of the other end; its prefix length is the address's.", WITHOUT)
+        .like("", "192.0.2.2/32"),
+    option("home", "", "Marks an IPv6 address as a mobile node's home address.", WITHOUT),
+    option(
+        "-nodad",
+        "",
+        "Lets the kernel look for duplicates of an IPv6 address, for which it normally does not wait.",
+        WITHOUT,
+    ),
+    option("mngtmpaddr", "", "Template from which the kernel makes IPv6 privacy addresses.", WITHOUT),
+    option("noprefixroute", "", "The kernel makes no route to the prefix of the address.", WITHOUT),
+    option("autojoin", "", "The kernel joins the group on the interface, of a multicast address.", WITHOUT),
+    Keyword {
+        default: super::WhenAbsent::Said("0 for an IPv6 address alone (/128), else forever"),
+        ..option(
+            "preferred_lft",
+            "SECS|forever",
+            "How long the address is preferred as a source; 0 means never.",
+            WITHOUT,
+        )
+        .like("0..=4294967295", "forever")
+    },
+    option("no_track", "", "Loss of the address or its interface is no fault.", WITHOUT),
+    option(
+        "track_group",
+        "NAME",
+        "Of a static address: the track_group that its loss sends to FAULT.",
+        WITHOUT,
+    )
+    .like("", "G"),
+    option(
+        "use_vmac",
+        "",
+        "Of a virtual address: put it on a virtual MAC interface on its interface.",
+        WITHOUT,
+    ),
+    option("nodad", "", "No look for duplicates of an IPv6 address, which is so anyway.", WITHOUT),
 ];
 
-const NO_OPTION: &str = "the address is used without it";
+const WITHOUT: &str = "the address is used without it";
+const NO_BROADCAST: u8 = 31;
 
-const fn option(name: &'static str, arguments: &'static str, help: &'static str, serves: Serves) -> Keyword {
-    Keyword { serves, ..Keyword::new(name, arguments, help) }
+const fn served(name: &'static str, arguments: &'static str, help: &'static str) -> Keyword {
+    Keyword::new(name, arguments, help)
 }
 
-/// The lines of a block, with the place of each.
+/// The lines of an instance's block, with the place of each.
 pub(super) fn addresses(call: &mut Call<'_, '_>) -> Vec<(VirtualAddress, Span)> {
     let mut found = Vec::new();
-    for line in super::tracking::lines(call) {
-        let Some(first) = line.first().copied() else { continue };
-        if let Some(address) = address(call, &line) {
-            found.push((address, first.span));
+    for words in super::tracking::lines(call) {
+        let Some(first) = words.first().copied() else { continue };
+        let line = Line::new(call, words, "address", &OPTIONS);
+        if let Some(read) = address(line, false) {
+            found.push((read.address, first.span));
         }
     }
     found
 }
 
 /// The lines of static_ipaddress.
-pub(super) fn static_addresses(call: &mut Call<'_, '_>) -> Vec<crate::config::StaticAddress> {
-    call.rest();
-    Vec::new()
+pub(super) fn static_addresses(call: &mut Call<'_, '_>) -> Vec<StaticAddress> {
+    let mut found = Vec::new();
+    for words in super::tracking::lines(call) {
+        let Some(mut read) = address(Line::new(call, words, "address", &OPTIONS), true) else { continue };
+        let device = &mut read.address.device;
+        if device.is_none() {
+            let (global, built_in) = (&call.context.global, &call.context.global_built_in);
+            *device = global.default_interface.clone().or_else(|| built_in.default_interface.clone());
+        }
+        found.push(read);
+    }
+    found
 }
 
-fn address(call: &mut Call<'_, '_>, line: &[Word<'_>]) -> Option<VirtualAddress> {
-    let mut words = line.iter().copied();
-    let first = words.next()?;
-    let Some((address, prefix)) = split(first.text) else {
-        let found = format!("{} is not an address", quote(first.text));
-        return left_out(call, first, found, "for example 192.0.2.1/24");
+/// Reads a line; `fixed` tells a static address from one of an instance.
+fn address(mut line: Line<'_, '_, '_>, fixed: bool) -> Option<StaticAddress> {
+    let first = line.next()?;
+    let Some((address, length)) = line::split(first.text) else {
+        let (found, help) = if line.is_option(first) {
+            (format!("this line begins with the option {}", quote(first.text)), "begin it with the address")
+        } else {
+            (format!("{} is not an address", quote(first.text)), "for example 192.0.2.1/24")
+        };
+        return line.left_out(first, found, help);
     };
-    let prefix = prefix.unwrap_or_else(|longest| {
-        let message = format!("{} has no valid prefix length: {longest} is used", quote(first.text));
-        let fix = format!("{address}/{longest}");
-        call.say(
-            Diagnostic::warning(Kind::Repaired, Some(first.span), message)
-                .help(format!("a number from 0 to {longest}"))
-                .fix(first.span, fix),
-        );
-        longest
-    });
-    let mut vip = VirtualAddress::new(address, prefix);
-    while let Some(option) = words.next() {
-        let known = OPTIONS.iter().find(|known| known.name == option.text);
-        match known.map(|known| known.serves) {
-            Some(Serves::Unserved(means)) => {
-                let takes = known.is_some_and(|known| !known.arguments.is_empty());
-                if takes && words.next().is_none() {
-                    return needs_value(call, option);
+    let length = line.length(first, address, length);
+    let mut reading = Reading {
+        vip: VirtualAddress::new(address, length),
+        track_group: None,
+        preferred: None,
+        first,
+        fixed,
+    };
+    while let Some(word) = line.next() {
+        let Some(known) = OPTIONS.iter().find(|known| known.name == word.text) else {
+            line.unknown(word, "ignored");
+            continue;
+        };
+        let taken = reading.set(&mut line, word)?;
+        if let Serves::Unserved(means) = known.serves
+            && taken
+            && !(known.name == "preferred_lft" && reading.is_preferred_as_always())
+        {
+            line.call.context.unserved(word.span, &quote(word.text), means);
+        }
+    }
+    let Reading { mut vip, track_group, preferred, .. } = reading;
+    vip.preferred = preferred.unwrap_or(PreferredLifetime::default_of(vip.address, vip.prefix));
+    Some(StaticAddress { address: vip, track_group })
+}
+
+/// A line being read.
+struct Reading<'s> {
+    vip: VirtualAddress,
+    track_group: Option<Arc<str>>,
+    preferred: Option<PreferredLifetime>,
+    first: Word<'s>,
+    fixed: bool,
+}
+
+impl Reading<'_> {
+    /// Takes over an option, and says whether it counts; `None` if the address is left out. As in
+    /// keepalived that depends on the option: with a label or a broadcast address that cannot be, but
+    /// not with such a scope.
+    fn set(&mut self, line: &mut Line<'_, '_, '_>, option: Word<'_>) -> Option<bool> {
+        match option.text {
+            "dev" => {
+                let device = line.interface(option)?;
+                if self.vip.device.replace(device).is_some() {
+                    let found = "`dev` is given twice in one line";
+                    return line.left_out(option, found, "remove one of them: an address has one interface");
                 }
-                call.context.unserved(option.span, &quote(option.text), means);
             }
-            Some(Serves::Served | Serves::By(_)) => match words.next() {
-                Some(value) => set(call, &mut vip, option, value)?,
-                None => return needs_value(call, option),
-            },
-            None => unknown(call, option),
+            "scope" => self.scope(line, option)?,
+            "broadcast" | "brd" => {
+                line.note("broadcast", option);
+                let value = line.value(option)?;
+                self.broadcast(line, value)?;
+            }
+            "label" => {
+                line.note("label", option);
+                let value = line.value(option)?;
+                self.label(line, value)?;
+            }
+            "peer" => {
+                let value = line.value(option)?;
+                return Some(self.peer(line, value).is_some());
+            }
+            "home" => return Some(self.flag(line, option, |vip| vip.home = true)),
+            "-nodad" => return Some(self.flag(line, option, |vip| vip.detect_duplicates = true)),
+            "nodad" => return Some(self.flag(line, option, |vip| vip.detect_duplicates = false)),
+            "mngtmpaddr" => return Some(self.flag(line, option, |vip| vip.manage_temporary = true)),
+            "noprefixroute" => self.vip.no_prefix_route = true,
+            "autojoin" => self.vip.auto_join = true,
+            "preferred_lft" => {
+                line.note("preferred_lft", option);
+                let value = line.value(option)?;
+                let Some(preferred) = lifetime(line, value) else { return Some(false) };
+                self.preferred = Some(preferred);
+            }
+            "no_track" => self.vip.no_track = true,
+            "track_group" => {
+                let value = line.value(option)?;
+                if !self.fixed {
+                    line.call.bad(option, "`track_group` is for static addresses", "remove it");
+                } else if self.track_group.is_none() {
+                    self.track_group = track_group(line, value);
+                } else {
+                    line.call.bad(option, "`track_group` is given twice in one line", "remove one of them");
+                }
+                return Some(self.track_group.is_some());
+            }
+            "use_vmac" if self.fixed => {
+                line.call.bad(option, "`use_vmac` is for addresses of an instance", "remove it");
+                return Some(false);
+            }
+            "use_vmac" => self.vip.use_vmac = true,
+            _ => {}
         }
+        Some(true)
     }
-    Some(vip)
-}
 
-fn unknown(call: &mut Call<'_, '_>, word: Word<'_>) {
-    let message = format!("unknown option {} of an address", quote(word.text));
-    let diagnostic = Diagnostic::warning(Kind::BadValue, Some(word.span), message).label("ignored");
-    let is_address = split(word.text).is_some();
-    let near = nearest(word.text, OPTIONS.iter().map(|known| known.name));
-    call.say(match near {
-        _ if is_address => diagnostic.help("one address per line: begin a new line before it"),
-        Some(near) => diagnostic.help(format!("did you mean `{near}`?")).fix(word.span, near),
-        None => diagnostic.help("remove it"),
-    });
-}
+    /// A flag of IPv6: whether it has a meaning here.
+    fn flag(&mut self, line: &mut Line<'_, '_, '_>, option: Word<'_>, set: fn(&mut VirtualAddress)) -> bool {
+        let six = self.vip.address.is_ipv6();
+        if six {
+            set(&mut self.vip);
+        } else {
+            line.lint(
+                option,
+                format!("{} has no meaning for an IPv4 address", quote(option.text)),
+                "remove it",
+            );
+        }
+        six
+    }
 
-fn needs_value<T>(call: &mut Call<'_, '_>, option: Word<'_>) -> Option<T> {
-    let found = format!("{} needs a value", quote(option.text));
-    left_out(call, option, found, "add it, or remove the option")
-}
+    fn is_preferred_as_always(&self) -> bool {
+        self.vip.address.is_ipv4() && self.preferred == Some(PreferredLifetime::Forever)
+    }
 
-/// Says why an address is left out.
-fn left_out<T>(call: &mut Call<'_, '_>, word: Word<'_>, found: String, help: &str) -> Option<T> {
-    let message = format!("{}: {found}", quote(call.name()));
-    call.say(
-        Diagnostic::warning(Kind::BadValue, Some(word.span), message).label("address left out").help(help),
-    );
-    None
-}
-
-/// `None` if the address is left out. As in keepalived that depends on the option: with a label or a
-/// broadcast address that cannot be, but not with such a scope.
-fn set(call: &mut Call<'_, '_>, vip: &mut VirtualAddress, option: Word<'_>, value: Word<'_>) -> Option<()> {
-    match option.text {
-        "dev" => vip.device = call.interface_in(value).or(vip.device.take()),
-        "scope" => {
-            if let Some(scope) = scope(call, value) {
-                vip.scope = scope;
+    fn scope(&mut self, line: &mut Line<'_, '_, '_>, option: Word<'_>) -> Option<()> {
+        line.note("scope", option);
+        let value = line.value(option)?;
+        let named = SCOPES.iter().find(|(name, _)| *name == value.text).map(|(_, scope)| *scope);
+        let scope = named.or_else(|| c_number(value.text).and_then(|scope| u8::try_from(scope).ok()));
+        match scope {
+            Some(_) if self.vip.address.is_ipv6() => {
+                line.call.bad(option, "the scope of an IPv6 address follows from it", "remove it");
+            }
+            Some(scope) => self.vip.scope = scope,
+            None => {
+                let help = match nearest(value.text, SCOPES.iter().map(|(name, _)| *name)) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => "global, site, link, host, nowhere or a number from 0 to 255".to_owned(),
+                };
+                line.call.bad(value, format!("{} is not a scope", quote(value.text)), help);
             }
         }
-        "label" if value.text.len() > 15 => {
+        Some(())
+    }
+
+    fn label(&mut self, line: &mut Line<'_, '_, '_>, value: Word<'_>) -> Option<()> {
+        if value.text.len() > 15 {
             let found = format!("the label {} is too long", quote(value.text));
-            return left_out(call, value, found, "1 to 15 characters");
+            return line.left_out(value, found, "1 to 15 characters");
         }
-        "label" if value.text.is_empty() => call.bad(value, "the label is empty", "1 to 15 characters"),
-        "label" if vip.address.is_ipv6() => call.bad(value, "an IPv6 address has no label", "remove it"),
-        "label" => vip.label = Some(value.text.to_owned()),
-        _ => broadcast(call, vip, value)?,
+        if value.text.is_empty() {
+            line.call.bad(value, "the label is empty", "1 to 15 characters");
+        } else if self.vip.address.is_ipv6() {
+            line.call.bad(value, "an IPv6 address has no label", "remove it");
+        } else {
+            self.vip.label = Some(value.text.to_owned());
+        }
+        Some(())
     }
-    Some(())
-}
 
-/// `ADDR|+|-`; `None` if the address is left out.
-fn broadcast(call: &mut Call<'_, '_>, vip: &mut VirtualAddress, value: Word<'_>) -> Option<()> {
-    let IpAddr::V4(address) = vip.address else {
-        let found = "an IPv6 address has no broadcast address".to_owned();
-        return left_out(call, value, found, "remove it");
-    };
-    let host_bits = u32::MAX.checked_shr(vip.prefix.into()).unwrap_or(0);
-    vip.broadcast = match value.text {
-        "+" | "-" if vip.prefix > 30 => {
-            let found = format!("a prefix length of {} leaves no broadcast address", vip.prefix);
-            call.bad(value, found, "remove it");
-            return Some(());
-        }
-        "+" => Some(Ipv4Addr::from(u32::from(address) | host_bits)),
-        "-" => Some(Ipv4Addr::from(u32::from(address) & !host_bits)),
-        text => match text.parse() {
-            Ok(broadcast) => Some(broadcast),
-            Err(_) => {
-                let found = format!("{} is not an IPv4 address", quote(text));
-                return left_out(call, value, found, "an address, + or -");
+    /// `ADDR|+|-`; `None` if the address is left out.
+    fn broadcast(&mut self, line: &mut Line<'_, '_, '_>, value: Word<'_>) -> Option<()> {
+        let IpAddr::V4(address) = self.vip.address else {
+            return line.left_out(value, "an IPv6 address has no broadcast address", "remove it");
+        };
+        let prefix = self.vip.prefix;
+        let host_bits = u32::MAX.checked_shr(prefix.into()).unwrap_or(0);
+        self.vip.broadcast = match value.text {
+            "+" | "-" if prefix >= NO_BROADCAST => {
+                let found = format!("a prefix length of {prefix} leaves no broadcast address");
+                line.call.bad(value, found, "remove it");
+                return Some(());
             }
-        },
-    };
-    Some(())
-}
-
-/// Names of iproute2's default table, or a number.
-fn scope(call: &mut Call<'_, '_>, word: Word<'_>) -> Option<u8> {
-    if let Ok(number) = word.text.parse() {
-        return Some(number);
+            "+" => Some(Ipv4Addr::from(u32::from(address) | host_bits)),
+            "-" => Some(Ipv4Addr::from(u32::from(address) & !host_bits)),
+            text => match text.parse() {
+                Ok(broadcast) => Some(broadcast),
+                Err(_) => {
+                    let found = format!("{} is not an IPv4 address", quote(text));
+                    return line.left_out(value, found, "an address, + or -");
+                }
+            },
+        };
+        Some(())
     }
-    let names =
-        [("global", 0), ("universe", 0), ("site", 200), ("link", 253), ("host", 254), ("nowhere", 255)];
-    call.choice_in(word, &names)
-}
 
-/// `ADDR[/LEN]`; instead of a length that cannot be the longest, which keepalived takes then.
-fn split(text: &str) -> Option<(IpAddr, Result<u8, u8>)> {
-    let (address, prefix) = match text.split_once('/') {
-        Some((address, prefix)) => (address, Some(prefix)),
-        None => (text, None),
-    };
-    let address: IpAddr = address.parse().ok()?;
-    let longest = if address.is_ipv4() { 32 } else { 128 };
-    let prefix = match prefix {
-        None => Ok(longest),
-        Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().map_err(|_| longest),
-        Some(_) => Err(longest),
-    };
-    Some((address, prefix.and_then(|prefix| if prefix <= longest { Ok(prefix) } else { Err(longest) })))
-}
-
-/// The words of a line that is an item of a block.
-pub(super) fn words<'s>(call: &mut Call<'_, 's>, head: Span) -> Vec<Word<'s>> {
-    let (words, open) = tree::words(call.context.sources, head);
-    match open {
-        Some(open) => {
-            call.context.report_open_quote(open);
-            Vec::new()
+    /// `ADDR[/LEN]`: the address of the other end, whose prefix length counts.
+    fn peer(&mut self, line: &mut Line<'_, '_, '_>, value: Word<'_>) -> Option<()> {
+        let Some((peer, length)) = line::split(value.text) else {
+            let found = format!("{} is not an address", quote(value.text));
+            line.call.bad(value, found, "`peer` takes an address, for example 192.0.2.2");
+            return None;
+        };
+        let address = self.vip.address;
+        if peer.is_ipv4() != address.is_ipv4() {
+            let found = format!("the peer {peer} is of another family than {address}");
+            line.call.bad(value, found, "an address of the same family");
+            return None;
         }
-        None => words,
+        if let Some(before) = self.vip.peer {
+            let found = format!("the peer {peer} is a second one");
+            line.call.bad(value, found, format!("remove it: {before} counts"));
+            return None;
+        }
+        let length = line.length(value, peer, length);
+        let own = self.vip.prefix;
+        if own != longest(address) && own != length {
+            let message = format!("the prefix length {own} of {address} gives way to the peer's, {length}");
+            line.repaired(
+                self.first,
+                message,
+                format!("write `{address} peer {peer}/{own}` if {own} is meant"),
+            );
+        }
+        self.vip.prefix = length;
+        self.vip.peer = Some(peer);
+        Some(())
     }
+}
+
+fn lifetime(line: &mut Line<'_, '_, '_>, value: Word<'_>) -> Option<PreferredLifetime> {
+    if value.text == "forever" {
+        return Some(PreferredLifetime::Forever);
+    }
+    // The largest number is how the kernel writes forever.
+    match line.call.number_in(value, 0..=u32::MAX.into()).and_then(|number| u32::try_from(number).ok())? {
+        u32::MAX => Some(PreferredLifetime::Forever),
+        seconds => Some(PreferredLifetime::Seconds(seconds)),
+    }
+}
+
+/// The group that a static entry names; it must stand before.
+pub(super) fn track_group(line: &mut Line<'_, '_, '_>, value: Word<'_>) -> Option<Arc<str>> {
+    let context = &mut line.call.context;
+    if let Some(group) = context.track_groups.iter().find(|group| ***group == *value.text) {
+        return Some(group.clone());
+    }
+    if context.explain_lost(0, "", &["track_group"], "static entries that name it are without it") {
+        return None;
+    }
+    let names: Vec<Arc<str>> = context.track_groups.clone();
+    let found = format!("no track_group {} is defined before this line", quote(value.text));
+    let help = match nearest(value.text, names.iter().map(|name| &**name)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("add a block `track_group {} {{ … }}` before it", value.text),
+    };
+    line.call.bad(value, found, help);
+    None
 }

@@ -250,7 +250,7 @@ impl<'c, 's> Call<'c, 's> {
     /// A word as an interface name.
     pub fn interface_in(&mut self, word: Word<'_>) -> Option<String> {
         let name = word.text;
-        if name.is_empty() || name.len() > 15 || name.contains(['/', ' ']) || matches!(name, "." | "..") {
+        if !can_be_interface(name) {
             self.bad(
                 word,
                 format!("{} cannot be an interface name", quote(name)),
@@ -451,6 +451,11 @@ impl Context<'_> {
         self.scripts.entry(id.clone()).or_insert(script);
         id
     }
+}
+
+/// What can be the name of an interface.
+pub(super) fn can_be_interface(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 15 && !name.contains(['/', ' ']) && !matches!(name, "." | "..")
 }
 
 /// What can be the name of a user or group: not an option, not a path, no blanks. A group may begin

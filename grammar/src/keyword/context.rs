@@ -56,6 +56,10 @@ pub(crate) struct Context<'s> {
     pub tracked_places: HashMap<(Object, &'s str), Span>,
     /// What any track_script names, also one that is left out.
     pub tracked: HashSet<&'s str>,
+    /// track_group so far, for the static entries that name one.
+    pub track_groups: Vec<Arc<str>>,
+    /// The next preference of rules without one, of IPv4 and of IPv6.
+    pub rule_preferences: [u32; 2],
     /// Names defined by `$NAME=`.
     pub definitions: &'s [String],
     /// Statements of which nothing is left but a diagnostic, in their order.
@@ -100,6 +104,8 @@ impl<'s> Context<'s> {
             tracked_places: HashMap::new(),
             tracked: HashSet::new(),
             definitions,
+            track_groups: Vec::new(),
+            rule_preferences: [super::rule::FIRST_PREFERENCE; 2],
             lost: Vec::new(),
             unserved_depth: 0,
             nowhere: Span::new(u32::MAX, 0..0),

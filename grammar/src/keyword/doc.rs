@@ -5,8 +5,8 @@
 use std::sync::LazyLock;
 
 use super::{
-    Keyword, Part, Table, address, bfd, checker, file, global, group, instance, process, real_server, root, script,
-    server_group, tls, tracking, virtual_server,
+    Keyword, Part, Table, address, bfd, checker, file, global, group, instance, options, process,
+    real_server, root, script, server_group, tls, tracking, virtual_server,
 };
 
 /// A block and its keywords.
@@ -61,6 +61,8 @@ static BLOCKS: LazyLock<Vec<Block>> = LazyLock::new(|| {
             keywords: tracking::OPTIONS.iter().take(2).collect(),
         },
         Block { name: "unicast_peer", part: Part::Vrrp, keywords: instance::PEER_OPTIONS.iter().collect() },
+        Block { name: "virtual_routes", part: Part::Network, keywords: options::ROUTE.iter().collect() },
+        Block { name: "virtual_rules", part: Part::Network, keywords: options::RULE.iter().collect() },
         Block { name: "track_script", part: Part::Vrrp, keywords: tracking::OPTIONS.iter().collect() },
         Block {
             name: "virtual_server_group",
@@ -82,8 +84,15 @@ impl Block {
 }
 
 /// Blocks whose keywords are words of lines.
-const LINES: &[&str] =
-    &["virtual_ipaddress", "unicast_peer", "track_interface", "track_script", "virtual_server_group"];
+const LINES: &[&str] = &[
+    "virtual_ipaddress",
+    "virtual_routes",
+    "virtual_rules",
+    "unicast_peer",
+    "track_interface",
+    "track_script",
+    "virtual_server_group",
+];
 
 /// Blocks that know a keyword; not the words of lines, which are no keywords elsewhere.
 pub(super) fn homes(keyword: &str) -> Vec<&'static str> {

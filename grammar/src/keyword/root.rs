@@ -8,6 +8,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use lbd_health::ScriptId;
 
+use super::call::Call;
 use super::{
     Context, Part, Row, Table, address, bfd, file, global, group, instance, later, link, process, resolve,
     route, row, rule, script, server_group, tls, tracking, virtual_server,
@@ -83,24 +84,30 @@ const ROWS: &[Row<Root>] = &[
         "Addresses added at start.",
         "they are not added",
         |b: &mut B, c| {
+            note_groups(b, c);
             b.config.static_addresses.extend(address::static_addresses(c));
         },
     )
-    .block(),
+    .block()
+    .example("192.0.2.1/24 dev eth0"),
     later(
         "static_routes",
         "{ ROUTE … }",
         "Routes added at start.",
         "they are not added",
         |b: &mut B, c| {
+            note_groups(b, c);
             b.config.static_routes.extend(route::routes(c, true));
         },
     )
-    .block(),
+    .block()
+    .example("198.51.100.0/24 via 192.0.2.254 dev eth0"),
     later("static_rules", "{ RULE … }", "Rules added at start.", "they are not added", |b: &mut B, c| {
+        note_groups(b, c);
         b.config.static_rules.extend(rule::rules(c, true));
     })
-    .block(),
+    .block()
+    .example("from 192.0.2.0/24 table 100 preference 50"),
     later(
         "linkbeat_interfaces",
         "{ IF [MII|ETHTOOL|IOCTL] … }",
@@ -205,6 +212,11 @@ pub(crate) fn lower(
     resolve::references(&mut config, &mut context);
     forget_unused_scripts(&mut config);
     (config, context.diagnostics, context.spans)
+}
+
+/// Static entries may name the groups before them.
+fn note_groups(root: &Root, call: &mut Call<'_, '_>) {
+    call.context.track_groups = root.config.track_groups.keys().cloned().collect();
 }
 
 /// What is tracked, without the weights: the lines that track it have them.

@@ -220,7 +220,7 @@ const ADDRESSES: Rows = &[
         },
     )
     .block()
-    .example("192.0.2.0/24 via 198.51.100.1"),
+    .example("192.0.2.0/24 via 198.51.100.1 dev eth0"),
     super::later(
         "virtual_rules",
         "{ RULE … }",

@@ -2,6 +2,7 @@
 
 pub(crate) mod group;
 pub(crate) mod instance;
+mod network;
 pub(crate) mod virtual_server;
 
 use super::Context;
@@ -10,4 +11,5 @@ use crate::config::Config;
 /// Names that are looked up after the whole file was read: members of groups and the like.
 pub(super) fn references(config: &mut Config, context: &mut Context<'_>) {
     super::global::sync_daemon(config, context);
+    network::forget_lost_groups(config);
 }
