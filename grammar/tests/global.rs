@@ -10,6 +10,7 @@ use common::summaries;
 use lbd_grammar::config::*;
 use lbd_grammar::{Kind, Loaded, Secrets, WhenAbsent, blocks, dump, load_str};
 use lbd_vrrp::{GratuitousArp, Version};
+use proptest::strategy::Strategy;
 
 /// What is said beside that something is not supported yet.
 fn said(loaded: &Loaded) -> Vec<String> {
@@ -618,6 +619,116 @@ fn the_sync_daemon_follows_an_instance() {
         ["c:2:2: `lvs_sync_daemon` follows vrrp_instance `VV`, which is not there; did you mean `VI`?"]
     );
     assert_eq!(loaded.config.expect("a configuration").global.sync_daemon, None);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(150))]
+
+    /// Any keyword with any words: what is kept of it can be written and read again.
+    #[test]
+    fn whatever_is_kept_is_written_out(lines in proptest::collection::vec((0_usize..200, words()), 1..12)) {
+        let keywords = &blocks().find(|block| block.name == "global_defs").expect("global_defs").keywords;
+        let mut text = String::from("global_defs {\n");
+        for (index, words) in lines {
+            let keyword = keywords[index % keywords.len()];
+            let block = if keyword.block { ["{\n", "\n}"] } else { ["", ""] };
+            text.push_str(&format!("{} {}{}{}\n", keyword.name, block[0], words.join(" "), block[1]));
+        }
+        text.push_str("}\n");
+        if load_str("c", &text).config.is_some() {
+            written(&text);
+        }
+    }
+}
+
+fn words() -> impl proptest::strategy::Strategy<Value = Vec<String>> {
+    const WORDS: &[&str] = &[
+        "0",
+        "1",
+        "2",
+        "3",
+        "50",
+        "99",
+        "1000",
+        "65536",
+        "4294967295",
+        "-1",
+        "-20",
+        "0.001",
+        "1.5",
+        "30",
+        "on",
+        "off",
+        "true",
+        "x",
+        "y",
+        "\"a b\"",
+        "\"\"",
+        "\"#!{}\"",
+        "'q",
+        "\"$X\"",
+        "\"@y z\"",
+        "\"~SEQ(a,2)\"",
+        "\"\\\\\"",
+        "all",
+        "MTU",
+        "ADVERT",
+        "VS",
+        "tcp",
+        "udp",
+        "tcpfin",
+        "inst",
+        "id",
+        "ttl",
+        "port",
+        "maxlen",
+        "group",
+        "224.0.0.18",
+        "ff02::12",
+        "ff05::1",
+        "10.0.0.1",
+        "mail.example.org",
+        "eth0",
+        "/bin/x",
+        "\"/bin/x 'a b'\"",
+        "nobody",
+        ":",
+        ":adm",
+        "IRWXU",
+        "IRUSR|IWGRP",
+        "0177",
+        "0x1f",
+        "read",
+        "+match",
+        "-read",
+        "brace_match",
+        "allow_if_changes",
+        "abcdefghijklmnopqrst",
+    ];
+    proptest::collection::vec(proptest::sample::select(WORDS).prop_map(str::to_owned), 0..5)
+}
+
+/// What the files of the world say in global_defs.
+#[test]
+fn files_keep_what_they_say() {
+    let mut count = 0;
+    for folder in ["corpus", "seeds"] {
+        let Some(files) = common::shared("files_keep_what_they_say", folder) else { return };
+        for (name, text) in files {
+            let Some(found) = load_str(&name, &text).config else { continue };
+            let mut config = Config { process: found.process, ..Config::default() };
+            config.global = found.global;
+            config.scripts = found.scripts;
+            if let Some(daemon) = &mut config.global.sync_daemon {
+                // Its instance is not among these.
+                daemon.instance = None;
+            }
+            let again = load_str("d", &dump(&config, Secrets::Shown)).config.expect("a configuration");
+            assert_eq!((again.process, again.global), (config.process, config.global), "{name}");
+            count += 1;
+        }
+    }
+    assert!(count > 10, "{count}");
 }
 
 /// Every keyword of both tables with its example, alone and all together.

@@ -40,14 +40,16 @@ pub(super) const ROWS: &[Row<B>] = &[
         "own services are removed",
         flush_on_stop,
     )
-    .otherwise("servers and services are removed one by one"),
+    .otherwise("servers and services are removed one by one")
+    .example("VS"),
     later(
         "lvs_flush_onstop",
         "[VS]",
         "Old name of lvs_flush_on_stop.",
         "own services are removed",
         flush_on_stop,
-    ),
+    )
+    .example("VS"),
     later(
         "lvs_sync_daemon",
         "IF [inst INSTANCE] [id N] [maxlen N] [port N] [ttl N] [group ADDR]",

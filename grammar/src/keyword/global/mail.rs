@@ -21,8 +21,13 @@ pub(super) const ROWS: &[Row<B>] = &[
         "Recipients of alert mail, any number of them.",
         NO_MAIL,
         |b: &mut B, c| {
-            let lines = tracking::lines(c);
-            b.rest.mail.to.extend(lines.into_iter().flatten().map(|word| word.text.to_owned()));
+            for word in tracking::lines(c).into_iter().flatten() {
+                if word.text.is_empty() {
+                    c.bad(word, "the word is empty", "an address, or nothing");
+                } else {
+                    b.rest.mail.to.push(word.text.to_owned());
+                }
+            }
         },
     )
     .block()
@@ -72,7 +77,8 @@ pub(super) const ROWS: &[Row<B>] = &[
             b.smtp_alert = c.switch().or(b.smtp_alert);
         },
     )
-    .otherwise("on for real servers, off for all others"),
+    .otherwise("on for real servers, off for all others")
+    .example("true"),
     later(
         "smtp_alert_vrrp",
         "[BOOL]",
@@ -82,7 +88,8 @@ pub(super) const ROWS: &[Row<B>] = &[
             b.smtp_alert_vrrp = c.switch().or(b.smtp_alert_vrrp);
         },
     )
-    .otherwise("smtp_alert"),
+    .otherwise("smtp_alert")
+    .example("true"),
     later(
         "smtp_alert_checker",
         "[BOOL]",
@@ -92,7 +99,8 @@ pub(super) const ROWS: &[Row<B>] = &[
             b.smtp_alert_checker = c.switch().or(b.smtp_alert_checker);
         },
     )
-    .otherwise("smtp_alert"),
+    .otherwise("smtp_alert")
+    .example("true"),
     later("no_email_faults", "", "No mail when an instance goes to FAULT.", NO_MAIL, |b: &mut B, _| {
         b.rest.mail.no_faults = true;
     }),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::root::Root;
 use super::super::{Row, later};
-use super::names::{only, text};
+use super::names::text;
 use crate::config::IpvsNamespace;
 
 /// What the rows below fill.
@@ -66,7 +66,7 @@ pub(in super::super) const ROWS: &[Row<Root>] = &[
         "Name of this process among several on the host.",
         "give each its own -p and --control-socket",
         |b: &mut B, c| {
-            let name = only(c);
+            let name = text(c);
             c.once(&mut b.config.process.instance, name);
             b.config.process.pid_dir |= b.config.process.instance.is_some();
         },

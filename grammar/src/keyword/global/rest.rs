@@ -42,7 +42,8 @@ pub(super) const ROWS: &[Row<B>] = &[
         }
         b.rest.reload.check = Some(CheckBefore { log: file.map(|file| file.text.to_owned()) });
     })
-    .otherwise("lbd always checks"),
+    .otherwise("lbd always checks")
+    .example("/var/log/lbd-check.log"),
     later(
         "reload_time_file",
         "PATH",

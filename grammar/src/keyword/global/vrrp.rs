@@ -28,6 +28,8 @@ pub(super) const ROWS: &[Row<B>] = &[
             b.rest.dynamic_interfaces = found.unwrap_or(b.rest.dynamic_interfaces);
         },
     )
+    .otherwise("interfaces may appear later here too")
+    .example("allow_if_changes")
     .by(Part::Network),
     later(
         "default_interface",
@@ -264,6 +266,8 @@ pub(super) const GARP_ROWS: &[Row<B>] = &[
             }
         },
     )
+    .otherwise("the values of the other keywords")
+    .example("true")
     .by(Part::Vrrp),
     later("vrrp_garp_extra_if", "[all] SECS", EXTRA, "none is sent there", |b: &mut B, c| {
         b.garp_extra = extra(c).or(b.garp_extra);
