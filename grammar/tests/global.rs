@@ -618,6 +618,10 @@ fn the_sync_daemon_follows_an_instance() {
         said(&loaded),
         ["c:2:2: `lvs_sync_daemon` follows vrrp_instance `VV`, which is not there; did you mean `VI`?"]
     );
+    assert_eq!(
+        said(&load_str("c", "global_defs {\n lvs_sync_daemon eth1 prot 5\n}\n")),
+        ["c:2:2: `lvs_sync_daemon` follows vrrp_instance `prot`, which is not there; did you mean `port`?"]
+    );
     assert_eq!(loaded.config.expect("a configuration").global.sync_daemon, None);
 }
 
@@ -729,6 +733,25 @@ fn files_keep_what_they_say() {
         }
     }
     assert!(count > 10, "{count}");
+}
+
+#[test]
+fn nftables_without_a_word() {
+    for (name, of_global, of_instance, want) in [
+        ("no rules", "", "", None),
+        ("traffic is dropped", "", "no_accept", Some("keepalived")),
+        ("the owner's is not", "", "no_accept\npriority 255", None),
+        ("an interface of its own", "", "use_vmac", Some("keepalived")),
+        ("strict mode drops too", "vrrp_strict", "", Some("keepalived")),
+        ("iptables", "vrrp_iptables", "no_accept", None),
+        ("another table", "nftables x", "no_accept", Some("x")),
+    ] {
+        let text = format!(
+            "global_defs {{\n{of_global}\n}}\nvrrp_instance V {{\ninterface eth0\nvirtual_router_id 1\n{of_instance}\nvirtual_ipaddress {{\n10.0.0.1\n}}\n}}\n"
+        );
+        let config = load_str("c", &text).config.expect("a configuration");
+        assert_eq!(config.global.nftables.table.as_deref(), want, "{name}");
+    }
 }
 
 /// Every keyword of both tables with its example, alone and all together.

@@ -365,7 +365,8 @@ impl Ipsets {
 /// nftables
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Nftables {
-    /// The table, if the keyword stands there.
+    /// The table, if the keyword stands there; `keepalived` if an instance needs rules and no keyword
+    /// says where.
     pub table: Option<String>,
     /// nftables_priority
     pub priority: i32,

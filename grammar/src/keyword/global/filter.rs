@@ -1,13 +1,16 @@
 //! global_defs: packet filter.
 
+use std::collections::HashSet;
 use std::num::NonZeroU32;
+
+use lbd_vrrp::Priority;
 
 use super::super::call::Call;
 use super::super::{Row, later};
 use super::GlobalBuilder;
 use super::names::{cut, text};
-use crate::config::{Ipsets, Iptables};
-use crate::diagnostic::quote;
+use crate::config::{Config, Ipsets, Iptables, LinkMode};
+use crate::diagnostic::{Diagnostic, Kind, quote};
 
 /// What the rows below fill.
 type B = GlobalBuilder;
@@ -35,7 +38,7 @@ pub(super) const ROWS: &[Row<B>] = &[
     .range("different names of at most 31 octets; missing ones follow from the first")
     .default("keepalived"),
     later("nftables", "[TABLE]", "Table of nftables for the rules; without a name keepalived.", NO_FILTER, |b: &mut B, c| {
-        let table = table(c, "keepalived");
+        let table = table(c, TABLE);
         c.once(&mut b.rest.nftables.table, table);
     })
     .otherwise("used as soon as an instance needs rules and no other keyword says where")
@@ -77,6 +80,8 @@ pub(super) const ROWS: &[Row<B>] = &[
 ];
 
 const NO_FILTER: &str = "no packet filter rules are made";
+/// The table without a name, and where it is used by itself.
+const TABLE: &str = "keepalived";
 const INT: &str = "-2147483648..=2147483647";
 
 fn priority(call: &mut Call<'_, '_>, slot: &mut i32) {
@@ -87,6 +92,21 @@ fn priority(call: &mut Call<'_, '_>, slot: &mut i32) {
 
 fn table(call: &mut Call<'_, '_>, otherwise: &str) -> Option<String> {
     if call.has_more() { text(call) } else { Some(otherwise.to_owned()) }
+}
+
+/// As soon as an instance needs rules and no keyword says where, they are in nftables.
+pub(in super::super) fn resolve_nftables(config: &mut Config) {
+    let global = &mut config.global;
+    if global.iptables.is_some() || global.nftables.table.is_some() {
+        return;
+    }
+    let needs = config.vrrp_instances.iter().any(|instance| {
+        let drops = !instance.router.accept && instance.router.priority != Priority::OWNER;
+        drops || matches!(instance.link, LinkMode::Vmac(_))
+    });
+    if needs {
+        global.nftables.table = Some(TABLE.to_owned());
+    }
 }
 
 /// A name that is not longer than the kernel takes.
@@ -135,7 +155,7 @@ fn ipsets(call: &mut Call<'_, '_>) -> Option<Ipsets> {
     let (address6, interface6) = (next("6")?, next("_if6")?);
     let (igmp, mld, nd) = (next("_igmp")?, next("_mld")?, next("_nd")?);
     let sets = Ipsets { address4, address6, interface6, igmp, mld, nd };
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     if let Some(twice) = sets.names().into_iter().find(|name| !seen.insert(*name)) {
         call.differ(twice);
         return None;
@@ -150,7 +170,7 @@ impl Call<'_, '_> {
         let head = self.head();
         let message = format!("{}: {} is there twice, given or derived", quote(name), quote(twice));
         self.say(
-            crate::diagnostic::Diagnostic::warning(crate::diagnostic::Kind::BadValue, Some(head), message)
+            Diagnostic::warning(Kind::BadValue, Some(head), message)
                 .label("ignored")
                 .help("give each its own name"),
         );

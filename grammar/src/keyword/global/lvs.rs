@@ -199,7 +199,8 @@ pub(in super::super) fn resolve_sync_daemon(config: &mut Config, context: &mut C
     let what = if left_out.is_some() { "left out" } else { "not there" };
     let message = format!("`lvs_sync_daemon` follows vrrp_instance {}, which is {what}", quote(name));
     let near = nearest(name, config.vrrp_instances.iter().map(|instance| &*instance.router.name));
-    let help = match near.filter(|_| left_out.is_none()) {
+    let near = near.or_else(|| nearest(name, OPTIONS)).filter(|_| left_out.is_none());
+    let help = match near {
         Some(near) => format!("did you mean `{near}`?"),
         None => "name an instance that is complete, or remove `inst`".to_owned(),
     };

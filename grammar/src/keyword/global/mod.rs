@@ -24,6 +24,7 @@ use super::{Context, Part, Table, resolve};
 use crate::config::{Fifos, GarpExtra, Global, ScriptUser, SyncDaemon, VrrpGlobal};
 use crate::source::Span;
 
+pub(super) use filter::resolve_nftables as nftables;
 pub(super) use lvs::resolve_sync_daemon as sync_daemon;
 pub(super) use process::ROWS as PROCESS_ROWS;
 

@@ -101,7 +101,7 @@ fn name(call: &mut Call<'_, '_>, slot: &mut Option<String>) {
     let short = cut(&word, 15);
     if short.len() < word.len() {
         let found = format!("{} is longer than 15 octets: it is cut to {}", quote(&word), quote(short));
-        call.repaired(found, "a name of at most 15 octets", short);
+        call.repaired(found, "a name of at most 15 octets", crate::dump::word(short));
         *slot = Some(short.to_owned());
     } else {
         replace(call, slot, word);

@@ -5,7 +5,7 @@ use super::super::{Part, Row, later, row};
 use super::GlobalBuilder;
 use super::names::{only, text};
 use crate::config::{CheckBefore, IncludeCheck, ReloadFile};
-use crate::diagnostic::quote;
+use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::suggest::nearest;
 
 /// What the rows below fill.
@@ -245,8 +245,10 @@ fn include_check(builder: &mut B, call: &mut Call<'_, '_>) {
             },
         };
         if sign.is_none() && plain {
-            let found = format!("{} is the second word without a sign", quote(word.text));
-            call.bad(word, found, format!("write `+{name}` to add it"));
+            let message = format!("`include_check`: {} is the second word without a sign", quote(word.text));
+            let diagnostic = Diagnostic::warning(Kind::BadValue, Some(word.span), message).label("ignored");
+            let with_sign = format!("+{name}");
+            call.say(diagnostic.help(format!("write `{with_sign}` to add it")).fix(word.span, with_sign));
             continue;
         }
         let mut new =
@@ -257,11 +259,17 @@ fn include_check(builder: &mut B, call: &mut Call<'_, '_>) {
             "wildcard_match" => &mut new.wildcard,
             "brace_match" => &mut new.brace,
             _ => {
-                let near = nearest(name, ["read", "match", "wildcard_match", "brace_match"]);
-                let help = near.map_or("read, match, wildcard_match or brace_match".to_owned(), |near| {
-                    format!("did you mean `{near}`?")
+                let message = format!("`include_check`: {} is no check", quote(name));
+                let diagnostic =
+                    Diagnostic::warning(Kind::BadValue, Some(word.span), message).label("ignored");
+                call.say(match nearest(name, ["read", "match", "wildcard_match", "brace_match"]) {
+                    Some(near) => {
+                        let sign = word.text.strip_suffix(name).unwrap_or_default();
+                        let help = format!("did you mean `{near}`?");
+                        diagnostic.help(help).fix(word.span, format!("{sign}{near}"))
+                    }
+                    None => diagnostic.help("read, match, wildcard_match or brace_match"),
                 });
-                call.bad(word, format!("{} is no check", quote(name)), help);
                 continue;
             }
         };

@@ -11,5 +11,6 @@ use crate::config::Config;
 /// Names that are looked up after the whole file was read: members of groups and the like.
 pub(super) fn references(config: &mut Config, context: &mut Context<'_>) {
     super::global::sync_daemon(config, context);
+    super::global::nftables(config);
     network::forget_lost_groups(config);
 }
