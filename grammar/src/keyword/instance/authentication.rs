@@ -1,6 +1,8 @@
 //! authentication and auth_hmac. No secret is ever part of a message.
 
+use std::ffi::OsStr;
 use std::num::NonZeroU8;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -86,9 +88,9 @@ pub(crate) static AUTHENTICATION: Table<AuthenticationBuilder> = Table {
 
 fn auth_pass(builder: &mut AuthenticationBuilder, call: &mut Call<'_, '_>) {
     let Some(word) = call.word() else { return };
-    let octets = word.text.as_bytes();
+    let octets = crate::octets(word.text);
     let mut password = [0; 8];
-    for (to, from) in password.iter_mut().zip(octets) {
+    for (to, from) in password.iter_mut().zip(octets.iter()) {
         *to = *from;
     }
     builder.password = Some(password);
@@ -177,7 +179,7 @@ fn key(builder: &mut HmacBuilder, call: &mut Call<'_, '_>) {
     }
     let key = if let Some(path) = word.text.strip_prefix("file:") {
         (!path.is_empty())
-            .then(|| HmacKey::File(PathBuf::from(path)))
+            .then(|| HmacKey::File(PathBuf::from(OsStr::from_bytes(&crate::octets(path)))))
             .ok_or_else(|| "names no file".to_owned())
     } else if let Some(digits) = word.text.strip_prefix("hex:") {
         match hex(digits) {
@@ -185,7 +187,8 @@ fn key(builder: &mut HmacBuilder, call: &mut Call<'_, '_>) {
             None => Err("is not pairs of hexadecimal digits".to_owned()),
         }
     } else {
-        long_enough(word.text.len()).map(|()| HmacKey::Text(word.text.as_bytes().to_vec()))
+        let octets = crate::octets(word.text);
+        long_enough(octets.len()).map(|()| HmacKey::Text(octets.into_owned()))
     };
     match key {
         Ok(key) => builder.keys.push((id, key, call.place())),

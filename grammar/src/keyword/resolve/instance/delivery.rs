@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use lbd_vrrp::{Delivery, Family, Peer};
+use lbd_vrrp::{Delivery, Family, Peer, UnicastChecksum};
 
 use super::{Nature, is_link_local, powerless, repaired};
 use crate::diagnostic::{Diagnostic, Kind};
@@ -13,11 +13,11 @@ pub(super) fn delivery(builder: &mut InstanceBuilder, nature: Nature, call: &mut
     let first = builder.peers.first().map(|(_, span)| *span);
     let peers: Vec<Peer> = std::mem::take(&mut builder.peers).into_iter().map(|(peer, _)| peer).collect();
     let check_source = builder.check_source || call.context.global.check_unicast_source;
-    let ttl = match (builder.unicast_ttl, nature.family) {
-        (Some((ttl, _)), _) => Some(ttl),
-        (None, Family::V4) => Some(u8::MAX),
-        (None, Family::V6) => None,
+    let default_ttl = match nature.family {
+        Family::V4 => Some(u8::MAX),
+        Family::V6 => None,
     };
+    let ttl = builder.unicast_ttl.map(|(ttl, _)| ttl).or(default_ttl);
     if !peers.is_empty() {
         if let Some((_, span)) = builder.group {
             powerless(call, Some(span), "`mcast_dst_ip` has no effect with peers", "remove it");
@@ -40,11 +40,12 @@ pub(super) fn delivery(builder: &mut InstanceBuilder, nature: Nature, call: &mut
         if builder.fault_without_peer {
             let message = "unicast is asked for without any usable peer: the instance stays in FAULT";
             call.say(Diagnostic::warning(Kind::Lint, Some(span), message).help(help));
-            return Delivery::Unicast { peers, ttl, check_source };
+            return Delivery::Unicast { peers, ttl: default_ttl, check_source };
         }
         let message = "unicast is asked for without any usable peer, so adverts go by multicast";
         call.say(Diagnostic::warning(Kind::Repaired, Some(span), message).help(help));
     }
+    builder.unicast_checksum = UnicastChecksum::Detect;
     let (global, built_in) = (&call.context.global, &call.context.global_built_in);
     let group = builder.group.map(|(group, _)| group).or(match nature.family {
         Family::V4 => global.group4.or(built_in.group4).map(IpAddr::V4),
