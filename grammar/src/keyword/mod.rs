@@ -125,7 +125,7 @@ impl std::fmt::Display for Part {
 /// A keyword and the function that lowers its arguments into `B`.
 pub(crate) struct Row<B> {
     pub keyword: Keyword,
-    lower: Option<fn(&mut B, &mut Call<'_, '_>)>,
+    lower: fn(&mut B, &mut Call<'_, '_>),
 }
 
 impl<B> Clone for Row<B> {
@@ -143,18 +143,7 @@ const fn row<B>(
     help: &'static str,
     lower: fn(&mut B, &mut Call<'_, '_>),
 ) -> Row<B> {
-    Row { keyword: Keyword::new(name, arguments, help), lower: Some(lower) }
-}
-
-/// A keyword that is known and not served; `means` says what that means for the user.
-const fn unserved<B>(
-    name: &'static str,
-    arguments: &'static str,
-    help: &'static str,
-    means: &'static str,
-) -> Row<B> {
-    let keyword = Keyword { serves: Serves::Unserved(means), ..Keyword::new(name, arguments, help) };
-    Row { keyword, lower: None }
+    Row { keyword: Keyword::new(name, arguments, help), lower }
 }
 
 /// A keyword that is lowered and that no code serves yet; `means` says what that means for the user.
@@ -166,7 +155,7 @@ const fn later<B>(
     lower: fn(&mut B, &mut Call<'_, '_>),
 ) -> Row<B> {
     let keyword = Keyword { serves: Serves::Unserved(means), ..Keyword::new(name, arguments, help) };
-    Row { keyword, lower: Some(lower) }
+    Row { keyword, lower }
 }
 
 impl Keyword {
@@ -252,9 +241,9 @@ impl<B: Default> Table<B> {
     fn defaults(&self, context: &mut Context<'_>) -> B {
         let mut builder = B::default();
         for row in self.rows() {
-            if let (WhenAbsent::Text(text), Some(lower)) = (row.keyword.default, row.lower) {
+            if let WhenAbsent::Text(text) = row.keyword.default {
                 let words = tree::words_of(text, context.nowhere);
-                lower(&mut builder, &mut Call::new(context, row.keyword, words, None));
+                (row.lower)(&mut builder, &mut Call::new(context, row.keyword, words, None));
             }
         }
         builder
@@ -290,11 +279,6 @@ impl<B: Default> Table<B> {
             return;
         };
         let keyword = row.keyword;
-        let Some(lower) = row.lower else {
-            let Serves::Unserved(means) = keyword.serves else { return };
-            context.unserved(first.span, &quote(keyword.name), means);
-            return;
-        };
         let name = keyword.name;
         match (&statement.body, keyword.block) {
             (Some(body), false) => {
@@ -339,7 +323,7 @@ impl<B: Default> Table<B> {
         if let Serves::Unserved(_) = keyword.serves {
             call.context.unserved_depth += 1;
         }
-        lower(builder, &mut call);
+        (row.lower)(builder, &mut call);
         if let Some(said) = call.said() {
             call.context.note_lost(self.name, name, said);
         }

@@ -135,7 +135,7 @@ fn unknown(word: &str, span: Span, names: &HashMap<Arc<str>, usize>, context: &m
     let diagnostic = Diagnostic::warning(Kind::BadValue, Some(span), message).label("ignored");
     let mut known: Vec<&str> = names.keys().map(|name| &**name).collect();
     known.sort_unstable();
-    context.report(match nearest(word, known.into_iter()) {
+    context.report(match nearest(word, known) {
         Some(near) => diagnostic.help(format!("did you mean `{near}`?")).fix(span, near),
         None => diagnostic.help("remove it, or add the instance"),
     });
