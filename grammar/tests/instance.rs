@@ -92,6 +92,8 @@ const LINES: &[&str] = &[
     "garp_master_delay 3\n garp_master_repeat 2\n garp_master_refresh 60\n garp_master_refresh_repeat 3\n garp_lower_prio_delay 9\n garp_lower_prio_repeat 0",
     "virtual_ipaddress_excluded {\n 10.0.0.8 dev eth1\n }\n garp_extra_if all 30",
     "lvs_sync_daemon_interface eth3",
+    "virtual_routes {\n 10.1.0.0/24 via 10.0.0.3 dev eth0 metric 3\n blackhole 10.2.0.0/24\n }\n virtual_rules {\n from 10.1.0.0/24 table 7 preference 9\n }",
+    "virtual_ipaddress {\n 10.0.0.7/24 brd + dev eth1 scope link label eth1:x\n 10.0.0.8 no_track use_vmac\n }\n garp_extra_if 3",
     "track_interface {\n eth4 weight -5 reverse\n eth5\n }",
 ];
 

@@ -8,7 +8,7 @@ use lbd_vrrp::{
     UnicastChecksum, Version, Weight,
 };
 
-use super::{Writer, seconds, track};
+use super::{Writer, network, seconds, track};
 use crate::config::{
     Config, GarpGroup, Ipvlan, IpvlanMode, LinkMode, SyncGroup, Vmac, VrrpInstance, VrrpNotify,
 };
@@ -270,26 +270,5 @@ fn garp(writer: &mut Writer<'_>, instance: &VrrpInstance) {
             writer.line("garp_extra_if", all.into_iter().chain([extra.interval.as_secs().to_string()]));
         }
         None => writer.value("garp_extra_if", 0),
-    }
-}
-
-/// Until lines of addresses, routes and rules are written by their own file.
-mod network {
-    use lbd_vrrp::VirtualAddress;
-
-    use crate::config::{Route, Rule};
-
-    pub fn address(vip: &VirtualAddress) -> Vec<String> {
-        let mut words = vec![format!("{}/{}", vip.address, vip.prefix)];
-        words.extend(vip.device.iter().flat_map(|device| ["dev".to_owned(), device.clone()]));
-        words
-    }
-
-    pub fn route(_: &Route) -> Vec<String> {
-        Vec::new()
-    }
-
-    pub fn rule(_: &Rule) -> Vec<String> {
-        Vec::new()
     }
 }
