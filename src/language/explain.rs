@@ -125,7 +125,6 @@ fn is_called(block: &Block, name: &str) -> bool {
 
 fn explained(block: &Block, keyword: &Keyword) -> Explained {
     let paths = paths(block);
-    let first = paths.first().cloned().unwrap_or_default();
     let (part, means) = match state(block, &paths, keyword) {
         State::Served(part) => (Some(part.to_string()), None),
         State::NotYet { because: None, means } => (None, Some(means.to_owned())),
@@ -141,7 +140,7 @@ fn explained(block: &Block, keyword: &Keyword) -> Explained {
         served: part.is_some(),
         part,
         means,
-        example: example(&first, keyword, block.is_of_lines()),
+        example: example(&paths, keyword, block.is_of_lines()),
         holds: holds(keyword),
     }
 }
