@@ -607,3 +607,121 @@ fn preferences_go_down_for_each_family_over_all_blocks() {
     let want: Vec<_> = [16384, 16384, 7, 16383, 16383].into_iter().zip(&tables).collect();
     assert_eq!(got, want);
 }
+
+const INSTANCE: &str = "vrrp_instance V {\n interface eth0\n virtual_router_id 1\n no_virtual_ipaddress\n";
+
+#[test]
+fn preferences_count_static_and_virtual_rules_together() {
+    let text = format!(
+        "static_rules {{\n table 1\n}}\n{INSTANCE} virtual_rules {{\n table 2\n inet6 table 3\n }}\n}}\nstatic_rules {{\n table 4\n}}\n"
+    );
+    let config = load_str("c", &text).config.expect("no error");
+    let fixed: Vec<u32> = config.static_rules.iter().map(|rule| rule.preference).collect();
+    let virtual_ones: Vec<u32> = config.vrrp_instances[0].rules.iter().map(|rule| rule.preference).collect();
+    assert_eq!((fixed, virtual_ones), (vec![16384, 16382], vec![16383, 16384]));
+}
+
+#[test]
+fn static_entries_follow_a_group_that_stands_before() {
+    let group = format!("{INSTANCE}}}\ntrack_group G {{\n group {{\n V\n }}\n}}\n");
+    let entries = "static_ipaddress {\n 10.0.0.1 track_group G\n}\n\
+        static_routes {\n 10.0.0.0/8 dev a track_group G\n}\n\
+        static_rules {\n table 5 order 5 track_group G\n}\n";
+    let groups = |config: &Config| {
+        let address = config.static_addresses[0].track_group.clone();
+        let route = config.static_routes[0].track_group.clone();
+        let rule = config.static_rules[0].track_group.clone();
+        [address, route, rule].map(|group| group.as_deref().map(str::to_owned))
+    };
+    let found = config(&format!("{group}{entries}"));
+    assert_eq!(groups(&found), ["G"; 3].map(|group| Some(group.to_owned())));
+    let text = dump(&found, Secrets::Shown);
+    assert_eq!(config(&text), found, "{text}");
+
+    for (name, before, after, want) in [
+        (
+            "after",
+            "",
+            group.as_str(),
+            &[
+                "c:2:23: `static_ipaddress`: no track_group `G` is defined before this line; add a block `track_group G { … }` before it",
+                "c:5:31: `static_routes`: no track_group `G` is defined before this line; add a block `track_group G { … }` before it",
+                "c:8:30: `static_rules`: no track_group `G` is defined before this line; add a block `track_group G { … }` before it",
+            ][..],
+        ),
+        (
+            "a group that is left out takes its name with it",
+            "track_group G {\n}\n",
+            "",
+            &[
+                "c:1:13: track_group `G` has no members, so it is left out; name its instances in `group { … }`, or remove it",
+            ],
+        ),
+    ] {
+        let text = format!("{before}{entries}{after}");
+        assert_eq!(said(&text), want, "{name}");
+        assert_eq!(groups(&load_str("c", &text).config.expect("no error")), [None, None, None], "{name}");
+    }
+}
+
+#[test]
+fn a_group_and_no_track_are_one_too_many() {
+    let group = format!("{INSTANCE}}}\ntrack_group G {{\n group {{\n V\n }}\n}}\n");
+    for (block, line, want) in [
+        (
+            "static_routes",
+            "10.0.0.0/8 dev a no_track track_group G",
+            "`track_group` and `no_track` cannot both be; remove one of them",
+        ),
+        (
+            "static_routes",
+            "10.0.0.0/8 via 10.0.0.1 track_group G",
+            "`track_group` needs an interface; add `dev IF`",
+        ),
+        (
+            "static_rules",
+            "table 5 order 5 no_track track_group G",
+            "`track_group` and `no_track` cannot both be; remove one of them",
+        ),
+        (
+            "static_ipaddress",
+            "10.0.0.1 track_group G track_group G",
+            "`track_group` is given twice in one line; remove one of them",
+        ),
+        (
+            "static_ipaddress",
+            "10.0.0.1 track_group H",
+            "no track_group `H` is defined before this line; did you mean `G`?",
+        ),
+    ] {
+        let got = said(&format!("{group}{block} {{\n{line}\n}}\n"));
+        assert_eq!(got.len(), 1, "{line}: {got:#?}");
+        assert!(got[0].ends_with(want), "{line}: {got:#?}");
+    }
+}
+
+#[test]
+fn entries_of_an_instance_name_no_group() {
+    for (block, line, want) in [
+        (
+            "virtual_routes",
+            "10.0.0.0/8 dev a track_group G",
+            "c:6:18: `virtual_routes`: `track_group` is for static routes; remove it: the instance follows its own routes",
+        ),
+        (
+            "virtual_rules",
+            "table 5 order 5 track_group G",
+            "c:6:17: `virtual_rules`: `track_group` is for static rules; remove it: the instance follows its own rules",
+        ),
+    ] {
+        assert_eq!(said(&format!("{INSTANCE} {block} {{\n{line}\n }}\n}}\n")), [want], "{line}");
+    }
+}
+
+#[test]
+fn the_interface_of_static_addresses() {
+    let text = "static_ipaddress {\n 10.0.0.1\n 10.0.0.2 dev b\n}\nglobal_defs {\n default_interface a\n}\n";
+    let devices: Vec<_> =
+        config(text).static_addresses.into_iter().map(|found| found.address.device).collect();
+    assert_eq!(devices, [Some("a".to_owned()), Some("b".to_owned())]);
+}

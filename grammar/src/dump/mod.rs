@@ -35,8 +35,9 @@ pub fn dump(config: &Config, secrets: Secrets) -> String {
     global::process(&mut writer, &config.process);
     global::global(&mut writer, &config.global);
     track::write(&mut writer, config);
-    network::write(&mut writer, config);
     vrrp::write(&mut writer, config);
+    // Static entries name groups of instances.
+    network::write(&mut writer, config);
     virtual_server::write(&mut writer, config);
     writer.text
 }

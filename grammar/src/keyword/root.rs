@@ -88,7 +88,7 @@ const ROWS: &[Row<Root>] = &[
             b.config.static_addresses.extend(address::static_addresses(c));
         },
     )
-    .block()
+    .opens("virtual_ipaddress")
     .example("192.0.2.1/24 dev eth0"),
     later(
         "static_routes",
@@ -100,13 +100,13 @@ const ROWS: &[Row<Root>] = &[
             b.config.static_routes.extend(route::routes(c, true));
         },
     )
-    .block()
+    .opens("virtual_routes")
     .example("198.51.100.0/24 via 192.0.2.254 dev eth0"),
     later("static_rules", "{ RULE … }", "Rules added at start.", "they are not added", |b: &mut B, c| {
         note_groups(b, c);
         b.config.static_rules.extend(rule::rules(c, true));
     })
-    .block()
+    .opens("virtual_rules")
     .example("from 192.0.2.0/24 table 100 preference 50"),
     later(
         "linkbeat_interfaces",
@@ -216,7 +216,8 @@ pub(crate) fn lower(
 
 /// Static entries may name the groups before them.
 fn note_groups(root: &Root, call: &mut Call<'_, '_>) {
-    call.context.track_groups = root.config.track_groups.keys().cloned().collect();
+    let names = root.groups.track.iter().filter_map(|group| group.name.as_ref());
+    call.context.track_groups = names.map(|(name, _)| name.clone()).collect();
 }
 
 /// What is tracked, without the weights: the lines that track it have them.

@@ -89,7 +89,8 @@ fn the_reference_is_covered() {
     // One table of the reference has three blocks; each row belongs to the block named last before it.
     let start = vrrp.find("## 5. ").expect("the section begins");
     let rows = vrrp.get(start..).unwrap_or_default().lines();
-    let rows = rows.skip_while(|row| !row.starts_with("| vrrp_script")).take_while(|row| row.starts_with("| "));
+    let rows =
+        rows.skip_while(|row| !row.starts_with("| vrrp_script")).take_while(|row| row.starts_with("| "));
     let mut of_block: std::collections::BTreeMap<String, BTreeSet<String>> = Default::default();
     let mut block = String::new();
     for row in rows {
@@ -105,6 +106,14 @@ fn the_reference_is_covered() {
     }
     assert!(of_block.is_empty(), "{of_block:?}");
     check("bfd_instance", section(&vrrp, "## 6. ", "\n## 7."), 15);
+    // Of these the reference also has words of other columns: the types of routes.
+    check("virtual_ipaddress", section(&vrrp, "## 7. ", "## 8."), 15);
+    let mut routes = section(&vrrp, "## 8. ", "## 9.");
+    let types = vrrp.split_once("TYPE: ").map(|(_, types)| types.lines().next().unwrap_or_default());
+    let types = types.unwrap_or_default().split([' ', '/', '.']).filter(|word| !word.is_empty());
+    routes.extend(types.map(str::to_owned));
+    check("virtual_routes", routes, 57);
+    check("virtual_rules", section(&vrrp, "## 9. ", "## Coverage"), 35);
     check("virtual_server", section(&lvs, "## 3. ", "### Post-parse"), 39);
     check("real_server", section(&lvs, "## 4. ", "## 5."), 16);
     check("SSL", section(&lvs, "## 1. ", "## 2."), 5);
@@ -115,9 +124,8 @@ fn the_reference_is_covered() {
     // One table has all checkers: the block in the first cell holds until the next one.
     let start = lvs.find("## 6. ").expect("the section begins");
     let rows = lvs.get(start..).unwrap_or_default().lines().filter(|row| row.starts_with("| "));
-    let words = |cell: &str| -> Vec<String> {
-        cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
-    };
+    let words =
+        |cell: &str| -> Vec<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
     let mut of_block: std::collections::BTreeMap<String, BTreeSet<String>> = Default::default();
     let mut at: Vec<String> = Vec::new();
     for row in rows.skip(1) {
@@ -141,5 +149,59 @@ fn the_reference_is_covered() {
         };
         let wanted: BTreeSet<String> = own.iter().chain(shared.iter().copied().flatten()).cloned().collect();
         check(&block, wanted, 2);
+    }
+}
+
+/// Each option with its example can stand in one of these lines; what has a new name or no use says so.
+#[test]
+fn examples_of_lines_are_read() {
+    const GROUP: &str = "vrrp_instance V {\n interface eth0\n virtual_router_id 1\n no_virtual_ipaddress\n}\n\
+         track_group G {\n group {\n V\n }\n}\n";
+    const OLD: [&str; 3] = ["as", "gw", "or"];
+    for (name, block, lines) in [
+        ("virtual_ipaddress", "static_ipaddress", &["192.0.2.1/24 X", "192.0.2.1 X", "2001:db8::1/64 X"][..]),
+        ("virtual_ipaddress", "virtual_ipaddress", &["192.0.2.1/24 X"]),
+        (
+            "virtual_routes",
+            "static_routes",
+            &[
+                "no_track 192.0.2.0/24 X",
+                "no_track X",
+                "X 192.0.2.0/24 dev a",
+                "2001:db8::/48 dev a X",
+                "192.0.2.0/24 dev a X",
+            ],
+        ),
+        (
+            "virtual_rules",
+            "static_rules",
+            &[
+                "order 1 X table 7",
+                "X table 7",
+                "order 1 X",
+                "no_track order 1 X table 7",
+                "no_track inet6 order 1 table 7",
+            ],
+        ),
+    ] {
+        let known = blocks().find(|known| known.name == name).expect("a block");
+        for keyword in &known.keywords {
+            // Of an instance only.
+            if OLD.contains(&keyword.name) || (keyword.name == "use_vmac") != (name == block) {
+                continue;
+            }
+            assert!(keyword.arguments.is_empty() || !keyword.example.is_empty(), "{}", keyword.name);
+            let option = format!("{} {}", keyword.name, keyword.example);
+            let fits = |line: &&str| {
+                let lines = format!("{block} {{\n{}\n}}\n", line.replace('X', &option));
+                let text = match name == block {
+                    true => GROUP.replace("no_virtual_ipaddress\n", &lines),
+                    false => format!("{GROUP}{lines}"),
+                };
+                let said = crate::load_str("example", &text).diagnostics;
+                said.iter().all(|said| said.kind == Kind::Unserved)
+            };
+            assert!(lines.iter().any(fits), "{option} in {block}");
+        }
     }
 }

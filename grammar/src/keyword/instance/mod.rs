@@ -204,7 +204,7 @@ const ADDRESSES: Rows = &[
             b.excluded.extend(super::address::addresses(c));
         },
     )
-    .block()
+    .opens("virtual_ipaddress")
     .by(Part::Network)
     .example("2001:db8::1/64"),
     row("no_virtual_ipaddress", "", "The instance is meant to have no address.", |b: &mut B, c| {
