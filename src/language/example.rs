@@ -69,8 +69,7 @@ fn with_arguments(keyword: &Keyword) -> String {
 }
 
 /// Lines of a block with the keyword, the likeliest first: one of the block's own example that has it,
-/// else one of them with it added, also with some of its words
-/// left out, also of IPv6.
+/// else the first of them with it added, also with some of its words left out, also of IPv6.
 fn of_block(block: &Keyword, keyword: &Keyword) -> Vec<String> {
     let has = |line: &&str| line.split_whitespace().any(|word| word == keyword.name);
     let own = block.example.lines().find(has).map(str::to_owned);
