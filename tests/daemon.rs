@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use lbd::control::ReloadOutcome;
 use lbd::control::client::Client;
+use lbd_grammar::Secrets;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 
@@ -206,6 +207,37 @@ fn a_reload_refuses_new_mistakes_and_lives_with_old_ones() {
             assert!(!error.contains("garp_master_delay"), "{name}: {error}");
         }
     }
+    host.stop();
+}
+
+/// What `lbctl config` shows is what runs, and with its secrets it can be read again.
+#[test]
+fn the_running_configuration_is_shown() {
+    let Some(mut host) = Host::new("shown") else { return };
+    let text = |advert_int: &str| {
+        format!(
+            "vrrp_instance VI_1 {{\n interface eth0\n virtual_router_id 7\n advert_int {advert_int}\n \
+             authentication {{\n auth_type PASS\n auth_pass hush\n }}\n}}\n"
+        )
+    };
+    let client = Client::new(&host.path("s"));
+    let shown = |secrets| {
+        let text = block_on(client.config(secrets)).expect("an answer");
+        String::from_utf8(text.to_vec()).expect("text")
+    };
+    host.configure(&text("1"));
+    host.start("env");
+    let masked = shown(Secrets::Masked);
+    assert!(masked.contains(lbd_grammar::MASK) && !masked.contains("hush"), "{masked}");
+    for (advert_int, ok) in [("2", true), ("x", false)] {
+        host.configure(&text(advert_int));
+        assert_eq!(host.reload().ok, ok, "{advert_int}");
+        let runs = shown(Secrets::Shown);
+        assert!(runs.contains("advert_int 2\n") && runs.contains("auth_pass hush\n"), "{advert_int}: {runs}");
+    }
+    let again = lbd_grammar::load_str("shown", &shown(Secrets::Shown));
+    let config = again.config.expect("it can run");
+    assert_eq!(lbd_grammar::dump(&config, Secrets::Shown), shown(Secrets::Shown));
     host.stop();
 }
 
