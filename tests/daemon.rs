@@ -217,7 +217,10 @@ fn the_running_configuration_is_shown() {
     let text = |advert_int: &str| {
         format!(
             "vrrp_instance VI_1 {{\n interface eth0\n virtual_router_id 7\n advert_int {advert_int}\n \
-             authentication {{\n auth_type PASS\n auth_pass hush\n }}\n}}\n"
+             authentication {{\n auth_type PASS\n auth_pass hush\n }}\n}}\n\
+             vrrp_instance VI_2 {{\n interface eth0\n virtual_router_id 8\n version 3\n virtual_ipaddress {{\n 10.77.0.8\n }}\n \
+             auth_hmac {{\n key 1 hushhushhushhushhushhushhushhush\n active_key 1\n }}\n}}\n\
+             SSL {{\n password hush\n}}\n"
         )
     };
     let client = Client::new(&host.path("s"));
