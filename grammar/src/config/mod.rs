@@ -30,7 +30,7 @@ pub struct Config {
     pub global: Global,
     /// Every program that the configuration names, by the id under which the rest refers to it.
     pub scripts: IndexMap<ScriptId, Script>,
-    /// vrrp_script by name. Only tracked ones run.
+    /// vrrp_script by name: those that are tracked.
     pub vrrp_scripts: IndexMap<Arc<str>, VrrpScript>,
     /// vrrp_track_process by name.
     pub track_processes: IndexMap<Arc<str>, TrackProcess>,

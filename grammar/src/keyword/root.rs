@@ -250,8 +250,13 @@ fn look_ahead<'s>(context: &mut Context<'s>, statements: &[Statement]) {
     }
 }
 
-/// Scripts of blocks that were left out are not part of the configuration.
+/// A vrrp_script that nothing tracks and scripts of blocks that were left out are not part of the
+/// configuration.
 fn forget_unused_scripts(config: &mut Config) {
+    let of_instances = config.vrrp_instances.iter().flat_map(|instance| &instance.router.trackers);
+    let of_groups = config.sync_groups.values().flat_map(|group| &group.trackers);
+    let tracked: HashSet<&str> = of_instances.chain(of_groups).map(|(tracker, _)| &*tracker.0).collect();
+    config.vrrp_scripts.retain(|name, _| tracked.contains(&**name));
     let mut used: HashSet<ScriptId> = HashSet::new();
     used.extend(config.global.scripts().cloned());
     used.extend(config.vrrp_scripts.values().map(|script| script.script.clone()));
