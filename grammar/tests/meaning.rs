@@ -385,7 +385,7 @@ fn instances() {
 #[test]
 fn places_of_objects_are_found() {
     let text = "vrrp_script a {\n script /bin/a\n}\nvrrp_instance V {\n interface eth0\n virtual_router_id 1\n\
-        virtual_ipaddress {\n 10.0.0.1 dev eth1\n}\n}\nvirtual_server 10.0.0.1 80 {\n real_server 10.0.0.2 80 { }\n}\n";
+        virtual_ipaddress {\n 10.0.0.1 dev eth1\n}\ntrack_script {\n a\n}\n}\nvirtual_server 10.0.0.1 80 {\n real_server 10.0.0.2 80 { }\n}\n";
     let loaded = load_str("c", text);
     let config = loaded.config.as_ref().expect("a configuration");
     let (id, spans) = (config.virtual_servers[0].id, &loaded.spans);
@@ -396,8 +396,8 @@ fn places_of_objects_are_found() {
         ("instance", spans.instance("V"), "c:4:15"),
         ("vrrp_script", spans.vrrp_script("a"), "c:1:13"),
         ("command", spans.script(script), "c:2:9"),
-        ("virtual server", spans.virtual_server(&id), "c:11:1"),
-        ("real server", spans.real_server(&id, "10.0.0.2:80".parse().expect("an address")), "c:12:2"),
+        ("virtual server", spans.virtual_server(&id), "c:14:1"),
+        ("real server", spans.real_server(&id, "10.0.0.2:80".parse().expect("an address")), "c:15:2"),
     ] {
         assert_eq!(span.map(|span| loaded.sources.place(span).to_string()).as_deref(), Some(want), "{name}");
     }

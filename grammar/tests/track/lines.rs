@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lbd_grammar::config::{LinkDelay, LinkbeatInterface, LinkbeatMethod};
-use lbd_grammar::{blocks, load_str};
+use lbd_grammar::{Secrets, blocks, dump, load_str};
 
 use super::{config, millis, said};
 
@@ -255,6 +255,8 @@ fn lines_that_track() {
         let want_said: Vec<String> = message.iter().map(|message| format!("c:25:{message}")).collect();
         assert_eq!(said, want_said, "{name}");
         let config = loaded.config.unwrap_or_else(|| panic!("{name}"));
+        let again = load_str("d", &dump(&config, Secrets::Shown)).config;
+        assert_eq!(again.as_ref(), Some(&config), "{name}");
         let router = &config.vrrp_instances.first().unwrap_or_else(|| panic!("{name}")).router;
         let weights = match block {
             "interface" => router.track_interfaces.first().map(|(_, weight)| *weight),
