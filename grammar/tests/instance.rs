@@ -134,6 +134,40 @@ fn what_is_written_is_what_was_read() {
     }
 }
 
+const GLOBALS: &[&str] = &[
+    "vrrp_version 3",
+    "vrrp_strict",
+    "vrrp_owner_ignore_adverts",
+    "vrrp_check_unicast_src",
+    "vrrp_skip_check_adv_addr",
+    "vrrp_lower_prio_no_advert\n vrrp_higher_prio_send_advert",
+    "vrrp_garp_lower_prio_delay 3\n vrrp_garp_interval 0.5\n vrrp_gna_interval 0.25",
+    "vrrp_garp_extra_if all 9",
+    "smtp_alert_vrrp\n vrrp_notify_priority_changes",
+    "vrrp_down_timer_adverts 9\n v3_checksum_as_v2",
+    "vrrp_mcast_group4 224.0.0.77\n vrrp_mcast_group6 ff05::7",
+];
+
+proptest::proptest! {
+    /// Whatever stands together, as long as it loads.
+    #[test]
+    fn any_lines_are_written_as_they_were_read(
+        lines in proptest::sample::subsequence(LINES, 0..6),
+        globals in proptest::sample::subsequence(GLOBALS, 0..4),
+        six: bool,
+        priority in 1_u8..,
+    ) {
+        let mut lines = lines;
+        let priority = format!("priority {priority}");
+        lines.push(&priority);
+        let instance = if six { with6(&lines.join("\n ")) } else { with(&lines.join("\n ")) };
+        let text = format!("global_defs {{\n {}\n}}\n{instance}", globals.join("\n "));
+        if load_str("c", &text).config.is_some() {
+            law(&text);
+        }
+    }
+}
+
 const GROUPS: &str = "vrrp_script s {\n script /bin/s\n weight 3\n}\n\
     vrrp_sync_group G {\n group {\n A\n B nowhere\n }\n track_interface {\n eth7 weight 5\n }\n track_script {\n s\n }\n\
     notify_master /bin/m\n notify_backup /bin/b\n notify_fault /bin/f\n notify_stop /bin/t\n notify /bin/n\n smtp_alert\n notify_priority_changes\n}\n\
@@ -465,6 +499,12 @@ fn what_is_said() {
         assert!(loaded.config.is_some(), "{text}");
         law(&text);
     }
+    // What follows from the mistake is part of its diagnostic.
+    let text = with("unicast_peer {\n fe80::1\n }\n unicast_src_ip 10.0.0.1")
+        .replace("unicast_peer", "mcast_dst_ip 224.0.0.18\n unicast_peer");
+    let loaded = load_str("c", &text);
+    assert_eq!(said(&loaded), ["c:4:2: peer fe80::1 is IPv6, the instance IPv4; remove it"]);
+    assert!(loaded.diagnostics[0].consequence.is_some());
     let ah = with6("authentication {\n auth_type AH\n auth_pass x\n }\n version 2");
     assert_eq!(
         said(&load_str("c", &ah)),

@@ -437,3 +437,33 @@ impl fmt::Display for State {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_run_yet() {
+        let plain = || InstanceConfig::new("V", "eth0", Vrid::MIN);
+        let unicast = |peers| Delivery::Unicast { peers, ttl: Some(255), check_source: false };
+        let peer = Peer::new(Ipv4Addr::LOCALHOST);
+        for (name, config, want) in [
+            ("version 2, IPv4", plain(), None),
+            ("unicast", InstanceConfig { delivery: unicast(vec![peer]), ..plain() }, None),
+            (
+                "no peers",
+                InstanceConfig { delivery: unicast(vec![]), ..plain() },
+                Some("unicast without peers"),
+            ),
+            ("version 3", InstanceConfig { version: Version::V3, ..plain() }, Some("VRRP version 3")),
+            ("IPv6", InstanceConfig { family: Family::V6, ..plain() }, Some("an IPv6 instance")),
+            (
+                "no interface",
+                InstanceConfig { interface: None, ..plain() },
+                Some("an instance without interface"),
+            ),
+        ] {
+            assert_eq!(config.unserved(), want, "{name}");
+        }
+    }
+}

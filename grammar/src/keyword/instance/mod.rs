@@ -32,6 +32,8 @@ pub(super) use packets::PEER_OPTIONS;
 /// What an instance says.
 #[derive(Default)]
 pub(crate) struct InstanceBuilder {
+    /// How many statements were lost before this block.
+    pub lost_before: usize,
     pub master: Option<bool>,
     pub interface: Option<(String, Span)>,
     pub vrf: Option<(String, Span)>,

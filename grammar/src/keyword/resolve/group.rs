@@ -56,9 +56,8 @@ pub(crate) fn resolve(
                     .help("add the instances that are to be master together with it, or remove the group"),
             );
         }
-        let is_member = |one: &&mut Found| found.contains(&one.instance.router.name);
-        let mut of_group: Vec<&mut Found> = instances.iter_mut().filter(is_member).collect();
-        let group = sync_group(builder, found.clone(), &name, place, &mut of_group, context);
+        let of_group: Vec<usize> = found.iter().filter_map(|member| names.get(member).copied()).collect();
+        let group = sync_group(builder, found, &name, place, instances, &of_group, context);
         config.sync_groups.insert(name, group);
     }
     let mut track_groups: IndexMap<Arc<str>, Vec<Arc<str>>> = IndexMap::new();
@@ -71,15 +70,17 @@ pub(crate) fn resolve(
     }
     config.track_groups = track_groups;
     config.garp_groups = garp_groups(groups.garp, context);
+    let gaps: HashMap<&str, &GarpGroup> = config
+        .garp_groups
+        .iter()
+        .flat_map(|group| group.interfaces.iter().map(move |interface| (interface.as_str(), group)))
+        .collect();
     for found in instances {
         let global =
             context.global.notify_priority_changes.or(context.global_built_in.notify_priority_changes);
         found.instance.tells_priority = found.tells_priority.or(global).unwrap_or_default();
         let router = &mut found.instance.router;
-        let group = config.garp_groups.iter().find(|group| {
-            router.interface.as_ref().is_some_and(|interface| group.interfaces.contains(interface))
-        });
-        if let Some(group) = group {
+        if let Some(group) = router.interface.as_ref().and_then(|interface| gaps.get(interface.as_str())) {
             router.garp.interval = group.garp_interval.unwrap_or(Duration::ZERO);
             router.garp.neighbour_interval = group.neighbour_interval.unwrap_or(Duration::ZERO);
         }
@@ -99,6 +100,7 @@ fn members(
         None => (&[][..], place),
     };
     let mut found: Vec<Arc<str>> = Vec::new();
+    let mut seen: HashSet<Arc<str>> = HashSet::new();
     let mut said = false;
     for (word, span) in words {
         let Some((member, _)) = names.get_key_value(word.as_str()) else {
@@ -106,7 +108,7 @@ fn members(
             said = true;
             continue;
         };
-        if found.contains(member) {
+        if !seen.insert(member.clone()) {
             let message = format!("vrrp_instance {} is given twice", quote(word));
             let diagnostic = Diagnostic::warning(Kind::BadValue, Some(*span), message);
             context.report(diagnostic.label("ignored").help("remove one of them"));
@@ -146,10 +148,12 @@ fn sync_group(
     members: Vec<Arc<str>>,
     name: &str,
     place: Span,
-    instances: &mut [&mut Found],
+    instances: &mut [Found],
+    of_group: &[usize],
     context: &mut Context<'_>,
 ) -> SyncGroup {
-    let owner = instances.iter().find(|found| found.instance.router.priority == Priority::OWNER);
+    let mut found = of_group.iter().filter_map(|at| instances.get(*at));
+    let owner = found.find(|found| found.instance.router.priority == Priority::OWNER);
     let owner_place = owner.and_then(|found| context.spans.instance(&found.instance.router.name));
     let has_owner = owner.is_some();
     let mut weighted: Vec<Span> = Vec::new();
@@ -174,22 +178,27 @@ fn sync_group(
                 .help("write `weight 0`, or give the member a priority below 255"),
         );
     }
-    for found in instances.iter_mut() {
+    for at in of_group {
+        let Some(found) = instances.get_mut(*at) else { continue };
         found.tells_priority = found.tells_priority.or(builder.tells_priority);
     }
     if !group.tracking_weight {
-        without_weights(name, place, instances, context);
+        without_weights(name, place, instances, of_group, context);
     }
     group
 }
 
 /// What members track has no weight unless the group says so: they are master together or not at all.
-fn without_weights(name: &str, place: Span, instances: &mut [&mut Found], context: &mut Context<'_>) {
+fn without_weights(
+    name: &str,
+    place: Span,
+    instances: &mut [Found],
+    of_group: &[usize],
+    context: &mut Context<'_>,
+) {
     let mut places: Vec<Span> = Vec::new();
-    for found in instances.iter_mut() {
-        if found.weighted.is_empty() {
-            continue;
-        }
+    for at in of_group {
+        let Some(found) = instances.get_mut(*at).filter(|found| !found.weighted.is_empty()) else { continue };
         places.append(&mut found.weighted);
         let router = &mut found.instance.router;
         for (_, weight) in &mut router.track_interfaces {

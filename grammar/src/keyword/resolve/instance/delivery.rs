@@ -43,8 +43,21 @@ pub(super) fn delivery(builder: &mut InstanceBuilder, nature: Nature, call: &mut
             return Delivery::Unicast { peers, ttl: default_ttl, check_source };
         }
         let message = "unicast is asked for without any usable peer, so adverts go by multicast";
+        let lost = call.context.explain_lost(
+            builder.lost_before,
+            "vrrp_instance",
+            &["unicast_peer"],
+            "no usable peer is left, so adverts go by multicast",
+        );
+        if lost {
+            return multicast(builder, nature, call);
+        }
         call.say(Diagnostic::warning(Kind::Repaired, Some(span), message).help(help));
     }
+    multicast(builder, nature, call)
+}
+
+fn multicast(builder: &mut InstanceBuilder, nature: Nature, call: &mut Call<'_, '_>) -> Delivery {
     builder.unicast_checksum = UnicastChecksum::Detect;
     let (global, built_in) = (&call.context.global, &call.context.global_built_in);
     let group = builder.group.map(|(group, _)| group).or(match nature.family {

@@ -66,7 +66,7 @@ fn powerless(call: &mut Call<'_, '_>, span: Option<Span>, message: impl Into<Str
 /// Lowers `vrrp_instance NAME { … }`.
 pub(crate) fn lower(root: &mut Root, call: &mut Call<'_, '_>) {
     let name = call.word();
-    let mut builder = InstanceBuilder::default();
+    let mut builder = InstanceBuilder { lost_before: call.context.lost.len(), ..Default::default() };
     TABLE.run(&mut builder, call.body(), call.context);
     let Some(name) = name else { return };
     if let Some(before) = call.context.spans.instances.get(name.text).copied() {
