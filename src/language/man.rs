@@ -4,9 +4,11 @@ use lbd_grammar::{Block, Keyword, blocks};
 
 use super::{State, default, paths, shown, state};
 
+const INTRODUCTION: &str = include_str!("man_intro.roff");
+
 /// The page as roff.
 pub fn man_page() -> String {
-    let mut page = include_str!("man_intro.roff").to_owned();
+    let mut page = INTRODUCTION.to_owned();
     for block in blocks() {
         section(&mut page, block);
     }
@@ -124,6 +126,17 @@ mod tests {
             }
         }
         assert!(page.is_ascii());
+    }
+
+    #[test]
+    fn the_example_of_the_introduction_is_read() {
+        let (_, rest) = INTRODUCTION.split_once(".EX\n").expect("an example");
+        let (example, _) = rest.split_once(".EE\n").expect("its end");
+        let loaded = lbd_grammar::load_str("example", example);
+        let said: Vec<String> = loaded.diagnostics.iter().map(|one| one.summary(&loaded.sources)).collect();
+        assert_eq!(said, [""; 0]);
+        let config = loaded.config.expect("it can run");
+        assert_eq!((config.vrrp_instances.len(), config.virtual_servers.len()), (1, 1));
     }
 
     #[test]
