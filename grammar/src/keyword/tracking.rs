@@ -166,7 +166,7 @@ fn named(call: &mut Call<'_, '_>, object: Object) -> Vec<(Arc<str>, Weight, Span
             unknown(call, *first, object);
             continue;
         };
-        if object == Object::Bfd && !tells_vrrp(call, *first) {
+        if object == Object::Bfd && !tells(call, *first, BfdConsumers::Vrrp) {
             continue;
         }
         let rules = Rules {
@@ -184,19 +184,23 @@ fn named(call: &mut Call<'_, '_>, object: Object) -> Vec<(Arc<str>, Weight, Span
     found
 }
 
-/// Whether a BFD session tells VRRP of its state.
-fn tells_vrrp(call: &mut Call<'_, '_>, word: Word<'_>) -> bool {
+/// Whether a BFD session tells `wanted` of its state; if not it is said.
+pub(super) fn tells(call: &mut Call<'_, '_>, word: Word<'_>, wanted: BfdConsumers) -> bool {
     let found = call.context.bfd_instances.get(word.text);
-    if found.is_none_or(|(bfd, _)| bfd.consumers != BfdConsumers::Checkers) {
+    if found.is_none_or(|(bfd, _)| [BfdConsumers::Both, wanted].contains(&bfd.consumers)) {
         return true;
     }
+    let (others, says, lacks) = match wanted {
+        BfdConsumers::Checkers => ("VRRP", "vrrp", "checker"),
+        BfdConsumers::Vrrp | BfdConsumers::Both => ("BFD_CHECK", "checker", "vrrp"),
+    };
     let place = call.context.spans.bfd_instance(word.text);
-    let message = format!("bfd_instance {} is for BFD_CHECK alone", quote(word.text));
+    let message = format!("bfd_instance {} is for {others} alone", quote(word.text));
     call.say(
         Diagnostic::warning(Kind::BadValue, Some(word.span), message)
             .label("not tracked")
-            .related(place, "it says `checker`")
-            .help("add `vrrp` to it, or remove `checker`"),
+            .related(place, format!("it says `{says}`"))
+            .help(format!("add `{lacks}` to it, or remove `{says}`")),
     );
     false
 }

@@ -314,3 +314,19 @@ fn lines_have_the_words_of_lines() {
         }
     }
 }
+
+#[test]
+fn a_session_for_vrrp_alone_is_no_check() {
+    let text = |consumers: &str| {
+        format!(
+            "bfd_instance B {{\nneighbor_ip 192.0.2.1\n{consumers}\n}}\nvirtual_server 10.0.0.1 80 {{\nlb_algo rr\nlb_kind NAT\n\
+             protocol TCP\nreal_server 10.0.0.2 80 {{\nBFD_CHECK {{\nname B\n}}\n}}\n}}\n"
+        )
+    };
+    for sound in ["checker", "", "vrrp\nchecker"] {
+        assert_eq!(said(&load_str("c", &text(sound))), Vec::<String>::new(), "{sound}");
+    }
+    let said = said(&load_str("c", &text("vrrp")));
+    let want = "c:11:6: bfd_instance `B` is for VRRP alone (it says `vrrp`: c:1:14); add `checker` to it, or remove `vrrp`";
+    assert!(said.len() == 1 && said.iter().all(|line| line.starts_with(want)), "{said:#?}");
+}

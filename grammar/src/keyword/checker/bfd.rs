@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::super::tracking::{self, Object};
 use super::super::{Part, Row, Table, row};
 use super::Checker;
+use crate::config::BfdConsumers;
 
 /// What a BFD_CHECK says for itself.
 #[derive(Clone, Default)]
@@ -24,7 +25,12 @@ const OWN: &[Row<Checker<Bfd>>] = &[
     row("name", "NAME", "A bfd_instance that is defined before this.", |b: &mut B, c| {
         let Some(word) = c.word() else { return };
         match c.context.bfd_instances.get_key_value(word.text) {
-            Some((name, _)) => b.own.session = Some(name.clone()),
+            Some((name, _)) => {
+                let name = name.clone();
+                if tracking::tells(c, word, BfdConsumers::Checkers) {
+                    b.own.session = Some(name);
+                }
+            }
             None => tracking::unknown(c, word, Object::Bfd),
         }
     })
