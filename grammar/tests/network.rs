@@ -268,7 +268,7 @@ fn mistakes_in_routes() {
         ),
         (
             "10.0.0.1/8 dev eth0",
-            "2:1: `10.0.0.1/8` has host bits; the prefix is 10.0.0.0/8, the address alone 10.0.0.1",
+            "2:1: `10.0.0.1/8` has host bits: 10.0.0.0/8 is used; write 10.0.0.0/8, or 10.0.0.1 if this one address is meant",
         ),
         (
             "10.0.0.0/8 via 10.0.0.1",
@@ -507,7 +507,7 @@ fn mistakes_in_rules() {
         ),
         (
             "from 10.0.0.1/8 nop priority 5",
-            "2:6: `10.0.0.1/8` has host bits; the prefix is 10.0.0.0/8, the address alone 10.0.0.1",
+            "2:6: `10.0.0.1/8` has host bits: 10.0.0.0/8 is used; write 10.0.0.0/8, or 10.0.0.1 if this one address is meant",
         ),
         (
             "from 10.0.0.0/8 to ::/0 nop priority 5",

@@ -33,7 +33,6 @@ fn family() -> impl Strategy<Value = Family> {
     prop::sample::select(vec![Family::Inet, Family::Inet6])
 }
 
-/// Without host bits: they are mentioned when they are read.
 fn prefix(family: Family, shortest: u8) -> impl Strategy<Value = Prefix> {
     let longest = if family == Family::Inet { 32 } else { 128 };
     (address(family), shortest..=longest).prop_map(|(address, length)| {
@@ -316,6 +315,75 @@ fn static_address() -> impl Strategy<Value = StaticAddress> {
     })
 }
 
+/// Lines of words that may mean something where they stand.
+fn lines(block: &'static str) -> impl Strategy<Value = String> {
+    const VALUES: [&str; 44] = [
+        "10.0.0.0/8",
+        "10.0.0.1",
+        "10.0.0.1/24",
+        "2001:db8::/32",
+        "fe80::1",
+        "::/0",
+        "0.0.0.0/0",
+        "10.0.0.1/40",
+        "default",
+        "all",
+        "default6",
+        "eth0",
+        "eth1",
+        "0",
+        "5",
+        "0x10",
+        "010",
+        "255",
+        "300",
+        "4294967295",
+        "-1",
+        "lock",
+        "1-5",
+        "5/7",
+        "main",
+        "blue",
+        "static",
+        "ecn",
+        "enabled",
+        "low",
+        "10ms",
+        "2.5s",
+        "ip",
+        "ip6",
+        "mpls",
+        "ila",
+        "id",
+        "dst",
+        "1:2:3:4",
+        "forever",
+        "+",
+        "link",
+        "tcp",
+        "\"a b\"",
+    ];
+    let options: Vec<&'static str> = lbd_grammar::blocks()
+        .filter(|known| known.name == block)
+        .flat_map(|known| known.keywords.iter().map(|keyword| keyword.name))
+        .collect();
+    let word = prop_oneof![
+        prop::sample::select(options.clone()).prop_map(str::to_owned),
+        prop::sample::select(VALUES.to_vec()).prop_map(str::to_owned),
+        (prop::sample::select(options), prop::sample::select(VALUES.to_vec()))
+            .prop_map(|(option, value)| format!("{option} {value}")),
+    ];
+    let start = prop::sample::select(vec![
+        "10.0.0.1/24",
+        "2001:db8::/64",
+        "from 10.0.0.0/8 table 5",
+        "to ::1 nop",
+        "",
+    ]);
+    (start, prop::collection::vec(word, 0..5))
+        .prop_map(|(start, words)| format!("{start} {}\n", words.join(" ")))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -334,5 +402,30 @@ proptest! {
         let again = loaded.config.expect("no error");
         prop_assert_eq!(&again, &config, "{}", text);
         prop_assert_eq!(dump(&again, Secrets::Shown), text);
+    }
+
+    /// Whatever is kept of lines of any words is written so that it is read again without a word.
+    #[test]
+    fn what_is_kept_of_any_line_is_read_again(
+        addresses in prop::collection::vec(lines("virtual_ipaddress"), 1..4),
+        routes in prop::collection::vec(lines("virtual_routes"), 1..4),
+        rules in prop::collection::vec(lines("virtual_rules"), 1..4),
+    ) {
+        let block = |name: &str, lines: &[String]| format!("{name} {{\n{}}}\n", lines.concat());
+        let text = format!(
+            "{}{}{}vrrp_instance V {{\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress {{\n10.9.9.9\n}}\n{}{}{}}}\n",
+            block("static_ipaddress", &addresses),
+            block("static_routes", &routes),
+            block("static_rules", &rules),
+            block("virtual_ipaddress_excluded", &addresses),
+            block("virtual_routes", &routes),
+            block("virtual_rules", &rules),
+        );
+        let Some(config) = load_str("text", &text).config else { return Ok(()) };
+        let written = dump(&config, Secrets::Shown);
+        let loaded = load_str("dump", &written);
+        let said: Vec<_> = loaded.diagnostics.iter().filter(|said| said.kind != Kind::Unserved).collect();
+        prop_assert!(said.is_empty(), "{text}\n{written}\n{said:#?}");
+        prop_assert_eq!(loaded.config.as_ref(), Some(&config), "{}", written);
     }
 }

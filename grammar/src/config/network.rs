@@ -42,7 +42,7 @@ impl<T: fmt::Display> fmt::Display for Named<T> {
 /// Addresses that begin alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Prefix {
-    /// The address; its host bits are as written.
+    /// The first of them: without host bits.
     pub address: IpAddr,
     /// 0..=32 or 0..=128
     pub length: u8,

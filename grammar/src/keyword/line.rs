@@ -290,7 +290,7 @@ impl<'l, 'c, 's> Line<'l, 'c, 's> {
     }
 
     /// A word as a prefix; without length it is a single address. A length that cannot be is put right,
-    /// and host bits are mentioned.
+    /// and host bits go.
     pub fn prefix_in(&mut self, word: Word<'_>) -> Option<Prefix> {
         let Some((address, length)) = split(word.text) else {
             let found = format!("{} is not an address", quote(word.text));
@@ -298,14 +298,14 @@ impl<'l, 'c, 's> Line<'l, 'c, 's> {
         };
         let valid = length.is_ok();
         let length = self.length(word, address, length);
-        let prefix = Prefix { address, length };
-        if valid && prefix.network() != address {
-            let right = Prefix { address: prefix.network(), length };
-            let message = format!("{} has host bits", quote(word.text));
+        let prefix = Prefix { address: Prefix { address, length }.network(), length };
+        // The kernel refuses such a route, and does not look at these bits in a rule.
+        if valid && prefix.address != address {
+            let message = format!("{} has host bits: {prefix} is used", quote(word.text));
             self.call.say(
                 Diagnostic::warning(Kind::Lint, Some(word.span), message)
-                    .help(format!("the prefix is {right}, the address alone {address}"))
-                    .fix(word.span, right.to_string()),
+                    .help(format!("write {prefix}, or {address} if this one address is meant"))
+                    .fix(word.span, prefix.to_string()),
             );
         }
         Some(prefix)
