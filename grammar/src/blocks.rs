@@ -10,6 +10,7 @@ use crate::tree::{self, Statement};
 
 /// Everything at the top level of a configuration, in order.
 pub(crate) struct Blocks<'s> {
+    sources: &'s Sources,
     text: &'s str,
     file: u32,
     pieces: Vec<Piece>,
@@ -18,11 +19,26 @@ pub(crate) struct Blocks<'s> {
 impl<'s> Blocks<'s> {
     pub fn new(sources: &'s Sources) -> Self {
         let (text, file) = sources.everything();
-        Self { text, file, pieces: scan::scan(text, |word| RESUMES.contains(&word)) }
+        Self { sources, text, file, pieces: scan::scan(text, |word| RESUMES.contains(&word)) }
+    }
+
+    /// What they were read from.
+    pub fn sources(&self) -> &'s Sources {
+        self.sources
     }
 
     pub fn len(&self) -> usize {
         self.pieces.len()
+    }
+
+    /// The piece in which a place is.
+    pub fn at(&self, place: Span) -> Option<usize> {
+        let start = place.range().start;
+        let after = self.pieces.partition_point(|piece| match piece {
+            Piece::Line(range) | Piece::Block(range) | Piece::Unclosed { text: range, .. } => range.start <= start,
+            Piece::StrayClose(at) | Piece::TooDeep(at) => *at <= start,
+        });
+        (place.file() == self.file).then_some(after)?.checked_sub(1)
     }
 
     /// The keyword of a piece; empty if it has none.

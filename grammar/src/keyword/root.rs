@@ -16,6 +16,7 @@ use super::{
 use crate::blocks::Blocks;
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
+use crate::lint;
 use crate::source::Sources;
 use crate::spans::Spans;
 use crate::tree::{self, Statement};
@@ -211,6 +212,9 @@ pub(crate) fn lower(
     config.bfd_instances = objects(&mut context.bfd_instances);
     resolve::references(&mut config, &mut context);
     forget_unused_scripts(&mut config);
+    for found in lint::check(&config, &context.spans, &blocks, &context.diagnostics) {
+        context.report(found);
+    }
     (config, context.diagnostics, context.spans)
 }
 

@@ -1,0 +1,104 @@
+//! no_accept, and strict_mode, which implies it: packets to the addresses are dropped.
+//!
+//! The filter works on the input path before IPVS, which takes packets there after the filters of the
+//! host: whatever the forwarding method, a virtual server on such an address gets nothing.
+
+use std::net::IpAddr;
+
+use lbd_ipvs::ServiceId;
+use lbd_vrrp::{InstanceConfig, Priority, Version};
+
+use super::{Lines, lint};
+use crate::config::Config;
+use crate::diagnostic::Diagnostic;
+use crate::source::Span;
+use crate::spans::Spans;
+
+/// Instances whose addresses one line has filtered.
+struct Filtered<'c> {
+    keyword: &'static str,
+    place: Option<Span>,
+    routers: Vec<&'c InstanceConfig>,
+}
+
+pub(super) fn check(config: &Config, spans: &Spans, lines: &Lines<'_, '_>, found: &mut Vec<Diagnostic>) {
+    let mut all: Vec<Filtered<'_>> = Vec::new();
+    for router in config.vrrp_instances.iter().map(|instance| &instance.router) {
+        if router.accept || router.priority == Priority::OWNER {
+            continue;
+        }
+        let (keyword, place) = reason(router, lines);
+        match all.iter_mut().find(|one| one.place == place && one.keyword == keyword) {
+            Some(same) => same.routers.push(router),
+            None => all.push(Filtered { keyword, place, routers: vec![router] }),
+        }
+    }
+    for filtered in all {
+        found.extend(filtered.said(config, spans));
+    }
+}
+
+/// The line that has the addresses of a router filtered.
+fn reason(router: &InstanceConfig, lines: &Lines<'_, '_>) -> (&'static str, Option<Span>) {
+    let object = lines.object("vrrp_instance", &router.name);
+    let head = object.as_ref().map(|object| object.head);
+    let own = |keyword| lines.place(object.as_ref(), keyword);
+    if let Some(place) = own("no_accept") {
+        return ("no_accept", Some(place));
+    }
+    if !router.strict {
+        return ("no_accept", head);
+    }
+    if let Some(place) = own("strict_mode") {
+        return ("strict_mode", Some(place));
+    }
+    let global = lines.all("global_defs").filter_map(|block| lines.place(Some(&block), "vrrp_strict")).last();
+    ("vrrp_strict", global.or(head))
+}
+
+impl Filtered<'_> {
+    fn said(&self, config: &Config, spans: &Spans) -> Option<Diagnostic> {
+        let addresses: Vec<IpAddr> = self
+            .routers
+            .iter()
+            .flat_map(|router| router.addresses.iter().chain(&router.excluded_addresses))
+            .map(|vip| vip.address)
+            .collect();
+        let keyword = self.keyword;
+        let used = config.virtual_servers.iter().find_map(|server| match server.id {
+            ServiceId::Addr { vip, .. } if addresses.contains(&vip.ip()) => Some((vip.ip(), server.id)),
+            _ => None,
+        });
+        let diagnostic = if let Some((address, id)) = used {
+            let message = format!(
+                "`{keyword}` has packets to {address} dropped before virtual_server {id} sees them"
+            );
+            lint(self.place, message)
+                .label("clients get no answer")
+                .related(spans.virtual_server(&id), "the virtual server")
+        } else if keyword == "no_accept" {
+            // That is what it is for.
+            return None;
+        } else {
+            let first = addresses.first()?;
+            let which = match addresses.len() - 1 {
+                0 => first.to_string(),
+                1 => format!("{first} and one more address"),
+                more => format!("{first} and {more} more addresses"),
+            };
+            let message = format!("`{keyword}` has packets to {which} dropped on this host");
+            lint(self.place, message).label("neither ping nor a service here answers")
+        };
+        Some(diagnostic.help(self.remedy()))
+    }
+
+    fn remedy(&self) -> String {
+        let keyword = self.keyword;
+        // In version 2 strictness leaves no choice.
+        if keyword == "no_accept" || self.routers.iter().any(|router| router.version == Version::V2) {
+            format!("remove `{keyword}`")
+        } else {
+            format!("add `accept` to the vrrp_instance, or remove `{keyword}`")
+        }
+    }
+}

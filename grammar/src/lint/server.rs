@@ -1,0 +1,171 @@
+//! Virtual servers whose parts work against each other.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use lbd_health::{Check, CheckKind};
+use lbd_ipvs::{Forwarding, Service, ServiceFlags};
+
+use super::{Lines, lint, seconds};
+use crate::config::{Config, RealServer, SorryServer};
+use crate::diagnostic::{Diagnostic, quote};
+use crate::source::Span;
+use crate::spans::Spans;
+use crate::tree::Statement;
+
+/// A virtual server, whatever it is for.
+struct Server<'c> {
+    service: &'c Service,
+    sorry: Option<&'c SorryServer>,
+    reals: &'c [RealServer],
+    head: Span,
+}
+
+pub(super) fn check(config: &Config, spans: &Spans, lines: &Lines<'_, '_>, found: &mut Vec<Diagnostic>) {
+    for server in &config.virtual_servers {
+        let Some(head) = spans.virtual_server(&server.id) else { continue };
+        let server = Server {
+            service: &server.service,
+            sorry: server.sorry_server.as_ref(),
+            reals: &server.real_servers,
+            head,
+        };
+        server.check(lines, found);
+    }
+}
+
+impl Server<'_> {
+    fn check(&self, lines: &Lines<'_, '_>, found: &mut Vec<Diagnostic>) {
+        let one_packet = self.service.flags.contains(ServiceFlags::ONE_PACKET)
+            && self.service.flags.contains(ServiceFlags::PERSISTENT);
+        let sorry = self.sorry.filter(|sorry| self.reals.iter().any(|real| real.address == sorry.address));
+        let slow = self.slow();
+        if !one_packet && sorry.is_none() && slow.is_empty() {
+            return;
+        }
+        let Some(block) = lines.around(self.head) else { return };
+        if one_packet {
+            found.extend(self.persistence(&block, lines));
+        }
+        if let Some(sorry) = sorry {
+            let message = format!(
+                "sorry_server {} is also a real_server: if it is the one that failed, all clients are sent \
+                 to it",
+                sorry.address
+            );
+            let real = self.reals.iter().find(|real| real.address == sorry.address);
+            let real = real.and_then(|real| {
+                lines.within(&block, "real_server").find(|line| is_of(real, line, lines))
+            });
+            found.push(
+                lint(lines.place(Some(&block), "sorry_server"), message)
+                    .related(real.map(|real| real.head), "the real server")
+                    .help("give it a server of its own, which says that the service is out of order"),
+            );
+        }
+        let mut said: Vec<(&'static str, Duration, Duration)> = Vec::new();
+        for (real, check) in slow {
+            let key = (keyword(check), timeout(check).unwrap_or_default(), check.schedule.delay_loop);
+            // Servers of one kind have the same times: the first of them stands for all.
+            if said.contains(&key) {
+                continue;
+            }
+            if let Some(diagnostic) = too_slow(real, check, &block, lines) {
+                said.push(key);
+                found.push(diagnostic);
+            }
+        }
+    }
+
+    /// Checks that may wait longer than the time between them.
+    fn slow(&self) -> Vec<(&RealServer, &Check)> {
+        let checks = self.reals.iter().flat_map(|real| real.checks.iter().map(move |check| (real, &**check)));
+        checks
+            .filter(|(_, check)| timeout(check).is_some_and(|timeout| timeout > check.schedule.delay_loop))
+            .collect()
+    }
+
+    fn persistence(&self, block: &Statement, lines: &Lines<'_, '_>) -> Option<Diagnostic> {
+        let persistence = lines
+            .place(Some(block), "persistence_timeout")
+            .or_else(|| lines.place(Some(block), "persistence_granularity"))?;
+        let message = format!(
+            "persistence keeps a client on one server for {} s, so `ops` cannot schedule each of its \
+             datagrams by itself",
+            self.service.persistence_timeout
+        );
+        Some(
+            lint(lines.place(Some(block), "ops"), message)
+                .label("without effect")
+                .related(Some(persistence), "persistence")
+                .help("remove one of them"),
+        )
+    }
+}
+
+/// How long a check waits for an answer whose absence is a failure.
+fn timeout(check: &Check) -> Option<Duration> {
+    match &check.kind {
+        CheckKind::Tcp(connection) => Some(connection.timeout),
+        CheckKind::Http(http) => Some(http.connection.timeout),
+        CheckKind::Misc(misc) => Some(misc.timeout),
+    }
+}
+
+fn keyword(check: &Check) -> &'static str {
+    match check.kind {
+        CheckKind::Misc(_) => "misc_timeout",
+        _ => "connect_timeout",
+    }
+}
+
+/// A timeout that was written, and is longer than the time between checks.
+fn too_slow(
+    real: &RealServer,
+    check: &Check,
+    block: &Statement,
+    lines: &Lines<'_, '_>,
+) -> Option<Diagnostic> {
+    let (timeout, schedule) = (timeout(check)?, &check.schedule);
+    let reals = || lines.within(block, "real_server").filter(|line| is_of(real, line, lines));
+    let checks = || reals().flat_map(|real| lines.within(real, check.kind.keyword()));
+    let written = |blocks: Vec<&Statement>, keyword: &str, value: Duration| {
+        let matches = |line: &&Statement| {
+            let text = lines.words(line).get(1).and_then(|word| word.text.parse::<f64>().ok());
+            text == Some(value.as_secs_f64())
+        };
+        blocks.into_iter().flat_map(|block| lines.within(block, keyword).last()).find(matches).map(|line| line.head)
+    };
+    // From the nearest block to the farthest, as they are inherited.
+    let nearest = |keyword: &str, value: Duration| {
+        written(checks().collect(), keyword, value)
+            .or_else(|| written(reals().collect(), keyword, value))
+            .or_else(|| written(vec![block], keyword, value))
+    };
+    let keyword = keyword(check);
+    let place = nearest(keyword, timeout)?;
+    let retries = schedule.delay_before_retry.saturating_add(timeout).saturating_mul(schedule.retry);
+    let down = schedule.delay_loop.saturating_add(timeout).saturating_add(retries);
+    let message = format!(
+        "{} {} is longer than delay_loop {}: a server that does not answer counts as down only after up to {}",
+        quote(keyword),
+        seconds(timeout),
+        seconds(schedule.delay_loop),
+        seconds(down)
+    );
+    Some(
+        lint(Some(place), message)
+            .related(nearest("delay_loop", schedule.delay_loop), "the time between checks")
+            .help("write a shorter timeout, or a longer delay_loop"),
+    )
+}
+
+/// Whether a real_server line is that of a real server. A port that is not used may say anything.
+fn is_of(real: &RealServer, line: &Statement, lines: &Lines<'_, '_>) -> bool {
+    let words = lines.words(line);
+    let address = words.get(1).and_then(|word| word.text.parse::<IpAddr>().ok());
+    let port = words.get(2).and_then(|word| word.text.parse::<u16>().ok());
+    let forced = real.destination.forwarding != Forwarding::Nat;
+    address == Some(real.address.ip())
+        && (forced || port.is_none_or(|port| port == 0 || port == real.address.port()))
+}
