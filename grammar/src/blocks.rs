@@ -35,7 +35,9 @@ impl<'s> Blocks<'s> {
     pub fn at(&self, place: Span) -> Option<usize> {
         let start = place.range().start;
         let after = self.pieces.partition_point(|piece| match piece {
-            Piece::Line(range) | Piece::Block(range) | Piece::Unclosed { text: range, .. } => range.start <= start,
+            Piece::Line(range) | Piece::Block(range) | Piece::Unclosed { text: range, .. } => {
+                range.start <= start
+            }
             Piece::StrayClose(at) | Piece::TooDeep(at) => *at <= start,
         });
         (place.file() == self.file).then_some(after)?.checked_sub(1)

@@ -244,7 +244,7 @@ fn one_mistake_gives_one_diagnostic() {
         ),
         (
             "weight",
-            instance(" track_interface {\n eth1 weight 254\n }"),
+            instance(" track_interface {\n eth1 weight 254\n }\n priority 1"),
             "c:3:14: weight 254 is reduced to 253; a number from -253 to 253",
         ),
         (

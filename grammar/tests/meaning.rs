@@ -344,7 +344,10 @@ fn instances() {
     let loaded = load_str("c", text);
     assert_eq!(
         summaries(&loaded),
-        ["c:11:2: `interval` is below a millisecond: 1 second is used; a time in seconds from 0.001"]
+        [
+            "c:11:2: `interval` is below a millisecond: 1 second is used; a time in seconds from 0.001",
+            "c:35:2: `nopreempt` leaves a living master alone, so weight -7 of script `a` never makes this router take over from one, and no router that has `nopreempt` takes over because of it (the weight: c:38:2); use `weight 0`: a failure is FAULT then and another router takes over; or remove `nopreempt`",
+        ]
     );
     let config = loaded.config.expect("a configuration");
     let (m, b) = (&config.vrrp_instances[0].router, &config.vrrp_instances[1].router);

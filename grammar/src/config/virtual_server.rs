@@ -123,6 +123,12 @@ impl AddressRange {
     pub fn last(self) -> IpAddr {
         self.last
     }
+
+    /// Whether an address is one of them.
+    pub fn contains(self, address: IpAddr) -> bool {
+        self.first.is_ipv4() == address.is_ipv4()
+            && (bits(self.first)..=bits(self.last)).contains(&bits(address))
+    }
 }
 
 /// An address as a number.

@@ -50,7 +50,10 @@ fn routed(router: &InstanceConfig, object: &Statement, lines: &Lines<'_, '_>) ->
     let (peer, why) = peers.iter().find_map(|peer| Some((peer, far(router, peer)?)))?;
     let (message, help) = match &router.authentication {
         Authentication::Pass(_) => (
-            format!("{why}: every router on the way to {} reads the password of `auth_type PASS`", peer.address),
+            format!(
+                "{why}: every router on the way to {} reads the password of `auth_type PASS`",
+                peer.address
+            ),
             "send adverts through a tunnel such as WireGuard or IPsec, and let VRRP in from the peers alone",
         ),
         Authentication::Ah(_) => (
@@ -69,9 +72,7 @@ fn routed(router: &InstanceConfig, object: &Statement, lines: &Lines<'_, '_>) ->
         .find_map(|block| lines.within(block, &address).next())
         .map(|line| line.head)
         .or_else(|| lines.place(Some(object), "unicast_peer"));
-    let method = lines
-        .last(object, "authentication")
-        .and_then(|block| lines.place(Some(block), "auth_type"));
+    let method = lines.last(object, "authentication").and_then(|block| lines.place(Some(block), "auth_type"));
     Some(lint(place, message).related(method, "the authentication").help(help))
 }
 

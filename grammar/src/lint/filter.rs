@@ -9,7 +9,7 @@ use lbd_ipvs::ServiceId;
 use lbd_vrrp::{InstanceConfig, Priority, Version};
 
 use super::{Lines, lint};
-use crate::config::Config;
+use crate::config::{Config, GroupMember};
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
 use crate::spans::Spans;
@@ -65,17 +65,11 @@ impl Filtered<'_> {
             .map(|vip| vip.address)
             .collect();
         let keyword = self.keyword;
-        let used = config.virtual_servers.iter().find_map(|server| match server.id {
-            ServiceId::Addr { vip, .. } if addresses.contains(&vip.ip()) => Some((vip.ip(), server.id)),
-            _ => None,
-        });
-        let diagnostic = if let Some((address, id)) = used {
+        let diagnostic = if let Some((address, server, place)) = used(&addresses, config, spans) {
             let message = format!(
-                "`{keyword}` has packets to {address} dropped before virtual_server {id} sees them"
+                "`{keyword}` has packets to {address} dropped before virtual_server {server} sees them"
             );
-            lint(self.place, message)
-                .label("clients get no answer")
-                .related(spans.virtual_server(&id), "the virtual server")
+            lint(self.place, message).label("clients get no answer").related(place, "the virtual server")
         } else if keyword == "no_accept" {
             // That is what it is for.
             return None;
@@ -101,4 +95,27 @@ impl Filtered<'_> {
             format!("add `accept` to the vrrp_instance, or remove `{keyword}`")
         }
     }
+}
+
+/// One of the addresses on which there is a virtual server.
+fn used(addresses: &[IpAddr], config: &Config, spans: &Spans) -> Option<(IpAddr, String, Option<Span>)> {
+    let by_address = config.virtual_servers.iter().find_map(|server| match server.id {
+        ServiceId::Addr { vip, .. } if addresses.contains(&vip.ip()) => {
+            Some((vip.ip(), server.id.to_string(), spans.virtual_server(&server.id)))
+        }
+        _ => None,
+    });
+    by_address.or_else(|| {
+        config.group_servers.iter().find_map(|server| {
+            let members = config.virtual_server_groups.get(&server.id.group)?;
+            let is_in = |address: &&IpAddr| {
+                members.iter().any(|member| match member {
+                    GroupMember::Addresses { range, .. } => range.contains(**address),
+                    GroupMember::Mark { .. } => false,
+                })
+            };
+            let address = *addresses.iter().find(is_in)?;
+            Some((address, server.id.to_string(), spans.group_server(&server.id)))
+        })
+    })
 }

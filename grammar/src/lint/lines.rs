@@ -20,8 +20,7 @@ impl<'b, 's> Lines<'b, 's> {
 
     /// The first block `KEYWORD NAME { … }` of the top level, which is the one that counts.
     pub fn object(&self, keyword: &str, name: &str) -> Option<Statement> {
-        self.all(keyword)
-            .find(|statement| self.words(statement).get(1).is_some_and(|word| word.text == name))
+        self.all(keyword).find(|statement| self.words(statement).get(1).is_some_and(|word| word.text == name))
     }
 
     /// All statements of the top level with this keyword.

@@ -4,62 +4,56 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use lbd_health::{Check, CheckKind};
-use lbd_ipvs::{Forwarding, Service, ServiceFlags};
+use lbd_ipvs::{Forwarding, ServiceFlags};
 
 use super::{Lines, lint, seconds};
-use crate::config::{Config, RealServer, SorryServer};
+use crate::config::{Config, RealServer, Server};
 use crate::diagnostic::{Diagnostic, quote};
 use crate::source::Span;
 use crate::spans::Spans;
 use crate::tree::Statement;
 
-/// A virtual server, whatever it is for.
-struct Server<'c> {
-    service: &'c Service,
-    sorry: Option<&'c SorryServer>,
-    reals: &'c [RealServer],
-    head: Span,
-}
-
 pub(super) fn check(config: &Config, spans: &Spans, lines: &Lines<'_, '_>, found: &mut Vec<Diagnostic>) {
     for server in &config.virtual_servers {
-        let Some(head) = spans.virtual_server(&server.id) else { continue };
-        let server = Server {
-            service: &server.service,
-            sorry: server.sorry_server.as_ref(),
-            reals: &server.real_servers,
-            head,
-        };
-        server.check(lines, found);
+        Rules { server, head: spans.virtual_server(&server.id) }.check(lines, found);
+    }
+    for server in &config.group_servers {
+        Rules { server, head: spans.group_server(&server.id) }.check(lines, found);
     }
 }
 
-impl Server<'_> {
+/// A virtual server, whatever identifies it.
+struct Rules<'c, K> {
+    server: &'c Server<K>,
+    head: Option<Span>,
+}
+
+impl<K> Rules<'_, K> {
     fn check(&self, lines: &Lines<'_, '_>, found: &mut Vec<Diagnostic>) {
-        let one_packet = self.service.flags.contains(ServiceFlags::ONE_PACKET)
-            && self.service.flags.contains(ServiceFlags::PERSISTENT);
-        let sorry = self.sorry.filter(|sorry| self.reals.iter().any(|real| real.address == sorry.address));
+        let Server { service, sorry_server, real_servers, .. } = self.server;
+        let one_packet = service.flags.contains(ServiceFlags::ONE_PACKET)
+            && service.flags.contains(ServiceFlags::PERSISTENT);
+        let sorry = sorry_server
+            .as_ref()
+            .and_then(|sorry| real_servers.iter().find(|real| real.address == sorry.address));
         let slow = self.slow();
         if !one_packet && sorry.is_none() && slow.is_empty() {
             return;
         }
-        let Some(block) = lines.around(self.head) else { return };
+        let Some(block) = self.head.and_then(|head| lines.around(head)) else { return };
         if one_packet {
             found.extend(self.persistence(&block, lines));
         }
-        if let Some(sorry) = sorry {
+        if let Some(real) = sorry {
             let message = format!(
                 "sorry_server {} is also a real_server: if it is the one that failed, all clients are sent \
                  to it",
-                sorry.address
+                real.address
             );
-            let real = self.reals.iter().find(|real| real.address == sorry.address);
-            let real = real.and_then(|real| {
-                lines.within(&block, "real_server").find(|line| is_of(real, line, lines))
-            });
+            let place = lines.within(&block, "real_server").find(|line| is_of(real, line, lines));
             found.push(
                 lint(lines.place(Some(&block), "sorry_server"), message)
-                    .related(real.map(|real| real.head), "the real server")
+                    .related(place.map(|line| line.head), "the real server")
                     .help("give it a server of its own, which says that the service is out of order"),
             );
         }
@@ -79,7 +73,8 @@ impl Server<'_> {
 
     /// Checks that may wait longer than the time between them.
     fn slow(&self) -> Vec<(&RealServer, &Check)> {
-        let checks = self.reals.iter().flat_map(|real| real.checks.iter().map(move |check| (real, &**check)));
+        let reals = self.server.real_servers.iter();
+        let checks = reals.flat_map(|real| real.checks.iter().map(move |check| (real, &**check)));
         checks
             .filter(|(_, check)| timeout(check).is_some_and(|timeout| timeout > check.schedule.delay_loop))
             .collect()
@@ -92,7 +87,7 @@ impl Server<'_> {
         let message = format!(
             "persistence keeps a client on one server for {} s, so `ops` cannot schedule each of its \
              datagrams by itself",
-            self.service.persistence_timeout
+            self.server.service.persistence_timeout
         );
         Some(
             lint(lines.place(Some(block), "ops"), message)
@@ -106,9 +101,10 @@ impl Server<'_> {
 /// How long a check waits for an answer whose absence is a failure.
 fn timeout(check: &Check) -> Option<Duration> {
     match &check.kind {
-        CheckKind::Tcp(connection) => Some(connection.timeout),
-        CheckKind::Http(http) => Some(http.connection.timeout),
         CheckKind::Misc(misc) => Some(misc.timeout),
+        // Silence is an answer there.
+        CheckKind::Udp(udp) if udp.reply.is_none() => None,
+        kind => Some(kind.connection()?.timeout),
     }
 }
 
@@ -134,7 +130,11 @@ fn too_slow(
             let text = lines.words(line).get(1).and_then(|word| word.text.parse::<f64>().ok());
             text == Some(value.as_secs_f64())
         };
-        blocks.into_iter().flat_map(|block| lines.within(block, keyword).last()).find(matches).map(|line| line.head)
+        blocks
+            .into_iter()
+            .flat_map(|block| lines.within(block, keyword).last())
+            .find(matches)
+            .map(|line| line.head)
     };
     // From the nearest block to the farthest, as they are inherited.
     let nearest = |keyword: &str, value: Duration| {

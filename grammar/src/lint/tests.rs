@@ -88,6 +88,17 @@ fn addresses_that_are_filtered() {
                 "c:2:2: `no_accept` has packets to 10.0.0.9 dropped before virtual_server UDP 10.0.0.9:80 sees them (the virtual server: c:9:1); remove `no_accept`",
             ],
         ),
+        (
+            "a group of virtual servers",
+            format!(
+                "virtual_server_group G {{\n 10.0.0.1-9 80\n}}\n{}virtual_server group G {{\n lb_algo rr\n lb_kind NAT\n protocol TCP\n real_server 10.0.0.2 80 {{ }}\n}}\n",
+                instance(" no_accept")
+            ),
+            dropped,
+            &[
+                "c:5:2: `no_accept` has packets to 10.0.0.9 dropped before virtual_server GROUP G sees them (the virtual server: c:12:1); remove `no_accept`",
+            ],
+        ),
         ("no_accept without one does what it is for", instance(" no_accept"), dropped, &[]),
         ("accepted", both(" accept"), as_read, &[]),
         (
@@ -240,9 +251,8 @@ fn weights_with_nopreempt() {
 
 #[test]
 fn passwords_that_a_comment_ends() {
-    let password = |text: &str| {
-        instance(&format!(" authentication {{\n  auth_type PASS\n  auth_pass {text}\n }}"))
-    };
+    let password =
+        |text: &str| instance(&format!(" authentication {{\n  auth_type PASS\n  auth_pass {text}\n }}"));
     let hash = "c:4:15: `auth_pass` ends before this `#`: a comment begins here; put the whole of it in quotes, on all its routers; or a blank before the comment";
     run(&[
         ("a hash", password("ab#cd"), as_read, &[hash]),
@@ -376,6 +386,22 @@ fn checks_that_wait_too_long() {
             as_read,
             &[
                 "c:10:4: `misc_timeout` 6 s is longer than delay_loop 5 s: a server that does not answer counts as down only after up to 11 s (the time between checks: c:6:2); write a shorter timeout, or a longer delay_loop",
+            ],
+        ),
+        (
+            "silence that is an answer",
+            server(" delay_loop 2\n connect_timeout 3\n real_server 10.0.0.3 80 {\n  UDP_CHECK {\n  }\n }"),
+            as_read,
+            &[],
+        ),
+        (
+            "silence that is none",
+            server(
+                " delay_loop 2\n connect_timeout 3\n real_server 10.0.0.3 80 {\n  UDP_CHECK {\n   require_reply\n  }\n }",
+            ),
+            as_read,
+            &[
+                "c:7:2: `connect_timeout` 3 s is longer than delay_loop 2 s: a server that does not answer counts as down only after up to 9 s (the time between checks: c:6:2); write a shorter timeout, or a longer delay_loop",
             ],
         ),
         ("as long", checked("  delay_loop 10", "   connect_timeout 10"), as_read, &[]),

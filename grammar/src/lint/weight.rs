@@ -117,10 +117,10 @@ fn with_weights<'c>(
         (Tracker::Process, &router.track_processes),
         (Tracker::Bfd, &router.track_bfd),
     ];
-    router.track_interfaces.iter().for_each(|(name, weight)| add(Tracker::Interface, name, *weight, None));
     for (kind, list) in own {
         list.iter().for_each(|(id, weight)| add(kind, &id.0, *weight, None));
     }
+    router.track_interfaces.iter().for_each(|(name, weight)| add(Tracker::Interface, name, *weight, None));
     if let Some((name, group)) = group {
         let name = Some(&**name);
         group.track_interfaces.iter().for_each(|(id, weight)| add(Tracker::Interface, id, *weight, name));
@@ -140,7 +140,8 @@ fn with_weights<'c>(
 /// A priority at its limit, where weights would push it beyond.
 fn clamped(router: &InstanceConfig, tracked: &[Tracked<'_>], lines: &Lines<'_, '_>) -> Option<Diagnostic> {
     let priority = i32::from(router.priority.0);
-    let sum = |part: fn((i32, i32)) -> i32| priority + tracked.iter().map(|one| part(one.adds())).sum::<i32>();
+    let sum =
+        |part: fn((i32, i32)) -> i32| priority + tracked.iter().map(|one| part(one.adds())).sum::<i32>();
     let (lowest, highest) = (sum(|(well, unwell)| well.min(unwell)), sum(|(well, unwell)| well.max(unwell)));
     let first = tracked.first()?;
     let name = quote(&router.name);
@@ -155,7 +156,8 @@ fn clamped(router: &InstanceConfig, tracked: &[Tracked<'_>], lines: &Lines<'_, '
         None
     };
     if let Some((limit, help)) = limit {
-        let message = format!("no weight changes the priority of vrrp_instance {name}: it is {limit}, anyway");
+        let message =
+            format!("no weight changes the priority of vrrp_instance {name}: it is {limit}, anyway");
         return Some(
             lint(first.place(router, lines), message)
                 .label("without effect")
@@ -191,9 +193,8 @@ fn clamped(router: &InstanceConfig, tracked: &[Tracked<'_>], lines: &Lines<'_, '
 /// Something that the instance and its sync group track in opposite directions.
 fn cancelled(router: &InstanceConfig, tracked: &[Tracked<'_>], lines: &Lines<'_, '_>) -> Option<Diagnostic> {
     let (own, other) = tracked.iter().filter(|one| one.group.is_none()).find_map(|own| {
-        let same = |other: &&Tracked<'_>| {
-            other.group.is_some() && other.kind == own.kind && other.name == own.name
-        };
+        let same =
+            |other: &&Tracked<'_>| other.group.is_some() && other.kind == own.kind && other.name == own.name;
         let other = tracked.iter().find(same)?;
         (own.drop() + other.drop() == 0).then_some((own, other))
     })?;

@@ -250,8 +250,9 @@ fn lines_that_track() {
              track_{block} {{\n{line}\n}}\n}}\n"
         );
         let loaded = load_str("c", &text);
-        let said: Vec<String> =
-            said(&loaded).into_iter().filter(|line| !line.contains("does not run")).collect();
+        // What a weight is good for is another test's.
+        let other = |line: &String| line.contains("does not run") || line.contains("254 is the highest");
+        let said: Vec<String> = said(&loaded).into_iter().filter(|line| !other(line)).collect();
         let want_said: Vec<String> = message.iter().map(|message| format!("c:25:{message}")).collect();
         assert_eq!(said, want_said, "{name}");
         let config = loaded.config.unwrap_or_else(|| panic!("{name}"));
