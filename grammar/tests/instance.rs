@@ -495,7 +495,10 @@ fn what_is_said() {
     ] {
         let text = with(lines);
         let loaded = load_str("c", &text);
-        assert_eq!(said(&loaded), [want], "{text}");
+        // What strictness does to the addresses is another test's.
+        let mut said = said(&loaded);
+        said.retain(|line| !line.contains("dropped on this host"));
+        assert_eq!(said, [want], "{text}");
         assert!(loaded.config.is_some(), "{text}");
         law(&text);
     }

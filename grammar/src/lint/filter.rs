@@ -27,7 +27,7 @@ pub(super) fn check(config: &Config, spans: &Spans, lines: &Lines<'_, '_>, found
         if router.accept || router.priority == Priority::OWNER {
             continue;
         }
-        let (keyword, place) = reason(router, lines);
+        let Some((keyword, place)) = reason(router, lines) else { continue };
         match all.iter_mut().find(|one| one.place == place && one.keyword == keyword) {
             Some(same) => same.routers.push(router),
             None => all.push(Filtered { keyword, place, routers: vec![router] }),
@@ -38,22 +38,24 @@ pub(super) fn check(config: &Config, spans: &Spans, lines: &Lines<'_, '_>, found
     }
 }
 
-/// The line that has the addresses of a router filtered.
-fn reason(router: &InstanceConfig, lines: &Lines<'_, '_>) -> (&'static str, Option<Span>) {
+/// The line that has the addresses of a router filtered; `None` if it is said already that an `accept`
+/// is without effect.
+fn reason(router: &InstanceConfig, lines: &Lines<'_, '_>) -> Option<(&'static str, Option<Span>)> {
     let object = lines.object("vrrp_instance", &router.name);
-    let head = object.as_ref().map(|object| object.head);
     let own = |keyword| lines.place(object.as_ref(), keyword);
-    if let Some(place) = own("no_accept") {
-        return ("no_accept", Some(place));
+    if own("accept") > own("no_accept") {
+        return None;
     }
-    if !router.strict {
-        return ("no_accept", head);
-    }
-    if let Some(place) = own("strict_mode") {
-        return ("strict_mode", Some(place));
-    }
-    let global = lines.all("global_defs").filter_map(|block| lines.place(Some(&block), "vrrp_strict")).last();
-    ("vrrp_strict", global.or(head))
+    let global =
+        || lines.all("global_defs").filter_map(|block| lines.place(Some(&block), "vrrp_strict")).last();
+    let (keyword, place) = if let Some(place) = own("no_accept") {
+        ("no_accept", Some(place))
+    } else if let Some(place) = own("strict_mode") {
+        ("strict_mode", Some(place))
+    } else {
+        ("vrrp_strict", global())
+    };
+    Some((keyword, place.or(object.as_ref().map(|object| object.head))))
 }
 
 impl Filtered<'_> {
@@ -88,11 +90,14 @@ impl Filtered<'_> {
 
     fn remedy(&self) -> String {
         let keyword = self.keyword;
+        let strict = self.routers.iter().any(|router| router.strict);
         // In version 2 strictness leaves no choice.
-        if keyword == "no_accept" || self.routers.iter().any(|router| router.version == Version::V2) {
-            format!("remove `{keyword}`")
-        } else {
-            format!("add `accept` to the vrrp_instance, or remove `{keyword}`")
+        let version_2 = self.routers.iter().any(|router| router.version == Version::V2);
+        match (keyword, strict, version_2) {
+            ("no_accept", true, true) => "remove `no_accept` and strict mode".to_owned(),
+            ("no_accept", true, false) => "write `accept` instead".to_owned(),
+            (_, true, false) => format!("add `accept` to the vrrp_instance, or remove `{keyword}`"),
+            _ => format!("remove `{keyword}`"),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::collections::HashSet;
 
 use crate::blocks::Blocks;
 use crate::config::Config;
-use crate::diagnostic::{Diagnostic, Kind};
+use crate::diagnostic::{Diagnostic, Kind, Severity};
 use crate::source::Span;
 use crate::spans::Spans;
 
@@ -66,14 +66,17 @@ static LINTS: [(&str, &str); 8] = [
     ),
 ];
 
-/// What all rules say. A place that something was said about already is left alone: one mistake, one
-/// diagnostic.
+/// What all rules say of a configuration that can run. A place that something was said about already is
+/// left alone: one mistake, one diagnostic.
 pub(crate) fn check(
     config: &Config,
     spans: &Spans,
     blocks: &Blocks<'_>,
     before: &[Diagnostic],
 ) -> Vec<Diagnostic> {
+    if before.iter().any(|one| one.severity == Severity::Error) {
+        return Vec::new();
+    }
     let lines = Lines::new(blocks);
     let mut found = Vec::new();
     filter::check(config, spans, &lines, &mut found);

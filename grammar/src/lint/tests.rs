@@ -131,6 +131,15 @@ fn addresses_that_are_filtered() {
                 "c:2:2: `vrrp_strict` has packets to 10.0.0.9 and 2 more addresses dropped on this host; remove `vrrp_strict`",
             ],
         ),
+        (
+            "strict, and no_accept by itself",
+            both(" strict_mode\n no_accept"),
+            strict,
+            &[
+                "c:3:2: `no_accept` has packets to 10.0.0.9 dropped before virtual_server UDP 10.0.0.9:80 sees them (the virtual server: c:10:1); remove `no_accept` and strict mode",
+            ],
+        ),
+        ("accept that is ignored is said to be", both(" strict_mode\n accept"), strict, &[]),
         ("the owner answers", global(both("")), strict_owner, &[]),
     ]);
 }
@@ -414,6 +423,13 @@ fn one_mistake_one_diagnostic() {
     // The inhibit that was put right is said at the same place.
     let loaded = load_str("c", &server(" sorry_server 10.0.0.2 80\n sorry_server_inhibit"));
     assert_eq!(loaded.diagnostics.len(), 1, "{:?}", loaded.diagnostics);
+}
+
+#[test]
+fn what_cannot_run_has_no_lints() {
+    let text = format!("{}\n}}\n", server(" ops\n persistence_timeout 9"));
+    let kinds: Vec<Kind> = load_str("c", &text).diagnostics.iter().map(|one| one.kind).collect();
+    assert_eq!(kinds, [Kind::Syntax]);
 }
 
 #[test]
