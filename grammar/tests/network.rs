@@ -221,6 +221,10 @@ fn routes_as_they_are_understood() {
         ),
         ("10.0.0.0/8 dev a encap mpls 100/200", format!("{all} dev a protocol 18 encap mpls 100/200")),
         (
+            "10.0.0.0/8 dev a metric \" 5\" table \" 6\" encap ila \"  2001:db8:0:1\"",
+            format!("{all} dev a table 6 protocol 18 metric 5 encap ila 2001:db8:0:1"),
+        ),
+        (
             "10.0.0.0/8 dev a encap ila 2001:db8:0:1",
             format!("{all} dev a protocol 18 encap ila 2001:db8:0:1"),
         ),

@@ -327,6 +327,7 @@ impl<'l, 'c, 's> Line<'l, 'c, 's> {
 
 /// Decimal digits; `Err` if they are too many.
 fn decimal(text: &str) -> Option<Result<u64, ()>> {
+    let text = text.trim();
     let digits = text.strip_prefix('+').unwrap_or(text);
     let all = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     all.then(|| digits.parse().map_err(|_| ()))
@@ -334,6 +335,7 @@ fn decimal(text: &str) -> Option<Result<u64, ()>> {
 
 /// A number as C reads it: hexadecimal after 0x, octal after 0.
 pub(super) fn c_number(text: &str) -> Option<u64> {
+    let text = text.trim();
     let (digits, radix) = match text.strip_prefix('0') {
         Some(rest) => match rest.strip_prefix(['x', 'X']) {
             Some(digits) => (digits, 16),

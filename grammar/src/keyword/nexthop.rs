@@ -97,7 +97,7 @@ pub(super) fn encapsulation(line: &mut Line<'_, '_, '_>, option: Word<'_>) -> Op
         _ => {
             let word = line.value(option)?;
             let group = |text: &str| u16::from_str_radix(text, 16).ok().filter(|_| !text.starts_with('+'));
-            let groups: Option<Vec<u16>> = word.text.split(':').map(group).collect();
+            let groups: Option<Vec<u16>> = word.text.trim().split(':').map(group).collect();
             match groups.and_then(|groups| <[u16; 4]>::try_from(groups).ok()) {
                 Some(locator) => Some(Encapsulation::Ila(locator)),
                 None => {
