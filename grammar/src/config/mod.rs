@@ -143,6 +143,12 @@ impl Config {
                 }
             }
         }
+        let of_groups = self.sync_groups.values().flat_map(|group| &group.track_interfaces);
+        for (name, _) in of_groups {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
         names
     }
 

@@ -86,6 +86,16 @@ fn the_reference_is_covered() {
     check("", section(&global, "## 1. Root", "## 2."), 8);
     check("", section(&vrrp, "## 1. Root", "## 2."), 14);
     check("vrrp_instance", section(&vrrp, "### 4.1", "### Authentication"), 68);
+    check("vrrp_sync_group", section(&vrrp, "## 2. vrrp_sync_group", "## 3."), 15);
+    check("garp_group", section(&vrrp, "## 3. garp_group", "## 4."), 4);
+    let mut secrets = section(&vrrp, "### Authentication", "### 4.6");
+    let blocks_of_it: BTreeSet<String> =
+        ["authentication", "auth_hmac"].into_iter().map(str::to_owned).collect();
+    check("vrrp_instance", blocks_of_it.clone(), 2);
+    secrets.retain(|name| !blocks_of_it.contains(name));
+    let plain: BTreeSet<String> = secrets.iter().filter(|name| name.starts_with("auth_")).cloned().collect();
+    check("auth_hmac", secrets.difference(&plain).cloned().collect(), 5);
+    check("authentication", plain, 2);
     // One table of the reference has three blocks; each row belongs to the block named last before it.
     let start = vrrp.find("## 5. ").expect("the section begins");
     let rows = vrrp.get(start..).unwrap_or_default().lines();
