@@ -59,6 +59,9 @@ fn values() {
     let v = one(&with("authentication {\n auth_type AH\n auth_pass secret\n }"));
     assert_eq!(v.router.authentication, Authentication::Ah(*b"secret\0\0"));
 
+    let v = one(&with("authentication {\n auth_type PASS\n }\n authentication {\n auth_pass both\n }"));
+    assert_eq!(v.router.authentication, Authentication::Pass(*b"both\0\0\0\0"));
+
     let v = one(&with("virtual_ipaddress_excluded {\n 10.0.0.8 dev eth1\n }\n garp_extra_if all 30"));
     assert_eq!(v.garp_extra, Some(GarpExtra { all: true, interval: Duration::from_secs(30) }));
     let v = config(&with("lvs_sync_daemon_interface eth3\n linkbeat_use_polling"));

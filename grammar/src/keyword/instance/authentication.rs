@@ -40,7 +40,9 @@ pub(super) const ROWS: Rows = &[
         "{ auth_type PASS|AH auth_pass STRING }",
         "Authentication of version 2.",
         |b: &mut B, c| {
-            let mut found = AuthenticationBuilder { place: Some(c.place()), ..Default::default() };
+            // A second block goes on where the first one ended.
+            let mut found = b.authentication.take().unwrap_or_default();
+            found.place = Some(c.place());
             AUTHENTICATION.run(&mut found, c.body(), c.context);
             b.authentication = Some(found);
         },
@@ -52,7 +54,8 @@ pub(super) const ROWS: Rows = &[
         "Signed adverts.",
         "adverts are neither signed nor checked",
         |b: &mut B, c| {
-            let mut found = HmacBuilder { place: Some(c.place()), ..Default::default() };
+            let mut found = b.hmac.take().unwrap_or_default();
+            found.place = Some(c.place());
             AUTH_HMAC.run(&mut found, c.body(), c.context);
             b.hmac = Some(found);
         },
