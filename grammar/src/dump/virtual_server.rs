@@ -141,7 +141,8 @@ fn real_server(writer: &mut Writer<'_>, real: &RealServer) {
     writer.switch("smtp_alert", real.smtp_alert);
     writer.maybe("snmp_name", real.snmp_name.as_ref());
     // Every other check says it for itself.
-    let alpha = real.checks.iter().any(|check| matches!(check.kind, CheckKind::File(_)) && check.schedule.alpha);
+    let alpha =
+        real.checks.iter().any(|check| matches!(check.kind, CheckKind::File(_)) && check.schedule.alpha);
     writer.flag("alpha", alpha);
     for check in &real.checks {
         check::write(writer, check);

@@ -345,7 +345,7 @@ impl<'c, 's> Call<'c, 's> {
         let Some(words) = tree::escaped_words(self.context.sources.text(head)) else {
             let message = format!("{}: a quote is not closed", quote(self.keyword.name));
             self.say(Diagnostic::warning(Kind::BadValue, Some(head), message).label("ignored").help(
-                "close it on the same line; within quotes write \\ for a backslash and \\x22 for a quote",
+                "close it on the same line; within quotes write \\\\ for a backslash and \\x22 for a quote",
             ));
             return None;
         };

@@ -108,7 +108,19 @@ pub(super) fn is_block(word: &str) -> bool {
     blocks().any(|block| block.keywords.iter().any(|known| known.block && known.name == word))
 }
 
+/// Blocks' names in a sentence; what most checkers have belongs in a check.
+pub(super) fn shown_all(names: &[&str]) -> String {
+    let is_check = |name: &&&str| name.ends_with("_CHECK") || name.ends_with("_GET");
+    let checks = names.iter().filter(is_check).count() > 2;
+    let others = names.iter().filter(|name| !(checks && (is_check(name) || **name == "host")));
+    let mut places: Vec<String> = others.map(|name| shown(name)).collect();
+    if checks {
+        places.push("in a check".to_owned());
+    }
+    places.join(" or ")
+}
+
 /// A block's name in a sentence.
-pub(super) fn shown(name: &str) -> String {
+fn shown(name: &str) -> String {
     if name.is_empty() { "at the top level of the file".into() } else { format!("in `{name}`") }
 }

@@ -140,7 +140,8 @@ const ROWS: &[Row<Root>] = &[
         .opens("bfd_instance")
         .example("neighbor_ip 192.0.2.1\nmin_rx 50\nmin_tx 50"),
     later("SSL", "{ … }", "Client certificate of SSL_GET.", "SSL_GET is not supported either", tls::lower)
-        .opens("SSL"),
+        .opens("SSL")
+        .example("certificate /etc/ssl/client.pem\nkey /etc/ssl/private/client.pem"),
     later(
         "virtual_server_group",
         "NAME { ADDR[-END|/MASK] [PORT] | fwmark N [inet|inet6] … }",
@@ -148,7 +149,8 @@ const ROWS: &[Row<Root>] = &[
         GROUP,
         server_group::lower,
     )
-    .block(),
+    .block()
+    .example("192.0.2.10 80\nfwmark 7 inet"),
 ];
 
 const NO_POLLING: &str = "the kernel's link events are used";
@@ -248,7 +250,10 @@ fn look_ahead<'s>(context: &mut Context<'s>, statements: &[Statement]) {
             let lines = body.statements.iter().map(|line| tree::words(sources, line.head).0);
             context.tracked.extend(lines.filter_map(|words| words.first().map(|word| word.text)));
         }
-        if let (Some(object), Some(name)) = (first.and_then(|word| tracking::Object::of(word.text)), second) {
+        // Without a block it refers to one.
+        let object = first.filter(|_| statement.body.is_some());
+        if let (Some(object), Some(name)) = (object.and_then(|word| tracking::Object::of(word.text)), second)
+        {
             context.tracked_places.entry((object, name.text)).or_insert(name.span);
         }
     }

@@ -35,7 +35,7 @@ const OWN: &[Row<Checker<Bfd>>] = &[
         }
     })
     .otherwise("required")
-    .example("NAME"),
+    .example("one"),
     row("alpha", "[BOOL]", "Starts as failed.", |b: &mut B, c| b.common.schedule.alpha(c))
         .otherwise("the real server's")
         .example("true"),

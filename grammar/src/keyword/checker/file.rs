@@ -33,7 +33,7 @@ const OWN: &[Row<Checker<File>>] = &[
         }
     })
     .otherwise("required")
-    .example("NAME"),
+    .example("one"),
     row(
         "weight",
         "N [reverse|noreverse]",

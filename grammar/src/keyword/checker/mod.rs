@@ -151,7 +151,7 @@ pub(super) const CHECKERS: &[Row<RealBuilder>] = &[
         check(b, c, &BFD_CHECK, bfd::missing, Own::Bfd);
     })
     .opens("BFD_CHECK")
-    .example("name NAME"),
+    .example("name one"),
     later(
         "FILE_CHECK",
         "{ track_file NAME … }",
@@ -162,7 +162,7 @@ pub(super) const CHECKERS: &[Row<RealBuilder>] = &[
         },
     )
     .opens("FILE_CHECK")
-    .example("track_file NAME"),
+    .example("track_file one"),
 ];
 
 const WITHOUT: &str = "the real server is without this check, and always up if it has no other";
