@@ -1,6 +1,8 @@
 //! Everything at once, written out and read again.
 
-use lbd_grammar::{Secrets, dump};
+use lbd_grammar::config::Config;
+use lbd_grammar::{Kind, Secrets, dump, load_str};
+use proptest::prelude::*;
 
 use super::{config, keywords};
 
@@ -208,4 +210,47 @@ fn everything_is_read_as_it_was() {
     assert!(all.scripts.values().any(|script| script.argv == ["/bin/m"]));
     let masked = dump(&all, Secrets::Masked);
     assert!(!masked.contains("two words"), "{masked}");
+}
+
+/// What is tested here of a configuration.
+fn of_servers(config: &Config) -> impl PartialEq + std::fmt::Debug + '_ {
+    (&config.tls, &config.virtual_server_groups, &config.virtual_servers, &config.group_servers)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever is left of a damaged text is written out so that it is read as it was.
+    #[test]
+    fn what_is_left_is_read_as_it_was(
+        damage in prop::collection::vec((any::<prop::sample::Index>(), 0..30_usize, "[\"#!\n 0-9a-zA-Z.:/$\\\\'-]{0,3}"), 1..12),
+        lines in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+    ) {
+        let mut text: Vec<&str> = ALL.lines().collect();
+        for at in lines {
+            // Lines that are gone, but no brace.
+            let at = at.index(text.len());
+            if !text[at].contains(['{', '}']) {
+                text.remove(at);
+            }
+        }
+        let mut text: Vec<char> = text.join("\n").chars().collect();
+        for (at, removed, inserted) in damage {
+            let at = at.index(text.len() + 1);
+            let end = (at..(at + removed).min(text.len())).find(|at| matches!(text[*at], '{' | '}')).unwrap_or((at + removed).min(text.len()));
+            text.splice(at..end, inserted.chars());
+        }
+        let text: String = text.into_iter().collect();
+        let loaded = load_str("c", &text);
+        if let Some(config) = loaded.config {
+            let written = dump(&config, Secrets::Shown);
+            let again = load_str("d", &written);
+            let lasting = [Kind::Unserved, Kind::Lint];
+            let new: Vec<_> = again.diagnostics.iter().filter(|one| !lasting.contains(&one.kind)).collect();
+            prop_assert!(new.is_empty(), "{new:#?}\n{written}\nfrom\n{text}");
+            let again = again.config.expect("a configuration");
+            prop_assert_eq!(of_servers(&again), of_servers(&config), "{}\nfrom\n{}", written, text);
+            prop_assert_eq!(dump(&again, Secrets::Shown), written);
+        }
+    }
 }
