@@ -30,7 +30,7 @@ fn members(config: &Config) -> Vec<String> {
             format!("{mark} {}", family.map_or(String::from("-"), |family| family.to_string()))
         }
     };
-    config.virtual_server_groups["g"].iter().map(shown).collect()
+    config.virtual_server_groups.get("g").expect("the group").iter().map(shown).collect()
 }
 
 const REAL: &str = "protocol TCP\nreal_server 10.0.0.2 {\n}";

@@ -105,7 +105,7 @@ fn options(builder: &mut UrlBuilder, call: &mut Call<'_, '_>) {
         }
         let message = format!("unknown option {} of a pattern", quote(word.text));
         let diagnostic = Diagnostic::warning(Kind::BadValue, Some(word.span), message).label("ignored");
-        call.say(match nearest(word.text, RegexOptions::NAMES.into_iter()) {
+        call.say(match nearest(word.text, RegexOptions::NAMES) {
             Some(near) => diagnostic.help(format!("did you mean `{near}`?")).fix(word.span, near),
             None => diagnostic.help(format!("one of: {}", RegexOptions::NAMES.join(", "))),
         });
