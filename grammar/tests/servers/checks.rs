@@ -445,6 +445,6 @@ fn what_is_tracked_decides() {
     }
     // Names are those that stand before.
     let text = format!("{}bfd_instance b {{\nneighbor_ip 10.0.0.9\n}}\n", of_real("BFD_CHECK {\nname b\n}"));
-    let later = "c:7:6: no usable bfd_instance `b` is defined before this line (it is here: c:10:14); a bfd_instance has to be complete and to stand before the block that refers to it (ignored, and with it this BFD_CHECK, which has no other)";
+    let later = "c:7:6: no usable bfd_instance `b` is defined before this line (it is here: c:11:14); a bfd_instance has to be complete and to stand before the block that refers to it (ignored, and with it this BFD_CHECK, which has no other)";
     assert_eq!(checks(&config("later", &text, &[later])).len(), 0);
 }

@@ -171,7 +171,6 @@ virtual_server group all {
     mh-port
     lb_kind TUN
     protocol UDP
-    ops
     persistence_timeout 1
     quorum 2
     real_server 10.0.0.2 {
