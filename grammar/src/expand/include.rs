@@ -110,7 +110,10 @@ impl Reader {
         };
         if pattern.is_empty() {
             let message = format!("`{keyword}` needs a file name or pattern");
-            return self.refuse(false, self.whole(line), message, "name the file to include");
+            let span = self.whole(line);
+            return self.say(
+                Diagnostic::warning(Kind::BadValue, Some(span), message).help("name the file to include"),
+            );
         }
         let checked = Checked::of(keyword).and(self.always);
         let checked = self.open.last().map_or(checked, |file| checked.and(file.checked));
@@ -190,11 +193,14 @@ impl Reader {
     }
 
     fn refuse(&mut self, error: bool, span: Span, message: String, help: &str) {
-        if self.diagnostics.len() > MOST {
-            return;
-        }
         let new = if error { Diagnostic::error } else { Diagnostic::warning };
-        self.diagnostics.push(new(Kind::CannotRead, Some(span), message).help(help));
+        self.say(new(Kind::CannotRead, Some(span), message).help(help));
+    }
+
+    fn say(&mut self, diagnostic: Diagnostic) {
+        if self.diagnostics.len() <= MOST {
+            self.diagnostics.push(diagnostic);
+        }
     }
 }
 
