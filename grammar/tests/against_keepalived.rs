@@ -20,7 +20,10 @@ const REASONS: &[(&str, &str)] = &[
     ("braces-and-quotes", "braces or quotes that do not match"),
     ("debian-build", "`vrrp_iptables`, `vrrp_ipsets`"),
     ("garp-interval-zero", "`vrrp_garp_interval 0`, `vrrp_gna_interval 0`"),
-    ("hints", "what is kept and probably not meant: an instance or ipvlan without addresses, an old spelling"),
+    (
+        "hints",
+        "what is kept and probably not meant: an instance or ipvlan without addresses, an old spelling",
+    ),
     ("keepalived-fails", "a track_file that is not defined, HTTP_GET without a url"),
     ("missing-argument", "a keyword whose argument is missing"),
     ("names", "the name of a routing table"),
