@@ -253,7 +253,12 @@ impl<'a> Judge<'a> {
         if name.contains('/') {
             let path = Path::new("/").join(name);
             let walk = self.walk(&path).map_err(|(at, error)| {
-                (format!("{}: {error}", at.display()), "install the program or correct its path".to_owned())
+                let found = match error.kind() {
+                    io::ErrorKind::NotFound => format!("{} does not exist", at.display()),
+                    io::ErrorKind::NotADirectory => format!("{} is in no directory", at.display()),
+                    _ => format!("{}: {error}", at.display()),
+                };
+                (found, "install the program or correct its path".to_owned())
             })?;
             return match walk.obstacle(identity) {
                 None => Ok(walk),
@@ -369,10 +374,13 @@ impl Walk {
         self.way.iter().find_map(|(path, stat)| {
             let path = path.display();
             if stat.uid != 0 {
-                return Some((
-                    format!("{path} belongs to user {}, not to root", stat.uid),
-                    format!("chown -h root {path}"),
-                ));
+                let remedy = if kind(stat) == libc::S_IFDIR {
+                    // Somebody lives there.
+                    format!("move the program to a directory of root's, or have user {} run it", stat.uid)
+                } else {
+                    format!("chown -h root {path}")
+                };
+                return Some((format!("{path} belongs to user {}, not to root", stat.uid), remedy));
             }
             // A link's mode means nothing; in a sticky directory others cannot rename or remove.
             let sticky = kind(stat) == libc::S_IFDIR && stat.mode & libc::S_ISVTX != 0;

@@ -130,14 +130,14 @@ fn rules() {
             "/usr/bin/nosuch",
             "root",
             missing.clone(),
-            Some((NotExecutable, "/usr/bin/nosuch: No such file")),
+            Some((NotExecutable, "/usr/bin/nosuch does not exist")),
         ),
         (
             "missing directory",
             "/nosuch/x",
             "root",
             missing.clone(),
-            Some((NotExecutable, "/nosuch: No such file")),
+            Some((NotExecutable, "/nosuch does not exist")),
         ),
         (
             "not executable",
@@ -299,4 +299,127 @@ fn configurations() {
     assert_eq!((findings[0].kind, &findings[0].script), (FindingKind::NoScriptSecurity, &None));
     config.global.script_security = true;
     assert_eq!(check(&config), [], "root's own program");
+}
+
+/// One finding for one script, which names what is wrong and what to do about it.
+#[test]
+fn what_is_said() {
+    let missing = "install the program or correct its path";
+    // command, user, its message without the end that depends on enforcement, the remedy
+    for (command, user, message, remedy) in [
+        (
+            "/usr/bin/nosuch",
+            "root",
+            "script `/usr/bin/nosuch` is disabled: /usr/bin/nosuch does not exist",
+            missing,
+        ),
+        ("/nosuch/x", "root", "script `/nosuch/x` is disabled: /nosuch does not exist", missing),
+        (
+            "/etc/plain",
+            "www",
+            "script `/etc/plain` is disabled: user 33 may not execute /etc/plain",
+            "chmod a+rx /etc/plain",
+        ),
+        ("/etc", "root", "script `/etc` is disabled: /etc is not a regular file", "name a program"),
+        (
+            "/srv/x",
+            "root",
+            "script `/srv/x` is not secure: /srv can be written by everybody",
+            "chmod o-w /srv",
+        ),
+        (
+            "/opt/x",
+            "root",
+            "script `/opt/x` is not secure: /opt can be written by group 50",
+            "chmod g-w /opt",
+        ),
+        (
+            "/usr/bin/open",
+            "root",
+            "script `/usr/bin/open` is not secure: /usr/bin/open can be written by everybody",
+            "chmod o-w /usr/bin/open",
+        ),
+        (
+            "/home/www/x",
+            "root",
+            "script `/home/www/x` is not secure: /home/www belongs to user 33, not to root",
+            "move the program to a directory of root's, or have user 33 run it",
+        ),
+        (
+            "/usr/bin/theirs",
+            "root",
+            "script `/usr/bin/theirs` is not secure: /usr/bin/theirs belongs to user 33, not to root",
+            "chown -h root /usr/bin/theirs",
+        ),
+        (
+            "/usr/bin/hop",
+            "root",
+            "script `/usr/bin/hop` is not secure: /home/www belongs to user 33, not to root",
+            "move the program to a directory of root's, or have user 33 run it",
+        ),
+        (
+            "/usr/bin/true",
+            "nosuch",
+            "script `/usr/bin/true` is disabled: user `nosuch` does not exist",
+            "create the user or group, or name another one with `script_user` or `user`",
+        ),
+    ] {
+        for enforce in [true, false] {
+            let end = match (message.contains("not secure"), enforce) {
+                (false, _) => "",
+                (true, true) => "; the script is disabled",
+                (true, false) => "; others can make root run anything",
+            };
+            let files = host().with("/usr/bin/theirs", 33, 33, FILE | 0o755);
+            let global = Global { script_security: enforce, ..Global::default() };
+            let script = script(&[command, "argument"], Some(user));
+            let (_, findings) = Judge::new(&files, &ROOT, &global).judge(&script.id(), &script);
+            let [finding] = findings.as_slice() else { panic!("{command}: {findings:?}") };
+            assert_eq!(finding.message, format!("{message}{end}"));
+            assert_eq!(finding.remedy, remedy, "{command}");
+            assert_eq!(finding.script, Some(script.id()), "{command}");
+        }
+    }
+}
+
+/// Wherever a script can be named: one finding, at its place, and nothing of it is left where it cannot run.
+#[test]
+fn every_place_is_examined() {
+    let text = "global_defs {\n enable_script_security\n script_user root\n\
+         startup_script /nosuch/1\n shutdown_script /nosuch/2\n\
+         notify_fifo /run/a\n notify_fifo_script /nosuch/3\n\
+         vrrp_notify_fifo /run/b\n vrrp_notify_fifo_script /nosuch/4\n\
+         lvs_notify_fifo /run/c\n lvs_notify_fifo_script /nosuch/5\n}\n\
+         vrrp_script s {\n script /nosuch/6\n}\n\
+         vrrp_sync_group G {\n group {\n V\n W\n }\n notify_master /nosuch/7\n notify_backup /nosuch/8\n\
+         notify_fault /nosuch/9\n notify_stop /nosuch/10\n notify /nosuch/11\n}\n\
+         vrrp_instance V {\n interface lo0\n virtual_router_id 1\n no_virtual_ipaddress\n\
+         track_script {\n s\n }\n\
+         notify_master /nosuch/12\n notify_backup /nosuch/13\n notify_fault /nosuch/14\n notify_stop /nosuch/15\n\
+         notify_deleted /nosuch/16\n notify /nosuch/17\n notify_master_rx_lower_pri /nosuch/18\n}\n\
+         vrrp_instance W {\n interface lo0\n virtual_router_id 2\n no_virtual_ipaddress\n}\n\
+         virtual_server 10.0.0.1 80 {\n lb_algo rr\n lb_kind NAT\n protocol TCP\n\
+         quorum_up /nosuch/19\n quorum_down /nosuch/20\n\
+         real_server 10.0.0.2 80 {\n notify_up /nosuch/21\n notify_down /nosuch/22\n\
+         MISC_CHECK {\n misc_path /nosuch/23\n }\n }\n}\n\
+         virtual_server_group H {\n 10.0.0.7 80\n}\n\
+         virtual_server group H {\n lb_algo rr\n lb_kind NAT\n protocol TCP\n quorum_up /nosuch/24\n\
+         real_server 10.0.0.2 80 {\n notify_up /nosuch/25\n MISC_CHECK {\n misc_path /nosuch/26\n }\n }\n}\n";
+    let loaded = lbd_grammar::load_str("c", text);
+    let mut config = loaded.config.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
+    let found = check(&config);
+    let mut messages: Vec<&str> = found.iter().map(|one| one.message.as_str()).collect();
+    let mut want: Vec<String> =
+        (1..=26).map(|n| format!("script `/nosuch/{n}` is disabled: /nosuch does not exist")).collect();
+    messages.sort_unstable();
+    want.sort_unstable();
+    assert_eq!(messages, want);
+    for one in &found {
+        let script = one.script.as_ref().expect("a finding about a script");
+        let place = loaded.spans.script(script).expect("the place of the script");
+        assert!(one.message.contains(loaded.sources.text(place)), "{}", one.message);
+    }
+    crate::script::disabled::drop_disabled(&mut config, &found);
+    let left = lbd_grammar::dump(&config, lbd_grammar::Secrets::Shown);
+    assert!(!left.contains("/nosuch"), "{left}");
 }
