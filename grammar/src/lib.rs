@@ -77,18 +77,20 @@ pub fn load_text(name: &str, octets: &[u8], options: &LoadOptions) -> Loaded {
     finish(reader)
 }
 
-/// Loads a text and prints all that is said about it: what fuzzing and property tests call.
+/// Loads any octets and prints all that is said about them: what fuzzing and property tests call.
 ///
 /// # Panics
 /// If what was loaded contradicts itself; that would be a fault of this crate.
 #[doc(hidden)]
-pub fn exercise(text: &str) {
-    let loaded = load_str("text", text);
+pub fn exercise(octets: &[u8]) {
+    let options = LoadOptions { config_id: Some("one".to_owned()), all_config: false };
+    let loaded = load_text("text", octets, &options);
     for diagnostic in &loaded.diagnostics {
         let long = render(diagnostic, &loaded.sources, false);
         assert!(!long.is_empty() && !diagnostic.summary(&loaded.sources).contains('\n'));
     }
     assert_eq!(exit_code(&loaded.diagnostics) == 3, loaded.config.is_none());
+    assert_eq!(loaded.config.is_none(), loaded.draft.is_some());
     if let Some(config) = loaded.config {
         let ids: std::collections::HashSet<_> =
             config.virtual_servers.iter().map(|server| server.id).collect();
@@ -100,6 +102,27 @@ pub fn exercise(text: &str) {
             assert!(server.hysteresis < server.quorum);
         }
     }
+}
+
+/// Loads any octets, and what was read of them again from its dump, which must mean the same and be the
+/// same text again: what fuzzing and property tests call.
+///
+/// # Panics
+/// If it is not the same; that would be a fault of this crate.
+#[doc(hidden)]
+pub fn exercise_dump(octets: &[u8]) {
+    let loaded = load_text("text", octets, &LoadOptions::default());
+    let Some(config) = loaded.config.or(loaded.draft.map(|draft| *draft)) else { return };
+    let text = dump(&config, Secrets::Shown);
+    let again = load_str("dump", &text);
+    for diagnostic in &again.diagnostics {
+        let fresh = matches!(diagnostic.kind, Kind::Unserved | Kind::Lint | Kind::Fatal);
+        assert!(fresh, "{}\n{text}", diagnostic.summary(&again.sources));
+    }
+    let same = again.config.or(again.draft.map(|draft| *draft)).unwrap_or_default();
+    assert!(same == config, "another meaning\n{text}\n{config:#?}\n{same:#?}");
+    let second = dump(&same, Secrets::Shown);
+    assert!(second == text, "another text\n{text}\n{second}");
 }
 
 fn finish(reader: Reader) -> Loaded {

@@ -1,5 +1,5 @@
-//! `cargo +nightly fuzz run load`: any text must load without a panic, and everything said about it
+//! `cargo +nightly fuzz run load`: any octets must load without a panic, and everything said about them
 //! must be printable.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|text: &str| lbd_grammar::exercise(text));
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| lbd_grammar::exercise(octets));
