@@ -31,6 +31,16 @@ pub struct Spans {
 }
 
 impl Spans {
+    /// Takes over the places of what can be named several times; the earlier one stays.
+    pub(crate) fn append(&mut self, later: Spans) {
+        for (name, span) in later.interfaces {
+            self.interfaces.entry(name).or_insert(span);
+        }
+        for (id, span) in later.scripts {
+            self.scripts.entry(id).or_insert(span);
+        }
+    }
+
     /// The word by which an interface is first named.
     pub fn interface(&self, name: &str) -> Option<Span> {
         self.interfaces.get(name).copied()

@@ -3,9 +3,9 @@
 mod common;
 
 use common::{rendered, shared};
-use lbd_grammar::{Severity, load_str};
+use lbd_grammar::{Secrets, Severity, dump, load_str};
 
-/// Every seed loads, and says exactly what the snapshot shows.
+/// Every seed loads, says exactly what the snapshot shows, and means it.
 #[test]
 fn seeds_load_with_the_warnings_that_are_earned() {
     let Some(files) = shared("seeds_load_with_the_warnings_that_are_earned", "seeds") else { return };
@@ -14,7 +14,7 @@ fn seeds_load_with_the_warnings_that_are_earned() {
         let loaded = load_str(&name, &text);
         let config = loaded.config.as_ref().unwrap_or_else(|| panic!("{name}\n{}", rendered(&loaded)));
         insta::with_settings!({ omit_expression => true }, {
-            insta::assert_snapshot!(name.clone(), format!("{}\n{config:#?}\n", rendered(&loaded)));
+            insta::assert_snapshot!(name.clone(), format!("{}\n\n{}", rendered(&loaded), dump(config, Secrets::Masked)));
         });
     }
 }

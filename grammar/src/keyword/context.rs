@@ -71,6 +71,13 @@ pub(crate) struct Context<'s> {
     pub nowhere: Span,
 }
 
+/// What a fork brings back.
+pub(crate) struct Gathered {
+    diagnostics: Vec<Diagnostic>,
+    spans: Spans,
+    scripts: IndexMap<ScriptId, Script>,
+}
+
 /// A statement that was ignored or left out, and said to be so.
 #[derive(Clone, Copy)]
 pub(crate) struct Lost<'s> {
@@ -109,6 +116,38 @@ impl<'s> Context<'s> {
             lost: Vec::new(),
             unserved_depth: 0,
             nowhere: Span::new(u32::MAX, 0..0),
+        }
+    }
+
+    /// One that knows what this one knows and has gathered nothing: for reading a virtual server elsewhere.
+    pub fn fork(&self) -> Self {
+        Self {
+            global: self.global.clone(),
+            global_built_in: self.global_built_in.clone(),
+            virtual_server_built_in: self.virtual_server_built_in.clone(),
+            check_built_in: self.check_built_in.clone(),
+            server_groups: self.server_groups.clone(),
+            track_files: self.track_files.clone(),
+            bfd_instances: self.bfd_instances.clone(),
+            tracked_places: self.tracked_places.clone(),
+            unserved_depth: self.unserved_depth,
+            ..Self::new(self.sources, self.definitions)
+        }
+    }
+
+    /// What it gathered.
+    pub fn gathered(self) -> Gathered {
+        Gathered { diagnostics: self.diagnostics, spans: self.spans, scripts: self.scripts }
+    }
+
+    /// Takes over what a fork gathered. Forks are joined in the order of the file.
+    pub fn join(&mut self, gathered: Gathered) {
+        for diagnostic in gathered.diagnostics {
+            self.report(diagnostic);
+        }
+        self.spans.append(gathered.spans);
+        for (id, script) in gathered.scripts {
+            self.scripts.entry(id).or_insert(script);
         }
     }
 
