@@ -441,6 +441,11 @@ fn random(generator: &mut fastrand::Rng, range: &str) -> Result<String, String> 
     Ok(generator.u32(low..=high).to_string())
 }
 
+/// The name of a word that is `$NAME`, which nothing was put in for.
+pub(crate) fn left_over_name(word: &str) -> Option<&str> {
+    define::reference(word, 0).filter(|found| found.start == 0 && found.end == word.len()).map(|found| found.name)
+}
+
 /// A reference in braces that nothing was put in for.
 pub(crate) fn left_over(text: &str) -> Option<Reference<'_>> {
     let mut from = 0;

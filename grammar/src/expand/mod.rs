@@ -21,7 +21,7 @@ use crate::diagnostic::Diagnostic;
 use crate::scan::Nesting;
 use crate::source::{Origin, Sources, Stream};
 
-pub(crate) use line::left_over;
+pub(crate) use line::{left_over, left_over_name};
 
 /// Longest line that is read, in octets: what fits into keepalived's buffer.
 const LONGEST_LINE: usize = 1022;

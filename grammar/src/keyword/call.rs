@@ -15,6 +15,7 @@ use super::{Context, Keyword};
 use crate::config::{Script, ScriptUser};
 use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::report::is_secret;
+use crate::expand::left_over_name;
 use crate::source::Span;
 use crate::suggest::nearest;
 use crate::tree::{self, Statement, Word};
@@ -120,11 +121,11 @@ impl<'c, 's> Call<'c, 's> {
     /// Says that a value is ignored.
     pub fn bad(&mut self, word: Word<'_>, found: impl Display, help: impl Display) {
         let message = format!("{}: {found}", quote(self.keyword.name));
-        self.say(
-            Diagnostic::warning(Kind::BadValue, Some(word.span), message)
-                .label("ignored")
-                .help(help.to_string()),
-        );
+        let help = match left_over_name(word.text) {
+            Some(name) => format!("define it on a line before this one: `${name}=VALUE`"),
+            None => help.to_string(),
+        };
+        self.say(Diagnostic::warning(Kind::BadValue, Some(word.span), message).label("ignored").help(help));
     }
 
     /// An unsigned number.
