@@ -4,6 +4,7 @@
 //! pieces begin and end (`scan`), the grammar (`tree`).
 
 use crate::diagnostic::{Diagnostic, Kind};
+use crate::keyword::Context;
 use crate::scan::{self, MAX_DEPTH, Piece};
 use crate::source::{Sources, Span};
 use crate::tree::{self, Statement};
@@ -55,8 +56,15 @@ impl<'s> Blocks<'s> {
         text.split(|c| tree::is_blank(c) || c == '{').next().unwrap_or_default()
     }
 
-    /// A piece as a statement; what is wrong with its braces goes to `broken`.
-    pub fn statement(&self, index: usize, broken: &mut Vec<Diagnostic>) -> Option<Statement> {
+    /// A piece as a statement; what is wrong with its braces is reported.
+    pub fn parsed(&self, index: usize, context: &mut Context<'_>) -> Option<Statement> {
+        let mut broken = Vec::new();
+        let statement = self.statement(index, &mut broken);
+        broken.into_iter().for_each(|diagnostic| context.report(diagnostic));
+        statement
+    }
+
+    fn statement(&self, index: usize, broken: &mut Vec<Diagnostic>) -> Option<Statement> {
         let at = |at: usize| Some(Span::new(self.file, at..at + 1));
         match self.pieces.get(index)? {
             Piece::Line(range) => {

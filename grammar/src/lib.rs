@@ -27,8 +27,8 @@ pub use dump::{MASK, Secrets, dump};
 pub use keyword::{Block, Keyword, Part, Serves, WhenAbsent, blocks};
 pub use lint::lints;
 pub use octets::octets;
-pub use source::{Place, Sources, Span};
 pub use report::is_secret;
+pub use source::{Place, Sources, Span};
 pub use spans::Spans;
 pub use suggest::nearest;
 

@@ -226,11 +226,6 @@ impl Sources {
         self.file(file).map_or("", |file| &file.text)
     }
 
-    /// The same, shared.
-    pub(crate) fn shared(&self, file: u32) -> Arc<str> {
-        self.file(file).map(|file| file.text.clone()).unwrap_or_default()
-    }
-
     /// The lines under a span of a file: their text, the offset at which it starts, the number of the
     /// first.
     pub(crate) fn lines(&self, span: Span) -> (&str, usize, usize) {

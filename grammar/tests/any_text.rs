@@ -149,3 +149,43 @@ fn many_servers_load_in_linear_time() {
     assert_eq!(config.vrrp_instances[0].router.excluded_addresses.len(), 20_000);
     assert!(took.as_secs() < 30, "took {took:?} without optimisation");
 }
+
+/// Read on several processors: order, first of two, and what is said are those of the file.
+#[test]
+fn many_servers_are_read_as_a_few_are() {
+    let block = |index: usize, weight: &str| {
+        format!(
+            "virtual_server 10.0.{}.{} 80 {{\n lb_algo wrr\n lb_kind NAT\n protocol TCP\n quorum_up \"/bin/up {}\"\n\
+             real_server 10.9.0.1 80 {{\n weight {weight}\n }}\n}}\n",
+            index / 200,
+            index % 200,
+            index % 7
+        )
+    };
+    let blocks: Vec<String> = (0..500)
+        .map(|index| match index {
+            // Defined twice, the second on another processor than the first; a mistake here and there.
+            490 => block(3, "5"),
+            _ if index % 50 == 49 => block(index, "many"),
+            _ => block(index, "2"),
+        })
+        .collect();
+    let whole = load_str("c", &blocks.concat());
+    let config = whole.config.as_ref().expect("a configuration");
+    let few: Vec<_> = blocks.chunks(20).map(|blocks| load_str("c", &blocks.concat())).collect();
+    let mut servers: Vec<_> =
+        few.iter().flat_map(|few| few.config.as_ref().expect("a part").virtual_servers.clone()).collect();
+    servers.remove(490);
+    assert_eq!(config.virtual_servers, servers);
+    assert_eq!(config.scripts.len(), 7);
+    let said: Vec<String> = whole.diagnostics.iter().map(|found| found.message.clone()).collect();
+    let mut want: Vec<String> =
+        few.iter().flat_map(|few| &few.diagnostics).map(|found| found.message.clone()).collect();
+    want.insert(9, "virtual_server TCP 10.0.0.3:80 is defined twice".into());
+    assert_eq!(said, want);
+    let first = config.virtual_servers[0].id;
+    assert!(
+        whole.spans.virtual_server(&first).is_some()
+            && whole.spans.real_server(&first, "10.9.0.1:80".parse().expect("an address")).is_some()
+    );
+}

@@ -443,7 +443,9 @@ fn random(generator: &mut fastrand::Rng, range: &str) -> Result<String, String> 
 
 /// The name of a word that is `$NAME`, which nothing was put in for.
 pub(crate) fn left_over_name(word: &str) -> Option<&str> {
-    define::reference(word, 0).filter(|found| found.start == 0 && found.end == word.len()).map(|found| found.name)
+    define::reference(word, 0)
+        .filter(|found| found.start == 0 && found.end == word.len())
+        .map(|found| found.name)
 }
 
 /// A reference in braces that nothing was put in for.

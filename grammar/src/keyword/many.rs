@@ -5,8 +5,8 @@
 use std::num::NonZeroUsize;
 use std::thread;
 
-use super::Context;
 use super::root::{self, Root};
+use super::{Context, virtual_server};
 use crate::blocks::Blocks;
 
 /// Fewer are not worth a thread.
@@ -23,7 +23,7 @@ pub(super) fn lower(blocks: &Blocks<'_>, indices: &[usize], root: &mut Root, con
         for index in indices {
             one(blocks, *index, root, context);
         }
-        return;
+        return admit(root, context);
     }
     let read = |indices: &[usize], mut context: Context<'_>| {
         let mut part = Root::default();
@@ -38,9 +38,8 @@ pub(super) fn lower(blocks: &Blocks<'_>, indices: &[usize], root: &mut Root, con
         let others: Vec<_> = parts
             .map(|part| {
                 let fork = context.fork();
-                let started = thread::Builder::new()
-                    .stack_size(STACK)
-                    .spawn_scoped(scope, move || read(part, fork));
+                let started =
+                    thread::Builder::new().stack_size(STACK).spawn_scoped(scope, move || read(part, fork));
                 (part, started)
             })
             .collect();
@@ -53,16 +52,21 @@ pub(super) fn lower(blocks: &Blocks<'_>, indices: &[usize], root: &mut Root, con
         done
     });
     for (part, gathered) in done {
-        root.append(part);
         context.join(gathered);
+        root.servers.extend(part.servers);
+        admit(root, context);
+    }
+}
+
+/// Makes what was read part of the configuration.
+fn admit(root: &mut Root, context: &mut Context<'_>) {
+    for found in std::mem::take(&mut root.servers) {
+        virtual_server::admit(root, context, found);
     }
 }
 
 fn one(blocks: &Blocks<'_>, index: usize, root: &mut Root, context: &mut Context<'_>) {
-    let mut broken = Vec::new();
-    let statement = blocks.statement(index, &mut broken);
-    broken.into_iter().for_each(|diagnostic| context.report(diagnostic));
-    if let Some(statement) = statement {
+    if let Some(statement) = blocks.parsed(index, context) {
         root::TABLE.one(root, &statement, context);
     }
 }

@@ -16,6 +16,7 @@ mod group;
 mod instance;
 mod line;
 mod link;
+mod many;
 mod nexthop;
 mod options;
 mod process;

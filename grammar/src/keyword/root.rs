@@ -10,8 +10,8 @@ use lbd_health::ScriptId;
 
 use super::call::Call;
 use super::{
-    Context, Part, Row, Table, address, bfd, file, global, group, instance, later, link, process, resolve,
-    route, row, rule, script, server_group, tls, tracking, virtual_server,
+    Context, Part, Row, Table, address, bfd, file, global, group, instance, later, link, many, process,
+    resolve, route, row, rule, script, server_group, tls, tracking, virtual_server,
 };
 use crate::blocks::Blocks;
 use crate::config::Config;
@@ -26,6 +26,8 @@ use crate::tree::{self, Statement};
 pub(crate) struct Root {
     pub instances: Vec<instance::Found>,
     pub groups: group::Groups,
+    /// Virtual servers that were read and are not part of the configuration yet.
+    pub servers: Vec<virtual_server::Found>,
     /// All the rest, where it belongs.
     pub config: Config,
 }
@@ -166,13 +168,9 @@ pub(crate) fn lower(
     let blocks = Blocks::new(sources);
     let mut context = Context::new(sources, definitions);
     context.diagnostics = diagnostics;
-    let statements: Vec<Option<Statement>> = (0..blocks.len())
-        .map(|index| {
-            let mut broken = Vec::new();
-            let statement = blocks.statement(index, &mut broken);
-            broken.into_iter().for_each(|diagnostic| context.report(diagnostic));
-            statement
-        })
+    let is_server = |index: usize| blocks.keyword(index) == virtual_server::TABLE.name;
+    let mut statements: Vec<Option<Statement>> = (0..blocks.len())
+        .map(|index| if is_server(index) { None } else { blocks.parsed(index, &mut context) })
         .collect();
     for statement in statements.iter().flatten() {
         look_ahead(&mut context, std::slice::from_ref(statement));
@@ -197,11 +195,20 @@ pub(crate) fn lower(
     for statement in statements.iter().flatten().filter(|statement| is_group(statement)) {
         TABLE.one(&mut root, statement, &mut context);
     }
-    for statement in statements.into_iter().flatten().filter(|statement| !is_group(statement)) {
-        TABLE.one(&mut root, &statement, &mut context);
+    let mut servers: Vec<usize> = Vec::new();
+    for (index, statement) in statements.iter_mut().enumerate() {
+        if is_server(index) {
+            servers.push(index);
+            continue;
+        }
+        many::lower(&blocks, &std::mem::take(&mut servers), &mut root, &mut context);
+        if let Some(statement) = statement.take().filter(|statement| !is_group(statement)) {
+            TABLE.one(&mut root, &statement, &mut context);
+        }
     }
+    many::lower(&blocks, &servers, &mut root, &mut context);
 
-    let Root { mut instances, groups, mut config } = root;
+    let Root { mut instances, groups, mut config, servers: _ } = root;
     resolve::group::resolve(groups, &mut instances, &mut config, &mut context);
     config.vrrp_instances = instance::conflicts(instances, &mut context);
     link::limit(&mut config, &mut context);

@@ -17,7 +17,7 @@ use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::source::Span;
 
 pub(super) use super::checker::{CheckDefaults, check_defaults};
-pub(super) use super::resolve::virtual_server::lower;
+pub(super) use super::resolve::virtual_server::{Found, admit, lower};
 
 /// What a virtual_server says.
 #[derive(Clone, Default)]

@@ -38,13 +38,11 @@ pub(crate) enum Found {
 
 /// Lowers `virtual_server … { … }`.
 pub(crate) fn lower(root: &mut Root, call: &mut Call<'_, '_>) {
-    if let Some(found) = read(call) {
-        admit(root, call.context, found);
-    }
+    root.servers.extend(read(call));
 }
 
 /// Reads one; `None` if nothing of it is left.
-pub(crate) fn read(call: &mut Call<'_, '_>) -> Option<Found> {
+fn read(call: &mut Call<'_, '_>) -> Option<Found> {
     let place = call.head();
     let key = service::key(call);
     let group = service::is_group(call);
