@@ -104,7 +104,30 @@ fn one_mistake_gives_one_diagnostic() {
         (
             "quorum too large",
             server(" quorum 3"),
-            "c:6:2: quorum 3 is above the weight of all real servers: 1 is used; lower the quorum, or raise weights",
+            "c:6:2: quorum 3 is more than all real servers together weigh: 1 is used; lower the quorum, or raise weights",
+        ),
+        ("quorum of all", server(" quorum 2\n real_server 10.0.0.3 80 { }"), ""),
+        (
+            "another port with DR",
+            server(" real_server 10.0.0.3 81 {\n  lvs_method DR\n }"),
+            "c:6:2: DR does not change ports: real_server 10.0.0.3 gets port 80; write the virtual server's port, or use `lb_kind NAT`",
+        ),
+        (
+            "another port with TUN",
+            server(" sorry_server 10.0.0.3 81\n sorry_server_lvs_method TUN"),
+            "c:6:2: TUN does not change ports: sorry_server 10.0.0.3 gets port 80; write the virtual server's port, or use `lb_kind NAT`",
+        ),
+        ("another port with NAT", server(" real_server 10.0.0.3 81 { }"), ""),
+        ("the same port with DR", server(" real_server 10.0.0.3 80 {\n  lvs_method DR\n }"), ""),
+        (
+            "a long password",
+            instance(" authentication {\n  auth_type PASS\n  auth_pass 123456789\n }"),
+            "c:4:3: `auth_pass` has 9 octets, an advert has room for 8: only the first 8 are used; shorten it to 8 octets on all routers",
+        ),
+        (
+            "a password that fits",
+            instance(" authentication {\n  auth_type PASS\n  auth_pass 12345678\n }"),
+            "",
         ),
         (
             "hysteresis too large",

@@ -1,6 +1,6 @@
 //! The man page lbd.conf(5): an introduction, and every keyword from its row.
 
-use lbd_grammar::{Block, Keyword, blocks};
+use lbd_grammar::{Block, Keyword, blocks, lints};
 
 use super::{State, default, paths, shown, state};
 
@@ -12,9 +12,16 @@ pub fn man_page() -> String {
     for block in blocks() {
         section(&mut page, block);
     }
+    page.push_str(LINTS);
+    for (what, why) in lints() {
+        page.push_str(&format!(".TP\n\\fB{}\\fR\n{}\n", escaped(what), guarded(&prose(why))));
+    }
     page.push_str(include_str!("man_end.roff"));
     page
 }
+
+const LINTS: &str = ".SH LINTS\nWhat works and is probably not meant is said too. It does not count in the exit status \
+                     of the configuration\ntest, unless\n.B \\-\\-strict\nis given.\n";
 
 fn section(page: &mut String, block: &Block) {
     let paths = paths(block);
@@ -124,6 +131,9 @@ mod tests {
                 let head = format!(".TP\n\\fB{}\\fR", escaped(keyword.name));
                 assert!(page.contains(&head), "{} of {}", keyword.name, block.name);
             }
+        }
+        for (what, _) in lints() {
+            assert!(page.contains(&escaped(what)), "{what}");
         }
         assert!(page.is_ascii());
     }

@@ -98,7 +98,10 @@ fn auth_pass(builder: &mut AuthenticationBuilder, call: &mut Call<'_, '_>) {
     }
     builder.password = Some(password);
     if octets.len() > password.len() {
-        let message = format!("`auth_pass` has {} octets; only the first 8 are used", octets.len());
+        let message = format!(
+            "`auth_pass` has {} octets, an advert has room for 8: only the first 8 are used",
+            octets.len()
+        );
         call.say(
             Diagnostic::warning(Kind::Repaired, Some(call.place()), message)
                 .help("shorten it to 8 octets on all routers"),

@@ -272,7 +272,8 @@ impl Resolver<'_, '_> {
         if let Some((_, span)) = self.builder.quorum
             && quorum > most
         {
-            let message = format!("quorum {quorum} is above the weight of all real servers: {most} is used");
+            let message =
+                format!("quorum {quorum} is more than all real servers together weigh: {most} is used");
             self.repaired(span, message, "lower the quorum, or raise weights");
             quorum = most;
         }
