@@ -64,7 +64,8 @@ impl<'s> Blocks<'s> {
         statement
     }
 
-    fn statement(&self, index: usize, broken: &mut Vec<Diagnostic>) -> Option<Statement> {
+    /// A piece as a statement; what is wrong with its braces goes to `broken`.
+    pub fn statement(&self, index: usize, broken: &mut Vec<Diagnostic>) -> Option<Statement> {
         let at = |at: usize| Some(Span::new(self.file, at..at + 1));
         match self.pieces.get(index)? {
             Piece::Line(range) => {
