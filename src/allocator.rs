@@ -2,8 +2,9 @@
 //!
 //! By default each thread gets an arena of its own that grows page by page, with a system call each:
 //! 2,300 calls at the start of 10,000 real servers, and what the thread that read the configuration
-//! gave back serves nobody else. One arena grows in steps and is shared; the daemon's threads are few
-//! and mostly asleep, so they hardly meet in it.
+//! gave back serves nobody else. The first arena grows in steps and is shared; the daemon's threads are
+//! few and mostly asleep, so they hardly meet in it. Only the reading of a large configuration, on all
+//! processors at once, wants as many as there are of these.
 
 #[cfg(target_env = "gnu")]
 #[allow(unsafe_code, reason = "mallopt has no safe form")]
@@ -16,11 +17,16 @@ mod glibc {
     /// Pieces from this size on get a mapping of their own, which is given back at once.
     const LARGE: libc::c_int = 4 << 20;
 
+    /// Most arenas: as many as processors that read a configuration.
+    const MOST: usize = 8;
+
     pub(super) fn configure() {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        let arenas = libc::c_int::try_from(processors.min(MOST)).unwrap_or(1);
         // SAFETY: mallopt takes two numbers, may be called at any time, and is called before any other
         // thread exists; a value it refuses changes nothing.
         unsafe {
-            libc::mallopt(libc::M_ARENA_MAX, 1);
+            libc::mallopt(libc::M_ARENA_MAX, arenas);
             libc::mallopt(libc::M_TOP_PAD, STEP);
             libc::mallopt(libc::M_TRIM_THRESHOLD, KEEP);
             libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);

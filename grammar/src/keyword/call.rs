@@ -29,6 +29,8 @@ pub(crate) struct Call<'c, 's> {
     next: usize,
     /// Index of the last diagnostic about the arguments: extra words are no news then.
     said: Option<usize>,
+    /// Whether a switch was switched off.
+    off: bool,
 }
 
 impl<'c, 's> Call<'c, 's> {
@@ -40,7 +42,7 @@ impl<'c, 's> Call<'c, 's> {
         statement: Option<&'c Statement>,
     ) -> Self {
         let next = usize::from(statement.is_some());
-        Self { context, keyword, words, statement, next, said: None }
+        Self { context, keyword, words, statement, next, said: None, off: false }
     }
 
     /// Whether the arguments have quotes and escapes of their own: a command line, or a pattern.
@@ -191,7 +193,10 @@ impl<'c, 's> Call<'c, 's> {
         let Some(word) = self.optional() else { return Some(true) };
         match word.text {
             "true" | "on" | "yes" => Some(true),
-            "false" | "off" | "no" => Some(false),
+            "false" | "off" | "no" => {
+                self.off = true;
+                Some(false)
+            }
             other => {
                 self.bad(
                     word,
@@ -410,6 +415,11 @@ impl<'c, 's> Call<'c, 's> {
     /// Index of the last diagnostic about the arguments.
     pub fn said(&self) -> Option<usize> {
         self.said
+    }
+
+    /// Whether a switch was switched off: then nothing is missed if no code serves it.
+    pub fn is_off(&self) -> bool {
+        self.off
     }
 
     /// Mentions words that nothing reads. `known` says which words are keywords of the same block.

@@ -328,7 +328,7 @@ impl<B: Default> Table<B> {
         if let Some(said) = call.said() {
             call.context.note_lost(self.name, name, said);
         }
-        let well = call.said().is_none();
+        let well = call.said().is_none() && !call.is_off();
         call.finish(|word| self.find(word).is_some());
         if let Serves::Unserved(means) = keyword.serves {
             context.unserved_depth -= 1;
