@@ -250,6 +250,7 @@ impl Reader {
         }
         let open = self.open.last();
         let (config_id, generator) = (&self.config_id, &mut self.random);
+        let mut reversed = None;
         let mut built_in = |reference: &Reference<'_>| {
             if !reference.braced {
                 return None;
@@ -259,12 +260,19 @@ impl Reader {
                 ("_BANG", "") => Some(Ok("!".into())),
                 ("_PWD", "") => Some(Ok(directory(open))),
                 ("_INSTANCE", "") => Some(Ok(config_id.clone().unwrap_or_default())),
-                ("_RANDOM", range) => Some(random(generator, range)),
+                ("_RANDOM", range) => Some(random(generator, range, &mut reversed)),
                 ("_ENV", variable) => Some(environment(variable)),
                 _ => None,
             }
         };
         let done = substitute(line, &self.definitions, &mut self.stream.expansions, &mut built_in);
+        if let Some(used) = reversed {
+            let message = format!("the limits of `${{_RANDOM}}` are the wrong way round: {used} is used");
+            self.report(
+                Diagnostic::warning(Kind::Repaired, self.at(line, 0, line.text.len()), message)
+                    .help("write the smaller number first"),
+            );
+        }
         if self.stream.expansions.len() > MOST_EXPANSIONS {
             self.stop(line, format!("definitions are used more than {MOST_EXPANSIONS} times"));
         }
@@ -423,8 +431,13 @@ fn environment(variable: &str) -> Result<String, String> {
     Ok(text)
 }
 
-/// A number for `${_RANDOM [[MIN] MAX]}`, 0 to 32767 without limits.
-fn random(generator: &mut fastrand::Rng, range: &str) -> Result<String, String> {
+/// A number for `${_RANDOM [[MIN] MAX]}`, 0 to 32767 without limits. With limits the wrong way round it
+/// is the first, and `reversed` tells.
+fn random(
+    generator: &mut fastrand::Rng,
+    range: &str,
+    reversed: &mut Option<u32>,
+) -> Result<String, String> {
     let numbers: Vec<&str> = range.split(is_blank).filter(|word| !word.is_empty()).collect();
     let number = |word: &str| {
         word.parse::<u32>().map_err(|_| format!("{} is not a number for `${{_RANDOM}}`", quote(word)))
@@ -436,7 +449,8 @@ fn random(generator: &mut fastrand::Rng, range: &str) -> Result<String, String> 
         _ => return Err("`${_RANDOM}` has at most two numbers".into()),
     };
     if low > high {
-        return Err(format!("`${{_RANDOM {low} {high}}}`: the first number is above the second"));
+        *reversed = Some(low);
+        return Ok(low.to_string());
     }
     Ok(generator.u32(low..=high).to_string())
 }

@@ -148,8 +148,8 @@ fn what_is_wrong_is_said_where_it_is() {
         (
             "bad limits",
             "a ${_RANDOM 2 1}",
-            "",
-            "t:1:3: `${_RANDOM 2 1}`: the first number is above the second; see lbd.conf(5), Definitions",
+            "a 2",
+            "t:1:1: the limits of `${_RANDOM}` are the wrong way round: 2 is used; write the smaller number first",
         ),
         (
             "no variable",
