@@ -44,6 +44,17 @@ impl<'s> Blocks<'s> {
         (place.file() == self.file).then_some(after)?.checked_sub(1)
     }
 
+    /// The word after the keyword of a piece; empty if it has none.
+    pub fn name(&self, index: usize) -> &'s str {
+        let Some(Piece::Block(range) | Piece::Unclosed { text: range, .. }) = self.pieces.get(index) else {
+            return "";
+        };
+        let text = self.text.get(range.clone()).unwrap_or_default();
+        let head = text.split(['{', '\n']).next().unwrap_or_default();
+        let mut words = head.split(tree::is_blank).filter(|word| !word.is_empty());
+        words.nth(1).unwrap_or_default().trim_matches('"')
+    }
+
     /// The keyword of a piece; empty if it has none.
     pub fn keyword(&self, index: usize) -> &'s str {
         let range = match self.pieces.get(index) {

@@ -3,6 +3,7 @@
 //! The filter works on the input path before IPVS, which takes packets there after the filters of the
 //! host: whatever the forwarding method, a virtual server on such an address gets nothing.
 
+use std::cell::OnceCell;
 use std::net::IpAddr;
 
 use lbd_ipvs::ServiceId;
@@ -22,12 +23,18 @@ struct Filtered<'c> {
 }
 
 pub(super) fn check(config: &Config, spans: &Spans, lines: &Lines<'_, '_>, found: &mut Vec<Diagnostic>) {
+    let global = OnceCell::new();
+    let global = || {
+        *global.get_or_init(|| {
+            lines.all("global_defs").filter_map(|block| lines.place(Some(&block), "vrrp_strict")).last()
+        })
+    };
     let mut all: Vec<Filtered<'_>> = Vec::new();
     for router in config.vrrp_instances.iter().map(|instance| &instance.router) {
         if router.accept || router.priority == Priority::OWNER {
             continue;
         }
-        let Some((keyword, place)) = reason(router, lines) else { continue };
+        let Some((keyword, place)) = reason(router, global, lines) else { continue };
         match all.iter_mut().find(|one| one.place == place && one.keyword == keyword) {
             Some(same) => same.routers.push(router),
             None => all.push(Filtered { keyword, place, routers: vec![router] }),
@@ -40,14 +47,16 @@ pub(super) fn check(config: &Config, spans: &Spans, lines: &Lines<'_, '_>, found
 
 /// The line that has the addresses of a router filtered; `None` if it is said already that an `accept`
 /// is without effect.
-fn reason(router: &InstanceConfig, lines: &Lines<'_, '_>) -> Option<(&'static str, Option<Span>)> {
+fn reason(
+    router: &InstanceConfig,
+    global: impl Fn() -> Option<Span>,
+    lines: &Lines<'_, '_>,
+) -> Option<(&'static str, Option<Span>)> {
     let object = lines.object("vrrp_instance", &router.name);
     let own = |keyword| lines.place(object.as_ref(), keyword);
     if own("accept") > own("no_accept") {
         return None;
     }
-    let global =
-        || lines.all("global_defs").filter_map(|block| lines.place(Some(&block), "vrrp_strict")).last();
     let (keyword, place) = if let Some(place) = own("no_accept") {
         ("no_accept", Some(place))
     } else if let Some(place) = own("strict_mode") {

@@ -2,6 +2,9 @@
 //!
 //! Lints are rare: to look for the place of one costs less than to keep that of every line.
 
+use std::cell::OnceCell;
+use std::collections::HashMap;
+
 use crate::blocks::Blocks;
 use crate::source::{Sources, Span};
 use crate::tree::{self, Statement, Word};
@@ -10,17 +13,23 @@ use crate::tree::{self, Statement, Word};
 pub(crate) struct Lines<'b, 's> {
     blocks: &'b Blocks<'s>,
     sources: &'s Sources,
+    /// Where blocks of the top level with a keyword and a name are, made when one is first asked for.
+    named: OnceCell<HashMap<(&'s str, &'s str), usize>>,
 }
 
 impl<'b, 's> Lines<'b, 's> {
     /// The text that `blocks` was made of.
     pub fn new(blocks: &'b Blocks<'s>) -> Self {
-        Self { blocks, sources: blocks.sources() }
+        Self { blocks, sources: blocks.sources(), named: OnceCell::new() }
     }
 
     /// The first block `KEYWORD NAME { … }` of the top level, which is the one that counts.
     pub fn object(&self, keyword: &str, name: &str) -> Option<Statement> {
-        self.all(keyword).find(|statement| self.words(statement).get(1).is_some_and(|word| word.text == name))
+        let named = self.named.get_or_init(|| {
+            let all = (0..self.blocks.len()).rev();
+            all.map(|index| ((self.blocks.keyword(index), self.blocks.name(index)), index)).collect()
+        });
+        self.blocks.statement(*named.get(&(keyword, name))?, &mut Vec::new())
     }
 
     /// All statements of the top level with this keyword.

@@ -1,5 +1,6 @@
 //! Virtual servers whose parts work against each other.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -57,14 +58,28 @@ impl<K> Rules<'_, K> {
                     .help("give it a server of its own, which says that the service is out of order"),
             );
         }
+        let mut reals: HashMap<IpAddr, Vec<&Statement>> = HashMap::new();
+        if !slow.is_empty() {
+            for line in lines.within(&block, "real_server") {
+                if let Some(address) = address(line, lines) {
+                    reals.entry(address).or_default().push(line);
+                }
+            }
+        }
+        let of_block: Vec<&Statement> = ["connect_timeout", "misc_timeout", "delay_loop"]
+            .into_iter()
+            .filter(|_| !slow.is_empty())
+            .filter_map(|keyword| lines.last(&block, keyword))
+            .collect();
         let mut said: Vec<(&'static str, Duration, Duration)> = Vec::new();
         for (real, check) in slow {
+            let of_real = reals.get(&real.address.ip()).map_or(&[][..], |lines| lines);
             let key = (keyword(check), timeout(check).unwrap_or_default(), check.schedule.delay_loop);
             // Servers of one kind have the same times: the first of them stands for all.
             if said.contains(&key) {
                 continue;
             }
-            if let Some(diagnostic) = too_slow(real, check, &block, lines) {
+            if let Some(diagnostic) = too_slow(check, (real, of_real), &of_block, lines) {
                 said.push(key);
                 found.push(diagnostic);
             }
@@ -117,30 +132,24 @@ fn keyword(check: &Check) -> &'static str {
 
 /// A timeout that was written, and is longer than the time between checks.
 fn too_slow(
-    real: &RealServer,
     check: &Check,
-    block: &Statement,
+    (real, of_address): (&RealServer, &[&Statement]),
+    of_block: &[&Statement],
     lines: &Lines<'_, '_>,
 ) -> Option<Diagnostic> {
     let (timeout, schedule) = (timeout(check)?, &check.schedule);
-    let reals = || lines.within(block, "real_server").filter(|line| is_of(real, line, lines));
+    let reals = || of_address.iter().copied().filter(|line| is_of(real, line, lines));
     let checks = || reals().flat_map(|real| lines.within(real, check.kind.keyword()));
-    let written = |blocks: Vec<&Statement>, keyword: &str, value: Duration| {
-        let matches = |line: &&Statement| {
-            let text = lines.words(line).get(1).and_then(|word| word.text.parse::<f64>().ok());
-            text == Some(value.as_secs_f64())
-        };
-        blocks
-            .into_iter()
-            .flat_map(|block| lines.within(block, keyword).last())
-            .find(matches)
-            .map(|line| line.head)
+    let matches = |line: &&Statement, keyword: &str, value: Duration| {
+        let words = lines.words(line);
+        let text = words.get(1).and_then(|word| word.text.parse::<f64>().ok());
+        words.first().is_some_and(|word| word.text == keyword) && text == Some(value.as_secs_f64())
     };
     // From the nearest block to the farthest, as they are inherited.
     let nearest = |keyword: &str, value: Duration| {
-        written(checks().collect(), keyword, value)
-            .or_else(|| written(reals().collect(), keyword, value))
-            .or_else(|| written(vec![block], keyword, value))
+        let near = checks().chain(reals()).filter_map(|block| lines.last(block, keyword));
+        let found = near.chain(of_block.iter().copied()).find(|line| matches(line, keyword, value));
+        found.map(|line| line.head)
     };
     let keyword = keyword(check);
     let place = nearest(keyword, timeout)?;
@@ -163,9 +172,13 @@ fn too_slow(
 /// Whether a real_server line is that of a real server. A port that is not used may say anything.
 fn is_of(real: &RealServer, line: &Statement, lines: &Lines<'_, '_>) -> bool {
     let words = lines.words(line);
-    let address = words.get(1).and_then(|word| word.text.parse::<IpAddr>().ok());
     let port = words.get(2).and_then(|word| word.text.parse::<u16>().ok());
     let forced = real.destination.forwarding != Forwarding::Nat;
-    address == Some(real.address.ip())
+    address(line, lines) == Some(real.address.ip())
         && (forced || port.is_none_or(|port| port == 0 || port == real.address.port()))
+}
+
+/// The address on a real_server line.
+fn address(line: &Statement, lines: &Lines<'_, '_>) -> Option<IpAddr> {
+    lines.words(line).get(1)?.text.parse().ok()
 }

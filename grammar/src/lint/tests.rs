@@ -425,6 +425,31 @@ fn one_mistake_one_diagnostic() {
     assert_eq!(loaded.diagnostics.len(), 1, "{:?}", loaded.diagnostics);
 }
 
+/// Nothing is looked for anew for each object.
+#[test]
+fn many_objects() {
+    let mut text = String::from("global_defs {\n vrrp_strict\n}\n");
+    for n in 0..500 {
+        text.push_str(&format!(
+            "vrrp_instance V{n} {{\n interface e{n}\n virtual_router_id 1\n nopreempt\n virtual_ipaddress {{\n  10.0.0.9\n }}\n\
+             authentication {{\n  auth_type PASS\n  auth_pass x\n }}\n track_interface {{\n  f weight 5\n }}\n}}\n"
+        ));
+    }
+    text.push_str("virtual_server 10.0.0.1 80 {\n lb_algo rr\n lb_kind NAT\n protocol TCP\n delay_loop 1\n");
+    for n in 0..5_000 {
+        let (a, b) = (n / 250, n % 250);
+        text.push_str(&format!(" real_server 10.1.{a}.{b} 80 {{\n  TCP_CHECK {{\n  }}\n }}\n"));
+    }
+    text.push_str("}\n");
+    let loaded = load_str("c", &text);
+    let config = loaded.draft.map(|draft| *draft).or(loaded.config).expect("it can run");
+    let began = std::time::Instant::now();
+    let found = check(&config, &loaded.spans, &Blocks::new(&loaded.sources), &[]);
+    assert!(found.len() > 500, "{}", found.len());
+    // Each object by each would take minutes.
+    assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
 #[test]
 fn what_cannot_run_has_no_lints() {
     let text = format!("{}\n}}\n", server(" ops\n persistence_timeout 9"));
