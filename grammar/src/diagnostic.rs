@@ -289,7 +289,11 @@ fn snippet<'a>(
 fn patch<'a>(sources: &'a Sources, fix: &'a Fix) -> Option<Snippet<'a, Patch<'a>>> {
     let (text, start, line) = sources.lines(fix.span);
     let range = fix.span.range();
-    if text.len() > LONGEST_LINE || text.contains(['\n', '\0']) || holds_secret(text) {
+    if text.len() > LONGEST_LINE
+        || text.contains(['\n', '\0'])
+        || shown(Some(text)) != text
+        || holds_secret(text)
+    {
         return None;
     }
     let range = range.start.checked_sub(start)?..range.end.checked_sub(start)?;
@@ -326,18 +330,24 @@ fn without_password(line: &str) -> std::borrow::Cow<'_, str> {
 
 /// The part of a line around a span, and the span in it.
 fn cut(line: &str, from: usize, to: usize) -> (String, usize, usize) {
+    let before = |at: usize| (0..=at).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
+    let after = |at: usize| (at..line.len()).find(|at| line.is_char_boundary(*at)).unwrap_or(line.len());
     let (mut first, mut last) = (0, line.len());
     if line.len() > LONGEST_LINE {
-        first = from.saturating_sub(LONGEST_LINE / 2);
-        last = to.min(from + LONGEST_LINE / 2).max(from) + LONGEST_LINE / 2;
-        first = (0..=first).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
-        last = (last..line.len()).find(|at| line.is_char_boundary(*at)).unwrap_or(line.len());
+        first = before(from.saturating_sub(LONGEST_LINE / 2));
+        last = after(to.min(from + LONGEST_LINE / 2).max(from) + LONGEST_LINE / 2);
     }
-    let part = line.get(first..last).unwrap_or_default();
-    let to = to.min(last);
-    // Every control character becomes one that is as long as it, so that the span still fits.
-    let shown = part.chars().map(|c| if c.is_ascii_control() && c != '\t' { '?' } else { c }).collect();
-    (shown, from - first, to.max(from) - first)
+    let from = before(from.min(last));
+    let to = after(to.min(last)).max(from);
+    // What a terminal must not get is replaced by something of another length.
+    let [head, word, tail] = [first..from, from..to, to..last].map(|part| shown(line.get(part)));
+    (format!("{head}{word}{tail}"), head.len(), head.len() + word.len())
+}
+
+/// A part of a line for people.
+fn shown(part: Option<&str>) -> String {
+    let shown = |c| if c == '\t' { c } else { visible(c) };
+    part.unwrap_or_default().chars().map(shown).collect()
 }
 
 fn printable(text: &str) -> String {

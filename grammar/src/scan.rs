@@ -111,6 +111,11 @@ impl Nesting {
         self.at = scanner.at;
     }
 
+    /// Blocks that are open.
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
     /// Whether it is in a block of the top level that this keyword begins.
     pub fn is_in(&self, keyword: &str) -> bool {
         self.depth > 0 && self.block == keyword

@@ -192,7 +192,7 @@ proptest! {
     fn places_survive(before in 0..5_usize, depth in 1..6_usize, blanks in 0..9_usize) {
         let mut text = "\n".repeat(before);
         let pad = " ".repeat(blanks);
-        text.push_str(&format!("$D0=bad\n"));
+        text.push_str("$D0=bad\n");
         for level in 1..depth {
             text.push_str(&format!("$D{level}={pad}${{D{}}}\n", level - 1));
         }

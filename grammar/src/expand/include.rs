@@ -165,9 +165,13 @@ impl Reader {
 
     fn include_one(&mut self, path: &Path, span: Span, checked: Checked) {
         let name = path.display();
+        if self.stopped {
+            return;
+        }
         if self.sources.len() >= MAX_FILES {
             let message = format!("{name} is not read: {MAX_FILES} files were read already");
             self.refuse(true, span, message, "include fewer files");
+            self.stopped = true;
             return;
         }
         match read(path) {

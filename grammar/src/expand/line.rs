@@ -163,7 +163,7 @@ impl Reader {
             self.report(
                 Diagnostic::warning(
                     Kind::BadValue,
-                    self.at(&line, 0, 1),
+                    self.at(line, 0, 1),
                     "this condition names no configuration",
                 )
                 .label("the line is ignored")
@@ -196,7 +196,7 @@ impl Reader {
         };
         let start = generator.end - generator.arguments.len() - 1;
         let mut arguments = line.slice(start, generator.end - 1);
-        let place = self.at(&line, 0, generator.end);
+        let place = self.at(line, 0, generator.end);
         match self.substitute(&mut arguments) {
             Ok(_) => {}
             Err(trouble) => return self.trouble(trouble),
@@ -303,7 +303,7 @@ impl Reader {
     /// Reads no further: what follows would take time and memory without end.
     fn stop(&mut self, line: &Rich, message: String) {
         if !std::mem::replace(&mut self.stopped, true) {
-            let place = self.at(&line, 0, line.text.len());
+            let place = self.at(line, 0, line.text.len());
             self.report(
                 Diagnostic::error(Kind::CannotRead, place, message)
                     .label("nothing after this is read")
@@ -356,15 +356,18 @@ impl Reader {
             return;
         }
         let line = self.without_comment(file, start, raw);
-        if let Some(at) =
-            line.text.char_indices().find(|(_, c)| crate::octets::is_octet(*c)).map(|(at, _)| at)
+        if let Some((at, octet)) = line.text.char_indices().find(|(_, c)| crate::octets::is_octet(*c))
             && self.odd_lines < MOST_ODD_LINES
         {
             self.odd_lines += 1;
             self.report(
-                Diagnostic::warning(Kind::Lint, self.at(&line, at, at + 1), "this line is not UTF-8 text")
-                    .label("its octets are kept as they are")
-                    .help("save the file as UTF-8, on all routers alike if it is a password"),
+                Diagnostic::warning(
+                    Kind::Lint,
+                    self.at(&line, at, at + octet.len_utf8()),
+                    "this line is not UTF-8 text",
+                )
+                .label("its octets are kept as they are")
+                .help("save the file as UTF-8, on all routers alike if it is a password"),
             );
         }
         self.line(line, 0);
@@ -433,11 +436,7 @@ fn environment(variable: &str) -> Result<String, String> {
 
 /// A number for `${_RANDOM [[MIN] MAX]}`, 0 to 32767 without limits. With limits the wrong way round it
 /// is the first, and `reversed` tells.
-fn random(
-    generator: &mut fastrand::Rng,
-    range: &str,
-    reversed: &mut Option<u32>,
-) -> Result<String, String> {
+fn random(generator: &mut fastrand::Rng, range: &str, reversed: &mut Option<u32>) -> Result<String, String> {
     let numbers: Vec<&str> = range.split(is_blank).filter(|word| !word.is_empty()).collect();
     let number = |word: &str| {
         word.parse::<u32>().map_err(|_| format!("{} is not a number for `${{_RANDOM}}`", quote(word)))

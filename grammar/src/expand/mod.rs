@@ -85,6 +85,11 @@ impl Reader {
 
     /// Everything was read.
     pub(crate) fn finish(mut self) -> Read {
+        if self.stopped {
+            // Where reading stopped no block could be closed.
+            self.nesting.advance(self.stream.masked.as_deref().unwrap_or(&self.stream.text));
+            "}".repeat(self.nesting.depth()).chars().for_each(|brace| self.stream.push_plain(brace));
+        }
         if !self.stream.text.is_empty() {
             self.stream.text.shrink_to_fit();
             self.sources.set_stream(self.stream);
@@ -127,7 +132,9 @@ impl Reader {
             // All of it as it is: the file is the text.
             return;
         }
-        self.copy(file, text, copied, text.len());
+        if !self.stopped {
+            self.copy(file, text, copied, text.len());
+        }
         self.stream.push_plain('\n');
     }
 

@@ -179,7 +179,12 @@ fn generated_text_is_bounded() {
         format!("{} x", "~SEQ(a,2) ".repeat(100)),
         "$A=x\\\n$B\\\n$B\n".to_owned()
             + &('B'..'Z')
-                .map(|c| format!("${c}=${n}\\\n${n}\\\n${n}\n", n = char::from(c as u8 + 1)))
+                .map(|c| {
+                    format!(
+                        "${c}=${n}\\\n${n}\\\n${n}\n",
+                        n = char::from(u8::try_from(c).expect("ASCII") + 1)
+                    )
+                })
                 .collect::<String>()
             + "$A\n",
         format!("$A={}\n{}", "x".repeat(900), "${A}".repeat(250)),
