@@ -251,3 +251,48 @@ fn keepalived_has_the_same_to_say_of_the_corpus() {
         .collect();
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
+
+/// What is no configuration of keepalived has a message for each thing that is foreign, by how they begin, and
+/// no others.
+#[test]
+fn a_foreign_dialect_is_no_flood() {
+    let Some(files) = common::shared("a_foreign_dialect_is_no_flood", "corpus") else { return };
+    for (name, text) in files.iter().filter(|(name, _)| NEGATIVE.contains(&name.as_str())) {
+        let loaded = load_str(name, text);
+        let said: Vec<String> = loaded
+            .diagnostics
+            .iter()
+            .filter(|one| one.kind != Kind::Unserved)
+            .map(|one| one.summary(&loaded.sources))
+            .collect();
+        let want = if name.starts_with("28") { PSEUDO } else { DIALECT };
+        let same =
+            said.len() == want.len() && said.iter().zip(want).all(|(said, want)| said.starts_with(want));
+        assert!(same, "{name}: {said:#?}");
+    }
+}
+
+const PSEUDO: &[&str] = &[
+    "28-broken-pseudo.conf:19:15: vrrp_instance `VI_1` has neither addresses nor scripts; add `virtual_ipaddress { … }`, or say `no_virtual_ipaddress`",
+    "28-broken-pseudo.conf:20:8: unknown state `MASTER|BACKUP`; one of: MASTER, BACKUP",
+    "28-broken-pseudo.conf:22:15: `mcast_src_ip`: `@ip` is not an IP address; for example 192.0.2.10",
+    "28-broken-pseudo.conf:26:2: `nopreempt` leaves a living master alone",
+    "28-broken-pseudo.conf:40:1: unknown keyword `vrrp_server`; remove it, or check the braces before it",
+];
+const DIALECT: &[&str] = &[
+    "29-dpvs-dialect.conf:6:1: unknown keyword `local_address_group`; remove it",
+    "29-dpvs-dialect.conf:14:5: unknown keyword `dpdk_interface`; did you mean `track_interface`?",
+    "29-dpvs-dialect.conf:44:13: unknown lb_kind `FNAT`; did you mean `NAT`? (ignored: NAT is used)",
+    "29-dpvs-dialect.conf:47:5: unknown keyword `establish_timeout`; remove it",
+    "29-dpvs-dialect.conf:48:5: unknown keyword `daddr_group_name`; remove it",
+    "29-dpvs-dialect.conf:49:5: unknown keyword `laddr_group_name`; remove it",
+    "29-dpvs-dialect.conf:79:13: unknown lb_algo `conhash`; one of: rr, wrr, lc,",
+    "29-dpvs-dialect.conf:80:13: unknown lb_kind `FNAT`; did you mean `NAT`? (ignored: NAT is used)",
+    "29-dpvs-dialect.conf:83:5: unknown keyword `daddr_group_name`; remove it",
+    "29-dpvs-dialect.conf:84:5: unknown keyword `laddr_group_name`; remove it",
+    "29-dpvs-dialect.conf:86:5: real_server 192.168.88.30 is inet, the virtual server inet6: NAT cannot join them",
+    "29-dpvs-dialect.conf:96:5: real_server 192.168.88.130 is inet, the virtual server inet6: NAT cannot join them",
+    "29-dpvs-dialect.conf:106:5: real_server 192.168.88.30 is inet, the virtual server inet6: NAT cannot join them",
+    "29-dpvs-dialect.conf:117:1: unknown keyword `deny_address_group`; remove it",
+    "29-dpvs-dialect.conf:120:1: unknown keyword `deny_address_group`; remove it",
+];

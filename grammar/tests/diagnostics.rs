@@ -483,6 +483,29 @@ fn one_mistake_gives_one_diagnostic() {
 }
 
 #[test]
+fn a_mistake_that_stops_all_is_the_error() {
+    const GOOD: &str = "vrrp_instance V {\nversion 3\ninterface eth0\nvirtual_router_id 7\nvirtual_ipaddress {\n192.0.2.9\n}\n}\n";
+    for (name, good, bad, want) in [
+        ("identifier", "id 7", "id 300", "c:4:19: `virtual_router_id`: `300` is out of range"),
+        ("a keyword misspelt", "router_id", "routr_id", "c:4:1: unknown keyword `virtual_routr_id`"),
+        ("interface", "interface", "interfce", "c:3:1: unknown keyword `interfce`"),
+        (
+            "addresses",
+            "192.0.2.9",
+            "192.0.2.999",
+            "c:6:1: `virtual_ipaddress`: `192.0.2.999` is not an address",
+        ),
+    ] {
+        let mut loaded = load_str("c", &GOOD.replace(good, bad));
+        loaded.diagnostics.retain(|found| found.kind != Kind::Unserved);
+        let said = summaries(&loaded);
+        assert!(said.len() == 1 && said[0].starts_with(want), "{name}: {said:#?}");
+        assert!(said[0].contains("vrrp_instance `V` cannot run without"), "{name}: {said:#?}");
+        assert_eq!(exit_code(&loaded.diagnostics), 3, "{name}");
+    }
+}
+
+#[test]
 fn what_cannot_run_is_an_error() {
     for (name, text, want) in [
         (
@@ -674,8 +697,7 @@ fn all_mistakes_are_reported_once_and_in_order() {
         summaries(&loaded),
         [
             "c:2:2: unknown keyword `routr_id`; did you mean `router_id`?",
-            "c:4:15: vrrp_instance `V` has no usable `virtual_router_id`; add `virtual_router_id N`, N from 1 to 255, the same on all its routers",
-            "c:6:20: `virtual_router_id`: `300` is out of range; a number from 1 to 255",
+            "c:6:20: `virtual_router_id`: `300` is out of range; a number from 1 to 255 (vrrp_instance `V` cannot run without it)",
             "c:7:20: this block is not closed; add the missing `}`",
             "c:8:3: `virtual_ipaddress`: `10.0.0.999` is not an address; for example 192.0.2.1/24",
             "c:11:10: unknown lb_algo `wrrr`; did you mean `wrr`? (ignored: wlc is used)",

@@ -186,12 +186,30 @@ impl<'s> Context<'s> {
         keywords: &[&str],
         consequence: impl Into<String>,
     ) -> bool {
-        let found = self.lost.iter().skip(before).rev();
-        let found = found.filter(|lost| lost.block == block && keywords.contains(&lost.keyword));
-        let Some(index) = found.map(|lost| lost.diagnostic).next() else { return false };
-        let Some(diagnostic) = self.diagnostics.get_mut(index) else { return false };
+        let Some(diagnostic) = self.last_lost(before, block, keywords) else { return false };
         diagnostic.consequence = Some(consequence.into());
         true
+    }
+
+    /// The same where nothing can run without one of the keywords: that diagnostic becomes an error.
+    pub fn condemn_lost(
+        &mut self,
+        before: usize,
+        block: &str,
+        keywords: &[&str],
+        consequence: impl Into<String>,
+    ) -> bool {
+        let Some(diagnostic) = self.last_lost(before, block, keywords) else { return false };
+        diagnostic.consequence = Some(consequence.into());
+        diagnostic.severity = Severity::Error;
+        true
+    }
+
+    fn last_lost(&mut self, before: usize, block: &str, keywords: &[&str]) -> Option<&mut Diagnostic> {
+        let found = self.lost.iter().skip(before).rev();
+        let mut found = found.filter(|lost| lost.block == block && keywords.contains(&lost.keyword));
+        let index = found.next()?.diagnostic;
+        self.diagnostics.get_mut(index)
     }
 
     /// A keyword, or a form of one, that is known and not supported yet.

@@ -77,6 +77,9 @@ pub(super) fn addresses(
     kept.into_iter().map(|(vip, _)| vip).collect()
 }
 
+/// What gives an instance addresses.
+const LISTS: [&str; 1] = ["virtual_ipaddress"];
+
 /// Version 3 and strict mode want an address, version 2 a reason to be.
 fn none(builder: &mut InstanceBuilder, nature: Nature, name: Word<'_>, call: &mut Call<'_, '_>) {
     if let Some(span) = builder.no_addresses_wanted.filter(|_| nature.strict) {
@@ -95,12 +98,20 @@ fn none(builder: &mut InstanceBuilder, nature: Nature, name: Word<'_>, call: &mu
         } else {
             "add `virtual_ipaddress { … }`, or say `no_virtual_ipaddress`"
         };
+        let consequence = format!("and vrrp_instance {} cannot run without an address", quote(name.text));
+        if call.context.condemn_lost(builder.lost_before, "vrrp_instance", &LISTS, consequence) {
+            return;
+        }
         call.say(Diagnostic::error(Kind::Fatal, Some(name.span), message).help(help));
         return;
     }
     let notify = &builder.notify;
     let does_something = [&notify.master, &notify.backup, &notify.any].into_iter().any(Option::is_some);
-    if builder.excluded.is_empty() && !does_something {
+    let consequence = format!("so vrrp_instance {} has neither addresses nor scripts", quote(name.text));
+    if builder.excluded.is_empty()
+        && !does_something
+        && !call.context.explain_lost(builder.lost_before, "vrrp_instance", &LISTS, consequence)
+    {
         let message = format!("vrrp_instance {} has neither addresses nor scripts", quote(name.text));
         call.say(
             Diagnostic::warning(Kind::Lint, Some(name.span), message)

@@ -87,7 +87,12 @@ pub(crate) fn lower(root: &mut Root, call: &mut Call<'_, '_>) {
 }
 
 fn complete(mut builder: InstanceBuilder, name: Word<'_>, call: &mut Call<'_, '_>) -> Option<Found> {
+    let lost = builder.lost_before;
     let missing = |call: &mut Call<'_, '_>, keyword: &str, help: &str| {
+        let consequence = format!("vrrp_instance {} cannot run without it", quote(name.text));
+        if call.context.condemn_lost(lost, TABLE.name, &[keyword], consequence) {
+            return;
+        }
         let message = format!("vrrp_instance {} has no usable `{keyword}`", quote(name.text));
         call.say(Diagnostic::error(Kind::Fatal, Some(name.span), message).help(help));
     };
