@@ -150,8 +150,21 @@ fn full(run: &mut Run, fuzz_minutes: u64) {
     if works("cargo", &["+nightly", "fuzz", "--version"]) {
         let seconds = format!("-max_total_time={}", fuzz_minutes * 60);
         for (folder, target) in fuzz_targets(&run.root) {
+            let corpus = format!("fuzz/corpus/{target}");
+            let seeds = format!("fuzz/seeds/{target}");
+            let mut folders = vec![corpus.as_str()];
+            if folder.join(&seeds).is_dir() {
+                // What is found goes into the first folder; the seeds stay as they are.
+                folders.push(&seeds);
+            }
+            if let Err(error) = std::fs::create_dir_all(folder.join(&corpus)) {
+                run.failures.push(format!("fuzz {target}: {corpus}: {error}"));
+                continue;
+            }
             let step = Step::new(&format!("fuzz {target}"), minutes(fuzz_minutes + 15), "cargo")
-                .args(&["+nightly", "fuzz", "run", &target, "--", &seconds])
+                .args(&["+nightly", "fuzz", "run", &target])
+                .args(&folders)
+                .args(&["--", &seconds])
                 .folder(&folder);
             run.step(step, None);
         }
