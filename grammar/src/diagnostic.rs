@@ -6,6 +6,7 @@
 use annotate_snippets::{AnnotationKind, Group, Level, Patch, Renderer, Snippet};
 
 use crate::report::without_secrets;
+use crate::secret;
 use crate::source::{Sources, Span};
 
 /// Whether the configuration can be used at all.
@@ -166,7 +167,7 @@ impl Diagnostic {
             *place = sources.trace(*place).at;
         }
         let (line, ..) = sources.lines(trace.at);
-        if !holds_secret(line) {
+        if secret::secret(line).is_none() {
             for (place, name) in trace.via {
                 let counted = sources.text(place).starts_with('~');
                 let what = if counted { "is counted here" } else { "is defined here" };
@@ -277,7 +278,7 @@ fn snippet<'a>(
     let from = (range.start - start).min(text.len());
     let to = (range.end - start).min(text.len()).max(from);
     let name = sources.name(span.file());
-    let text = without_password(text);
+    let text = secret::hidden(sources, span.file(), start, text);
     let (cut, from, to) = cut(&text, from, to);
     let mut annotation = kind.span(from..to);
     if let Some(label) = label {
@@ -292,40 +293,13 @@ fn patch<'a>(sources: &'a Sources, fix: &'a Fix) -> Option<Snippet<'a, Patch<'a>
     if text.len() > LONGEST_LINE
         || text.contains(['\n', '\0'])
         || shown(Some(text)) != text
-        || holds_secret(text)
+        || secret::hidden(sources, fix.span.file(), start, text) != text
     {
         return None;
     }
     let range = range.start.checked_sub(start)?..range.end.checked_sub(start)?;
     let patch = Patch::new(range, fix.replacement.as_str());
     Some(Snippet::source(text).line_start(line).path(sources.name(fix.span.file())).patch(patch))
-}
-
-/// Keywords whose arguments do not belong into logs.
-pub(crate) const SECRETS: [&str; 3] = ["auth_pass", "password", "key"];
-
-/// Where the arguments of a secret keyword begin.
-pub(crate) fn secret(line: &str) -> Option<usize> {
-    let found = SECRETS.iter().flat_map(|keyword| line.match_indices(keyword));
-    let whole = found.filter(|(at, keyword)| {
-        let part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '/' | '.');
-        let before = line.get(..*at).unwrap_or_default();
-        let after = line.get(at + keyword.len()..).unwrap_or_default();
-        !before.ends_with(part) && !after.starts_with(part)
-    });
-    whole.map(|(at, keyword)| at + keyword.len()).min()
-}
-
-fn holds_secret(line: &str) -> bool {
-    secret(line).is_some()
-}
-
-/// A line as it may be shown.
-fn without_password(line: &str) -> std::borrow::Cow<'_, str> {
-    let Some(at) = secret(line) else { return line.into() };
-    let (before, secret) = line.split_at_checked(at).unwrap_or((line, ""));
-    let hide = |c: char| if c.is_whitespace() { c.to_string() } else { "*".repeat(c.len_utf8()) };
-    format!("{before}{}", secret.chars().map(hide).collect::<String>()).into()
 }
 
 /// The part of a line around a span, and the span in it.

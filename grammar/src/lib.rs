@@ -14,6 +14,7 @@ mod lint;
 mod octets;
 mod report;
 mod scan;
+mod secret;
 mod source;
 mod spans;
 mod suggest;
@@ -114,7 +115,7 @@ pub fn exercise_dump(octets: &[u8]) {
     let loaded = load_text("text", octets, &LoadOptions::default());
     let Some(config) = loaded.config.or(loaded.draft.map(|draft| *draft)) else { return };
     let text = dump(&config, Secrets::Shown);
-    let again = load_str("dump", &text);
+    let again = load_text("dump", &crate::octets(&text), &LoadOptions::default());
     for diagnostic in &again.diagnostics {
         let fresh = matches!(diagnostic.kind, Kind::Unserved | Kind::Lint | Kind::Fatal);
         assert!(fresh, "{}\n{text}", diagnostic.summary(&again.sources));

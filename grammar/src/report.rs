@@ -3,8 +3,9 @@
 //! Here: stable names, and which keywords hold secrets. Not here: the document (the daemon's crate),
 //! the form for people (`diagnostic`).
 
-use crate::diagnostic::{Diagnostic, Kind, SECRETS, Severity, quote, secret};
+use crate::diagnostic::{Diagnostic, Kind, Severity, quote};
 use crate::dump::MASK;
+use crate::secret::{SECRETS, secret};
 use crate::source::{Sources, Span};
 
 impl Severity {

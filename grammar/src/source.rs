@@ -57,6 +57,8 @@ impl std::fmt::Display for Place<'_> {
 pub struct Sources {
     files: Vec<File>,
     stream: Option<Stream>,
+    /// Where secrets stand that replacing brought to their keyword; found when first asked for.
+    hidden: OnceLock<Vec<Span>>,
 }
 
 #[derive(Debug)]
@@ -214,6 +216,31 @@ impl Sources {
             via: stream.chain(inner_span, inner.1.expansion),
             repeated: first.1.repeated || inner.1.expansion != 0,
         }
+    }
+
+    /// Where secrets stand that replacing brought to their keyword, ascending.
+    pub(crate) fn hidden(&self) -> &[Span] {
+        self.hidden.get_or_init(|| crate::secret::replaced(self))
+    }
+
+    /// The whole text, if something was replaced in it.
+    pub(crate) fn replaced(&self) -> Option<&str> {
+        self.stream.as_ref().map(|stream| stream.text.as_str())
+    }
+
+    /// Every place in the files that a stretch of the replaced text comes from.
+    pub(crate) fn written(&self, stretch: Range<usize>) -> impl Iterator<Item = Span> {
+        let segments = self.stream.as_ref().map_or(&[][..], |stream| &stream.segments);
+        let index = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        let (start, end) = (index(stretch.start), index(stretch.end));
+        let first = segments.partition_point(|segment| segment.start <= start).saturating_sub(1);
+        let here = segments.iter().skip(first).take_while(move |segment| segment.start < end);
+        here.enumerate().map(move |(number, segment)| {
+            let next = segments.get(first + number + 1).map_or(end, |next| next.start.min(end));
+            let from = segment.origin.octet(start.saturating_sub(segment.start));
+            let to = segment.origin.octet(next.saturating_sub(segment.start + 1));
+            join(from, to)
+        })
     }
 
     /// Name of a file.

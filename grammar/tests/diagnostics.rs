@@ -3,7 +3,7 @@
 mod common;
 
 use common::{rendered, summaries};
-use lbd_grammar::{Kind, Severity, exit_code, load_str};
+use lbd_grammar::{Kind, LoadOptions, Severity, exit_code, load_str, load_text};
 
 const GOOD_INSTANCE: &str =
     "vrrp_instance V {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n  10.0.0.9\n }\n}\n";
@@ -750,6 +750,36 @@ fn a_password_is_shown_nowhere() {
     assert!(long.contains("only the first 8 are used"), "{long}");
     let all = format!("{long}{:?}{:?}", summaries(&loaded), loaded.config);
     assert!(!all.contains("topsecret"), "{all}");
+}
+
+/// Neither what a definition or a generator brings to the keyword, nor what stands after a misspelt one.
+#[test]
+fn a_password_of_a_definition_is_shown_nowhere() {
+    let block = |line: &str| instance(&format!(" authentication {{\n  auth_type PASS\n  {line}\n }}"));
+    for (name, text) in [
+        ("two definitions", format!("$P=hush hushhush\n$A=auth_pass ${{P}}\n{}", block("$A"))),
+        ("a definition in a word", format!("$P=hushhushhush\n$A=auth_pass x${{P}}\n{}", block("$A"))),
+        ("the keyword is defined", format!("$K=auth_pass\n{}", block("$K hush hushhush"))),
+        ("a list", block("~LST(P,hushhushhush) auth_pass $P x")),
+        ("an escape", format!("$P=hush\\#hush\n{}", block("auth_pass $P"))),
+        ("misspelt", block("auth_pas hushhush")),
+        ("another word", block("auth_password hushhush")),
+    ] {
+        let loaded = load_str("c", &text);
+        assert!(!loaded.diagnostics.is_empty(), "{name}");
+        let all = format!("{}{:?}", rendered(&loaded), summaries(&loaded));
+        assert!(!all.contains("hush"), "{name}: {all}");
+    }
+    let loaded = load_str("c", "$D=eth0eth0eth0eth0\n$K=auth_pass x\nvrrp_instance V {\n interface $D\n}\n");
+    assert!(rendered(&loaded).contains("$D=eth0eth0"), "{}", rendered(&loaded));
+}
+
+#[test]
+fn a_line_of_any_octets_can_be_shown() {
+    for text in [&b"\xff"[..], b"x \xffy", b"x y\xff", b"\xf4\x8f\xbf\xbf", b"$X=\xe4\n${X}x\xff z\n"] {
+        let loaded = load_text("c", text, &LoadOptions::default());
+        assert!(rendered(&loaded).contains("not UTF-8"), "{text:?}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod check;
 mod global;
+mod long;
 mod network;
 mod track;
 mod virtual_server;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use lbd_health::ScriptId;
 
 use crate::config::{Config, Script, ScriptUser};
+use crate::expand::LONGEST_LINE;
 
 /// What becomes of passwords and keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,9 +31,10 @@ pub enum Secrets {
 /// What stands for a secret.
 pub const MASK: &str = "********";
 
-/// The whole configuration, blocks in a fixed order, every value written out.
+/// The whole configuration, blocks in a fixed order, every value written out. To be read again it has to
+/// become [`octets`](crate::octets()) first: not all of them need be UTF-8.
 pub fn dump(config: &Config, secrets: Secrets) -> String {
-    let mut writer = Writer { config, secrets, text: String::new(), depth: 0 };
+    let mut writer = Writer { config, secrets, text: String::new(), depth: 0, start: 0, pieces: 0 };
     global::process(&mut writer, &config.process);
     global::global(&mut writer, &config.global);
     track::write(&mut writer, config);
@@ -49,6 +52,10 @@ pub(crate) struct Writer<'c> {
     secrets: Secrets,
     text: String,
     depth: usize,
+    /// Where the line that is being written begins.
+    start: usize,
+    /// Definitions that long lines needed so far.
+    pieces: usize,
 }
 
 impl Writer<'_> {
@@ -60,7 +67,7 @@ impl Writer<'_> {
             self.text.push(' ');
             self.text.push_str(&word(&shown.to_string()));
         }
-        self.text.push('\n');
+        self.end_line();
     }
 
     /// A line with one value.
@@ -114,7 +121,7 @@ impl Writer<'_> {
             self.text.push(' ');
             self.text.push_str(&word(&name));
         }
-        self.text.push('\n');
+        self.end_line();
     }
 
     /// A line with a pattern: in quotes, everything that means something there as an escape.
@@ -130,7 +137,8 @@ impl Writer<'_> {
                 _ => self.text.push(char::from(octet)),
             }
         }
-        self.text.push_str("\"\n");
+        self.text.push('"');
+        self.end_line();
     }
 
     /// A block: its head and what `inner` writes.
@@ -151,6 +159,15 @@ impl Writer<'_> {
         self.text.push_str("}\n");
     }
 
+    fn end_line(&mut self) {
+        // The brace of a block may still come.
+        if self.text.len() - self.start + " {".len() > LONGEST_LINE {
+            let line = self.text.split_off(self.start);
+            self.text.push_str(&long::defined(line.trim_start(), &mut self.pieces));
+        }
+        self.text.push('\n');
+    }
+
     /// A block of lines, each of words; nothing if there are none.
     pub fn lines(&mut self, keyword: &str, lines: impl IntoIterator<Item = Vec<String>>) {
         let mut lines = lines.into_iter().peekable();
@@ -166,6 +183,7 @@ impl Writer<'_> {
     }
 
     fn indent(&mut self) {
+        self.start = self.text.len();
         for _ in 0..self.depth {
             self.text.push_str("    ");
         }

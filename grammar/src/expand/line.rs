@@ -334,10 +334,11 @@ impl Reader {
         let place = |from: usize, to: usize| Some(Span::new(file, start + from..start + to));
         let raw = raw.strip_suffix('\r').unwrap_or(raw);
         let begins_comment = raw.trim_start_matches(is_blank).starts_with(['#', '!']);
-        if raw.len() > super::LONGEST_LINE && !begins_comment {
+        // What is no UTF-8 is longer in the text than in the file.
+        let length = if raw.len() > super::LONGEST_LINE { crate::octets(raw).len() } else { 0 };
+        if length > super::LONGEST_LINE && !begins_comment {
             let message = format!(
-                "this line has {} octets; more than {} are not read, as in keepalived",
-                raw.len(),
+                "this line has {length} octets; more than {} are not read, as in keepalived",
                 super::LONGEST_LINE
             );
             self.report(

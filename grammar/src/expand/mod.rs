@@ -24,7 +24,7 @@ use crate::source::{Origin, Sources, Stream};
 pub(crate) use line::{left_over, left_over_name};
 
 /// Longest line that is read, in octets: what fits into keepalived's buffer.
-const LONGEST_LINE: usize = 1022;
+pub(crate) const LONGEST_LINE: usize = 1022;
 
 /// What reading leaves behind.
 pub(crate) struct Read {
@@ -94,7 +94,9 @@ impl Reader {
             self.stream.text.shrink_to_fit();
             self.sources.set_stream(self.stream);
         }
-        let definitions = self.definitions.names().map(str::to_owned).collect();
+        let mut definitions: Vec<String> = self.definitions.names().map(str::to_owned).collect();
+        // What is said of one that is missing is the same each time.
+        definitions.sort_unstable();
         Read { sources: self.sources, diagnostics: self.diagnostics, definitions }
     }
 

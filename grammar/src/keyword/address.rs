@@ -8,6 +8,7 @@ use std::sync::Arc;
 use lbd_vrrp::{PreferredLifetime, VirtualAddress};
 
 use super::call::Call;
+use super::context::MOST_COMPARED;
 use super::line::{self, Line, SCOPES, c_number, longest, option};
 use super::{Keyword, Serves};
 use crate::config::StaticAddress;
@@ -340,15 +341,16 @@ fn lifetime(line: &mut Line<'_, '_, '_>, value: Word<'_>) -> Option<PreferredLif
 /// The group that a static entry names; it must stand before.
 pub(super) fn track_group(line: &mut Line<'_, '_, '_>, value: Word<'_>) -> Option<Arc<str>> {
     let context = &mut line.call.context;
-    if let Some(group) = context.track_groups.iter().find(|group| ***group == *value.text) {
+    if let Some((group, _)) = context.track_groups.get_key_value(value.text) {
         return Some(group.clone());
     }
     if context.explain_lost(0, "", &["track_group"], "static entries that name it are without it") {
         return None;
     }
-    let names: Vec<Arc<str>> = context.track_groups.clone();
+    let names = context.track_groups.keys().take(MOST_COMPARED);
+    let near = nearest(value.text, names.map(|name| &**name)).map(str::to_owned);
     let found = format!("no track_group {} is defined before this line", quote(value.text));
-    let help = match nearest(value.text, names.iter().map(|name| &**name)) {
+    let help = match near {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("add a block `track_group {} {{ … }}` before it", value.text),
     };

@@ -319,10 +319,15 @@ impl<'c, 's> Call<'c, 's> {
         if let Some(argument) = user.iter().find(|word| !is_user(word.text)) {
             let line = self.context.sources.text(self.head());
             let line = line.strip_prefix(self.keyword.name).unwrap_or(line).trim();
+            // A quote in quotes would end them.
+            let inner = line.replace('"', "'");
             self.bad(
                 *argument,
                 format!("{} cannot be a user name, and the second word is one", quote(argument.text)),
-                format!("put the whole command in quotes: `{} \"{line}\"`", self.keyword.name),
+                format!(
+                    "put the whole command in quotes: {}",
+                    quote(&format!("{} \"{inner}\"", self.keyword.name))
+                ),
             );
             return None;
         }

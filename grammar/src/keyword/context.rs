@@ -56,8 +56,8 @@ pub(crate) struct Context<'s> {
     pub tracked_places: HashMap<(Object, &'s str), Span>,
     /// What any track_script names, also one that is left out.
     pub tracked: HashSet<&'s str>,
-    /// track_group so far, for the static entries that name one.
-    pub track_groups: Vec<Arc<str>>,
+    /// Places of track_group so far, for the static entries that name one.
+    pub track_groups: IndexMap<Arc<str>, Span>,
     /// The next preference of rules without one, of IPv4 and of IPv6.
     pub rule_preferences: [u32; 2],
     /// Names defined by `$NAME=`.
@@ -111,7 +111,7 @@ impl<'s> Context<'s> {
             tracked_places: HashMap::new(),
             tracked: HashSet::new(),
             definitions,
-            track_groups: Vec::new(),
+            track_groups: IndexMap::new(),
             rule_preferences: [super::rule::FIRST_PREFERENCE; 2],
             lost: Vec::new(),
             unserved_depth: 0,
@@ -255,11 +255,15 @@ impl<'s> Context<'s> {
         else {
             return false;
         };
+        if self.is_full() {
+            return true;
+        }
         let message = format!("`{}` is not defined before this line", reference.name);
         let diagnostic =
             Diagnostic::warning(Kind::BadValue, Some(word.span), message).label("the line is ignored");
         let name = reference.name;
-        let near = nearest(name, self.definitions.iter().map(String::as_str).chain(BUILT_IN));
+        let known = self.definitions.iter().take(MOST_COMPARED).map(String::as_str);
+        let near = nearest(name, BUILT_IN.into_iter().chain(known));
         self.report(match near {
             Some(near) if near == name => {
                 diagnostic.help("move its definition before this line, or its arguments")
@@ -270,5 +274,8 @@ impl<'s> Context<'s> {
         true
     }
 }
+
+/// Names in a configuration that are looked at for the one that was meant.
+pub(super) const MOST_COMPARED: usize = 1_000;
 
 const BUILT_IN: [&str; 6] = ["_PWD", "_INSTANCE", "_RANDOM", "_ENV", "_HASH", "_BANG"];

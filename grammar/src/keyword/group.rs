@@ -2,6 +2,7 @@
 //!
 //! Here: their rows. Not here: their members (`resolve::group`).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use crate::source::Span;
 #[derive(Default)]
 pub(crate) struct Groups {
     pub sync: Vec<SyncGroupBuilder>,
+    /// Where each of them is named.
+    sync_places: HashMap<Arc<str>, Span>,
     pub track: Vec<TrackGroupBuilder>,
     pub garp: Vec<(GarpGroup, Vec<Span>, Span)>,
 }
@@ -190,8 +193,10 @@ pub(super) fn sync_group(root: &mut Root, call: &mut Call<'_, '_>) {
     let mut builder = SyncGroupBuilder::default();
     SYNC_GROUP.run(&mut builder, call.body(), call.context);
     builder.name = name;
-    let before = |name: &str| root.groups.sync.iter().find_map(|group| at(&group.name, name));
+    let places = &mut root.groups.sync_places;
+    let before = builder.name.as_ref().and_then(|(name, _)| places.get(name).copied());
     if is_new(&builder.name, before, call) {
+        places.extend(builder.name.clone());
         root.groups.sync.push(builder);
     }
 }
@@ -215,8 +220,9 @@ pub(super) fn track_group(root: &mut Root, call: &mut Call<'_, '_>) {
     let mut builder = TrackGroupBuilder::default();
     TRACK_GROUP.run(&mut builder, call.body(), call.context);
     builder.name = name;
-    let before = |name: &str| root.groups.track.iter().find_map(|group| at(&group.name, name));
+    let before = builder.name.as_ref().and_then(|(name, _)| call.context.track_groups.get(name).copied());
     if is_new(&builder.name, before, call) {
+        call.context.track_groups.extend(builder.name.clone());
         root.groups.track.push(builder);
     }
 }
@@ -225,18 +231,10 @@ fn name(call: &mut Call<'_, '_>) -> Option<(Arc<str>, Span)> {
     call.word().map(|word| (Arc::from(word.text), word.span))
 }
 
-fn at(known: &Option<(Arc<str>, Span)>, name: &str) -> Option<Span> {
-    known.as_ref().filter(|(known, _)| **known == *name).map(|(_, span)| *span)
-}
-
 /// Whether a block has a name that no block before it has.
-fn is_new(
-    name: &Option<(Arc<str>, Span)>,
-    before: impl Fn(&str) -> Option<Span>,
-    call: &mut Call<'_, '_>,
-) -> bool {
+fn is_new(name: &Option<(Arc<str>, Span)>, before: Option<Span>, call: &mut Call<'_, '_>) -> bool {
     let Some((name, span)) = name else { return false };
-    match before(name) {
+    match before {
         Some(before) => {
             let what = format!("{} {}", call.name(), quote(name));
             super::instance::duplicate(call, *span, before, &what);

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use lbd_health::ScriptId;
 
-use super::call::Call;
 use super::{
     Context, Part, Row, Table, address, bfd, file, global, group, instance, later, link, many, process,
     resolve, route, row, rule, script, server_group, tls, tracking, virtual_server,
@@ -87,7 +86,6 @@ const ROWS: &[Row<Root>] = &[
         "Addresses added at start.",
         "they are not added",
         |b: &mut B, c| {
-            note_groups(b, c);
             b.config.static_addresses.extend(address::static_addresses(c));
         },
     )
@@ -99,14 +97,12 @@ const ROWS: &[Row<Root>] = &[
         "Routes added at start.",
         "they are not added",
         |b: &mut B, c| {
-            note_groups(b, c);
             b.config.static_routes.extend(route::routes(c, true));
         },
     )
     .opens("virtual_routes")
     .example("198.51.100.0/24 via 192.0.2.254 dev eth0"),
     later("static_rules", "{ RULE … }", "Rules added at start.", "they are not added", |b: &mut B, c| {
-        note_groups(b, c);
         b.config.static_rules.extend(rule::rules(c, true));
     })
     .opens("virtual_rules")
@@ -225,12 +221,6 @@ pub(crate) fn lower(
         context.report(found);
     }
     (config, context.diagnostics, context.spans)
-}
-
-/// Static entries may name the groups before them.
-fn note_groups(root: &Root, call: &mut Call<'_, '_>) {
-    let names = root.groups.track.iter().filter_map(|group| group.name.as_ref());
-    call.context.track_groups = names.map(|(name, _)| name.clone()).collect();
 }
 
 /// What is tracked, without the weights: the lines that track it have them.
