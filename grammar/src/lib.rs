@@ -4,6 +4,9 @@
 //! blocks and words (`scan`, `tree`), keywords and their meaning (`keyword`), what is wrong
 //! (`diagnostic`).
 
+// pest's generated code without its `std` feature names it.
+extern crate alloc;
+
 mod blocks;
 pub mod config;
 mod diagnostic;
