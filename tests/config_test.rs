@@ -1,6 +1,8 @@
 //! `lbd -t` as a process: which stream, which exit status, which form. Needs no rights.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -84,4 +86,38 @@ fn a_log_file_is_appended_to_in_all_its_forms() {
     let output = lbd(dir.path(), "clean.conf", &["-tlink"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).starts_with("lbd: link: "), "{}", text(&output.stderr));
+}
+
+/// A file that the one who asks may not read: root may read all, so the test asks as nobody then.
+#[test]
+fn an_unreadable_file_is_said() {
+    const NOBODY: u32 = 65_534;
+    let dir = folder();
+    let mode = |name: &str, mode| {
+        fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(mode)).expect("permissions");
+    };
+    fs::write(dir.path().join("main.conf"), "include clean.conf\n").expect("file");
+    mode("clean.conf", 0o000);
+    mode("", 0o755);
+    // Where nobody can get at it.
+    let program = dir.path().join("lbd");
+    fs::copy(env!("CARGO_BIN_EXE_lbd"), &program).expect("a copy");
+    let root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    for (file, status, says) in [
+        ("clean.conf", 3, "error: cannot read clean.conf: permission denied"),
+        ("main.conf", 0, "warning: cannot include clean.conf: permission denied"),
+    ] {
+        let mut command = Command::new(&program);
+        command.current_dir(dir.path()).args(["-t", "-f", file]);
+        if root {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        let Ok(output) = command.output() else {
+            let reason = "root without CAP_SETUID, or a folder for temporary files that others cannot enter";
+            return lbd_integration::skip::report("an_unreadable_file_is_said", reason);
+        };
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{file}: {said}");
+        assert!(said.contains(says), "{file}: {said}");
+    }
 }
