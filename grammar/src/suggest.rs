@@ -1,13 +1,16 @@
 //! Did you mean: the known word next to a misspelt one.
 
 /// The candidate with the smallest edit distance, if it is small enough to be meant: at most a third
-/// of the word, and differences of case alone always count as near.
+/// of the word, and differences of case alone always count as near. Of one letter nothing would be left.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const LONGEST: usize = 64;
     if word.is_empty() || word.len() > LONGEST {
         return None;
     }
-    let limit = (word.chars().count() / 3).max(1);
+    let limit = match word.chars().count() {
+        1 => 0,
+        length => (length / 3).max(1),
+    };
     let mut best: Option<(usize, &str)> = None;
     for candidate in candidates {
         let distance = if candidate.eq_ignore_ascii_case(word) { 0 } else { distance(word, candidate) };
@@ -50,17 +53,19 @@ mod tests {
 
     #[test]
     fn the_nearest_word_is_found_when_it_is_near() {
-        let schedulers = ["rr", "wrr", "lc", "wlc", "lblc", "sh"];
+        let schedulers = ["y", "rr", "wrr", "lc", "wlc", "lblc", "sh"];
         for (word, want) in [
             ("wrrr", Some("wrr")),
             ("WRR", Some("wrr")),
             ("wcl", Some("wlc")),
             ("weighted", None),
             ("", None),
+            ("x", None),
             (&"w".repeat(1000), None),
         ] {
             assert_eq!(nearest(word, schedulers), want, "{word}");
         }
+        assert_eq!((nearest("C", ["A", "B"]), nearest("c", ["A", "C"])), (None, Some("C")));
         assert_eq!(
             nearest("virtual_ipadress", ["virtual_ipaddress", "virtual_routes"]),
             Some("virtual_ipaddress")

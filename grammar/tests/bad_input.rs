@@ -235,3 +235,26 @@ fn hundreds_of_mistakes_are_each_said_once_and_in_order() {
     }
     assert_eq!((got.len(), want.len()), (560, 560));
 }
+
+/// What names many other things, or things that there are not, takes no longer for each the more there are.
+#[test]
+fn many_names_take_linear_time() {
+    use std::fmt::Write as _;
+    let number = 20_000;
+    let many = |line: &dyn Fn(usize) -> String| -> String {
+        (0..number).fold(String::new(), |mut text, n| {
+            let _infallible = writeln!(text, "{}", line(n));
+            text
+        })
+    };
+    let groups = many(&|n| format!("track_group t{n} {{\ngroup {{\nV\n}}\n}}"));
+    let entries = many(&|n| format!("static_ipaddress {{\n192.0.2.1 dev eth0 track_group t{n}\n}}"));
+    let defined = many(&|n| format!("$D{n}={n}"));
+    for (name, text) in [
+        ("static entries of groups", groups + &entries),
+        ("what is not defined", defined + &many(&|_| "vrrp_instance ${Dx} {\n}".to_owned())),
+        ("groups", many(&|n| format!("vrrp_sync_group g{n} {{\n}}"))),
+    ] {
+        assert!(read(name, text.as_bytes()).diagnostics.len() <= 2_001, "{name}");
+    }
+}

@@ -695,7 +695,7 @@ fn a_group_and_no_track_are_one_too_many() {
         (
             "static_ipaddress",
             "10.0.0.1 track_group H",
-            "no track_group `H` is defined before this line; did you mean `G`?",
+            "no track_group `H` is defined before this line; add a block `track_group H { … }` before it",
         ),
     ] {
         let got = said(&format!("{group}{block} {{\n{line}\n}}\n"));

@@ -425,7 +425,7 @@ fn what_is_tracked_decides() {
             "unknown file",
             "FILE_CHECK {\ntrack_file g\n}",
             0,
-            "c:14:12: no usable track_file `g` is defined before this line; did you mean `f`? (ignored, and with it this FILE_CHECK, which has no other)",
+            "c:14:12: no usable track_file `g` is defined before this line; add a block `track_file g { … }` before it (ignored, and with it this FILE_CHECK, which has no other)",
         ),
         (
             "unknown session",
