@@ -30,6 +30,32 @@ fn said(directory: &TempDir, loaded: &Loaded) -> Vec<String> {
     summaries(loaded).into_iter().map(|line| line.replace(&prefix, "")).collect()
 }
 
+/// As in keepalived the name of the main file is a pattern.
+#[test]
+fn the_main_file_may_be_several() {
+    let directory = directory(&[
+        ("1.conf", "global_defs {\n router_id here\n}\n"),
+        ("2.conf", "global_defs {\n vrrp_version 3\n bad\n}\n"),
+        ("3.conf", "$X=4\nglobal_defs {\n vrrp_garp_master_delay $X\n}\n"),
+    ]);
+    let load_as = |name: &str| load(&directory.path().join(name), &LoadOptions::default());
+    let loaded = load_as("[12].conf");
+    assert_eq!(
+        said(&directory, &loaded),
+        ["2.conf:3:2: unknown keyword `bad`; remove it; `global_defs` has no such keyword"]
+    );
+    let config = loaded.config.expect("a configuration");
+    let version = config.global.vrrp.version;
+    assert_eq!((config.global.router_id.as_deref(), version), (Some("here"), lbd_vrrp::Version::V3));
+    let config = load_as("{3,1}.conf").config.expect("a configuration");
+    assert_eq!(config.global.router_id.as_deref(), Some("here"));
+    let missing = said(&directory, &load_as("[89].conf"));
+    assert_eq!(
+        missing,
+        ["cannot read [89].conf: there is no such file; name an existing, readable file with -f"]
+    );
+}
+
 #[test]
 fn includes_are_relative_to_the_file_and_sorted() {
     let directory = directory(&[

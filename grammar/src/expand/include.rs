@@ -44,6 +44,7 @@ impl Reader {
                 paths = found;
             }
         }
+        self.several = paths.len() > 1;
         for path in paths {
             let read = read(&path).and_then(|found| match executable(&path) {
                 true => Err("it is executable, and no configuration is; chmod a-x it".to_owned()),

@@ -54,6 +54,8 @@ pub(crate) struct Reader {
     generated: u64,
     odd_lines: usize,
     nesting: Nesting,
+    /// Whether the name of the main file stands for several.
+    several: bool,
     /// Whether a limit was reached.
     stopped: bool,
 }
@@ -74,6 +76,7 @@ impl Reader {
             generated: 0,
             odd_lines: 0,
             nesting: Nesting::default(),
+            several: false,
             stopped: false,
         }
     }
@@ -130,7 +133,7 @@ impl Reader {
             }
             at = end + 1;
         }
-        if copied == 0 && first && self.stream.text.is_empty() {
+        if copied == 0 && first && !self.several && self.stream.text.is_empty() {
             // All of it as it is: the file is the text.
             return;
         }
