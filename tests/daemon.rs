@@ -241,6 +241,18 @@ fn the_running_configuration_is_shown() {
     let again = lbd_grammar::load_str("shown", &shown(Secrets::Shown));
     let config = again.config.expect("it can run");
     assert_eq!(lbd_grammar::dump(&config, Secrets::Shown), shown(Secrets::Shown));
+    // Octets that are no UTF-8 come out of lbctl as they went in.
+    fs::write(host.path("conf"), [text("2").as_bytes(), b"global_defs {\n router_id a\xffb\n}\n"].concat())
+        .expect("configuration");
+    assert!(host.reload().ok);
+    let lbctl = env!("CARGO_BIN_EXE_lbctl");
+    let out =
+        Command::new(lbctl).arg("--socket").arg(host.path("s")).arg("config").output().expect("lbctl runs");
+    assert!(
+        out.stdout.windows(15).any(|part| part == b" router_id a\xffb\n"),
+        "{}",
+        String::from_utf8_lossy(&out.stdout)
+    );
     host.stop();
 }
 

@@ -17,7 +17,9 @@ fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(lbctl::run(std::env::args_os(), Look { colour, now: SystemTime::now() }));
     // A reader that has gone (`| head`) is no failure.
-    let _gone = io::stdout().write_all(outcome.out.as_bytes()).and_then(|()| io::stdout().flush());
+    // Octets of a configuration that are no UTF-8 come out as they went in.
+    let _gone =
+        io::stdout().write_all(&lbd_grammar::octets(&outcome.out)).and_then(|()| io::stdout().flush());
     let _gone = io::stderr().write_all(outcome.err.as_bytes());
     ExitCode::from(outcome.status)
 }
