@@ -2,6 +2,7 @@
 //!
 //! Here: every block with its keywords, without the functions. Not here: the rows.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::{
@@ -95,13 +96,19 @@ const LINES: &[&str] = &[
 ];
 
 /// Blocks that know a keyword; not the words of lines, which are no keywords elsewhere.
-pub(super) fn homes(keyword: &str) -> Vec<&'static str> {
-    blocks()
-        .filter(|block| !block.is_of_lines())
-        .filter(|block| block.keywords.iter().any(|known| known.name == keyword))
-        .map(|block| block.name)
-        .collect()
+pub(super) fn homes(keyword: &str) -> &'static [&'static str] {
+    HOMES.get(keyword).map_or(&[], Vec::as_slice)
 }
+
+static HOMES: LazyLock<HashMap<&str, Vec<&str>>> = LazyLock::new(|| {
+    let mut homes: HashMap<&str, Vec<&str>> = HashMap::new();
+    for block in blocks().filter(|block| !block.is_of_lines()) {
+        for keyword in &block.keywords {
+            homes.entry(keyword.name).or_default().push(block.name);
+        }
+    }
+    homes
+});
 
 /// Whether a word begins a block somewhere.
 pub(super) fn is_block(word: &str) -> bool {

@@ -359,7 +359,7 @@ impl<B: Default> Table<B> {
         }
         let homes = doc::homes(word.text);
         if !homes.is_empty() && homes != [self.name] {
-            return (diagnostic.help(format!("it belongs {}", doc::shown_all(&homes))), None);
+            return (diagnostic.help(format!("it belongs {}", doc::shown_all(homes))), None);
         }
         let near = nearest(word.text, self.rows().map(|row| row.keyword.name));
         let diagnostic = match near {
