@@ -54,6 +54,32 @@ fn exit_status_and_standard_error() {
     }
 }
 
+/// A script that everybody can write, and no script security: 5.
+#[test]
+fn scripts_without_security_have_their_own_status() {
+    let dir = folder();
+    let script = dir.path().join("check");
+    fs::write(&script, "#!/bin/sh\n").expect("script");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o777)).expect("mode");
+    let text = format!(
+        "virtual_server 192.0.2.1 80 {{\n lb_algo rr\n lb_kind NAT\n protocol TCP\n quorum_up \"{}\"\n \
+         real_server 192.0.2.10 80 {{\n }}\n}}\n",
+        script.display()
+    );
+    fs::write(dir.path().join("script.conf"), text).expect("file");
+    let output = lbd(dir.path(), "script.conf", &["-t", "--json"]);
+    let kinds = kinds(&output.stdout);
+    assert!(!kinds.is_empty() && kinds.iter().all(|kind| kind == "script_security"), "{kinds:?}");
+    assert_eq!(output.status.code(), Some(5));
+}
+
+/// The kinds of a document's diagnostics.
+fn kinds(document: &[u8]) -> Vec<String> {
+    let document: serde_json::Value = serde_json::from_slice(document).expect("JSON");
+    let found = document["diagnostics"].as_array().expect("diagnostics");
+    found.iter().map(|one| one["kind"].as_str().expect("a kind").to_owned()).collect()
+}
+
 #[test]
 fn json_goes_to_standard_output() {
     let dir = folder();

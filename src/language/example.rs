@@ -128,6 +128,8 @@ fn values(keyword: &Keyword, arguments: &str) -> String {
         let lowest = keyword.range.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
         match name {
             "NAME" => name_of(keyword.name).to_owned(),
+            // Another one than its real servers have.
+            "ADDR" if keyword.name == "virtual_server" => "192.0.2.1".to_owned(),
             "N" | "SECS" if !matches!(lowest, "" | "0") => lowest.to_owned(),
             name => match VALUES.iter().find(|(from, _)| *from == name) {
                 Some((_, value)) => (*value).to_owned(),
@@ -197,7 +199,7 @@ mod tests {
         };
         assert_eq!(head_of("", "global_defs"), "global_defs");
         assert_eq!(head_of("", "vrrp_instance"), "vrrp_instance VI_1");
-        assert_eq!(head_of("", "virtual_server"), "virtual_server 192.0.2.10 80");
+        assert_eq!(head_of("", "virtual_server"), "virtual_server 192.0.2.1 80");
         assert_eq!(head_of("virtual_server", "real_server"), "real_server 192.0.2.10 80");
         assert_eq!(head_of("real_server", "HTTP_GET"), "HTTP_GET");
     }

@@ -2,6 +2,7 @@
 //!
 //! Here: diagnostics, scripts and places so far. Not here: what any keyword means.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -159,14 +160,17 @@ impl<'s> Context<'s> {
     /// Adds a diagnostic. Past a limit warnings are dropped: nobody reads a million of them.
     pub fn report(&mut self, diagnostic: Diagnostic) {
         let count = self.diagnostics.len();
-        let wanted = count < MOST || (diagnostic.severity == Severity::Error && count < 2 * MOST);
-        if wanted {
-            self.diagnostics.push(diagnostic);
-        } else if count == MOST {
-            self.diagnostics.push(
-                Diagnostic::warning(Kind::Lint, diagnostic.span, "further warnings are not shown")
+        let (most, what) = match diagnostic.severity {
+            Severity::Error => (2 * MOST, "errors"),
+            Severity::Warning => (MOST, "warnings"),
+        };
+        match count.cmp(&most) {
+            Ordering::Less => self.diagnostics.push(diagnostic),
+            Ordering::Equal => self.diagnostics.push(
+                Diagnostic::warning(Kind::Lint, diagnostic.span, format!("further {what} are not shown"))
                     .help("deal with those before it first"),
-            );
+            ),
+            Ordering::Greater => {}
         }
     }
 
