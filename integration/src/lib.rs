@@ -40,3 +40,4 @@ pub mod topology;
 pub mod uml;
 pub mod vip;
 pub mod wait;
+pub mod xstate;

@@ -18,6 +18,7 @@ use nix::sys::signal::{Signal, killpg};
 
 use crate::packages::{self, Package};
 use crate::process::pid_of;
+use crate::xstate;
 
 const MODULES: &str = "ip_vs ip_vs_rr ip_vs_wrr ip_vs_lc ip_vs_wlc ip_vs_sh ip_vs_dh ip_vs_mh ip_vs_sed ip_vs_nq ip_vs_fo \
     ip_vs_ovf ip_vs_lblc ip_vs_lblcr veth bridge dummy macvlan ipv6 ipip nf_conntrack iptable_mangle iptable_nat \
@@ -124,7 +125,8 @@ impl Uml {
         let start = Instant::now();
         let memory = if Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" };
         // A session of its own: every guest process is a host process of the group.
-        let mut guest = Command::new("setsid")
+        let mut command = Command::new("setsid");
+        command
             .args(["taskset", "-c", &core.to_string()])
             .arg(&self.program)
             .args(["rootfstype=hostfs", "rootflags=/", "ro", "mem=512M", "con=null", "con0=null,fd:1"])
@@ -134,9 +136,8 @@ impl Uml {
             .env("TMPDIR", memory)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| format!("{}", self.program.display()))?;
+            .stderr(Stdio::null());
+        let mut guest = xstate::spawn(&mut command).with_context(|| format!("{}", self.program.display()))?;
         let console = guest.stdout.take().context("console")?;
         let (lines, incoming) = channel();
         let reader = std::thread::spawn(move || {
@@ -184,8 +185,13 @@ impl Uml {
     /// The guest's first program. /tmp stays the host's (read-only): the build may be there.
     fn init(&self, token: &str, command: &[&OsStr], env: &[(&str, &OsStr)]) -> String {
         let words: Vec<String> = command.iter().map(|word| quote(word)).collect();
-        let exports: String =
-            env.iter().map(|(name, value)| format!("export {name}={}\n", quote(value))).collect();
+        let tunables = (xstate::TUNABLES.0, OsStr::new(xstate::TUNABLES.1));
+        let exports: String = env
+            .iter()
+            .copied()
+            .chain(xstate::is_too_large().then_some(tunables))
+            .map(|(name, value)| format!("export {name}={}\n", quote(value)))
+            .collect();
         format!(
             "#!/bin/sh\n\
              export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TMPDIR=/mnt/tmp\n\
