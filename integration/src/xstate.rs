@@ -3,8 +3,8 @@
 //! UML 6.1 keeps a guest's registers in a buffer that ends with AVX-512. Where the processor has AMX, the
 //! host gives that much and refuses to take less back, and the guest's first program dies of SIGSEGV. UML
 //! asks once at its start whether the host knows this form at all; told no, it keeps x87 and SSE alone, as
-//! it did on older hosts. A seccomp filter tells it so. What the guest's threads have in the upper halves of
-//! vector registers is then shared by the threads of one process, so its C library is asked to leave them.
+//! it did on older hosts. A seccomp filter tells it so. What a guest's program has in the upper halves of
+//! vector registers is then lost at every page fault, so its C library is asked to leave them alone.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,7 +28,7 @@ const INPUT_OUTPUT_ERROR: u32 = 5;
 
 /// What a guest's environment needs on such a processor.
 pub const TUNABLES: (&str, &str) =
-    ("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-AVX,-AVX2,-AVX512F,-AVX512VL,-AVX512BW,-EVEX,-ERMS");
+    ("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-AVX_Fast_Unaligned_Load,-AVX,-AVX2,-AVX512F,-AVX512VL,-AVX512BW");
 
 /// Whether this host's processor has more registers than user-mode-linux keeps.
 pub fn is_too_large() -> bool {
