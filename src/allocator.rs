@@ -1,10 +1,10 @@
 //! glibc's allocator, set up for this daemon.
 //!
-//! By default each thread gets an arena of its own that grows page by page, with a system call each:
-//! 2,300 calls at the start of 10,000 real servers, and what the thread that read the configuration
-//! gave back serves nobody else. The first arena grows in steps and is shared; the daemon's threads are
-//! few and mostly asleep, so they hardly meet in it. Only the reading of a large configuration, on all
-//! processors at once, wants as many as there are of these.
+//! By default each thread gets an arena of its own, up to eight for each processor, that grows page by
+//! page with a system call each: 2,300 calls at the start of 10,000 real servers on one processor, and what
+//! the thread that read the configuration gave back serves few others. Here there are as many arenas as
+//! processors, at most eight: a large configuration is read on all of them at once, and one lock for all
+//! would cost what that gains. The first arena grows in steps; on one processor it is the only one.
 
 #[cfg(target_env = "gnu")]
 #[allow(unsafe_code, reason = "mallopt has no safe form")]
