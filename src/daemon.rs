@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use lbd_grammar::Secrets;
 use lbd_grammar::config::{Config, VrrpScript};
+use lbd_health::Tools;
 use lbd_ipvs::IpvsError;
 use lbd_vrrp::InstanceConfig;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -370,7 +371,7 @@ impl Daemon {
         let remember = self.remember.clone();
         let options = DirectorOptions {
             owner: owner.clone(),
-            programs: self.room.clone(),
+            tools: Arc::new(Tools::new(self.room.clone())),
             events: self.events.clone(),
             saved: saved.verdicts,
             remember: Box::new(move |verdicts| remember.verdicts(verdicts)),

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use lbd_ipvs::ServiceId;
+use lbd_grammar::config::VirtualServerId;
 use lbd_vrrp::State;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -60,23 +60,42 @@ pub enum Event {
         /// Outcome in words.
         reason: String,
     },
-    /// A real server went up or down.
+    /// A checker's state changed. What it means for its real server follows as events of their own.
+    Checker {
+        /// Its virtual server.
+        service: VirtualServerId,
+        /// Address and port of the real server.
+        address: SocketAddr,
+        /// Checker keyword.
+        check: &'static str,
+        /// Good now.
+        up: bool,
+        /// The real server is up now, with all its checkers.
+        server_up: bool,
+        /// The real server's state changed with it.
+        server_changed: bool,
+        /// Outcome in words.
+        reason: String,
+    },
+    /// A real server went up or down, or is announced as it is.
     RealServer {
         /// Its virtual server.
-        service: ServiceId,
+        service: VirtualServerId,
         /// Address and port.
         address: SocketAddr,
         /// Up now.
         up: bool,
         /// It stays in the table with weight 0 while down.
         inhibited: bool,
+        /// What made it so.
+        cause: Cause,
         /// Cause in words.
         reason: String,
     },
     /// A real server's weight changed by its checkers.
     Weight {
         /// Its virtual server.
-        service: ServiceId,
+        service: VirtualServerId,
         /// Address and port.
         address: SocketAddr,
         /// Before.
@@ -87,7 +106,7 @@ pub enum Event {
     /// A virtual server gained or lost its quorum.
     Quorum {
         /// The virtual server.
-        service: ServiceId,
+        service: VirtualServerId,
         /// Gained.
         up: bool,
         /// Live weight.
@@ -96,11 +115,13 @@ pub enum Event {
         needed: u64,
         /// The sorry server that takes over or leaves.
         sorry_server: Option<SocketAddr>,
+        /// What made it so.
+        cause: Cause,
     },
     /// A check failed without a change of state (log_all_failures), or was retried.
     CheckFailed {
         /// Its virtual server.
-        service: ServiceId,
+        service: VirtualServerId,
         /// Address and port.
         address: SocketAddr,
         /// Checker keyword.
@@ -108,6 +129,19 @@ pub enum Event {
         /// Cause in words.
         reason: String,
     },
+}
+
+/// What made a real server or a quorum what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Checkers' results.
+    Result,
+    /// A start: it is so from the beginning.
+    Start,
+    /// A reload took it away.
+    Removed,
+    /// The daemon stops (omega).
+    Stop,
 }
 
 /// Where events go: a bounded queue that never blocks its sender. When it is full, the event is

@@ -12,7 +12,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use lbd_ipvs::ServiceId;
+use lbd_grammar::config::{GroupKey, VirtualServerId};
+use lbd_ipvs::{Family, Protocol, ServiceId};
 use serde::{Deserialize, Serialize};
 
 /// Keys of the kernel's table that belong to this lbd.
@@ -55,7 +56,39 @@ pub struct SavedInstance {
 struct TableSection {
     boot_id: String,
     services: Vec<(ServiceId, BTreeSet<SocketAddr>)>,
-    verdicts: Vec<(ServiceId, SocketAddr, SavedServer)>,
+    verdicts: Vec<(SavedId, SocketAddr, SavedServer)>,
+}
+
+/// A virtual server's id in the file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum SavedId {
+    Service(ServiceId),
+    Group { group: String, protocol: Option<Protocol>, family: Family },
+}
+
+impl From<&VirtualServerId> for SavedId {
+    fn from(id: &VirtualServerId) -> Self {
+        match id {
+            VirtualServerId::Service(service) => SavedId::Service(*service),
+            VirtualServerId::Group(GroupKey { group, protocol, family }) => {
+                SavedId::Group { group: group.to_string(), protocol: *protocol, family: *family }
+            }
+        }
+    }
+}
+
+impl From<&SavedId> for VirtualServerId {
+    fn from(id: &SavedId) -> Self {
+        match id {
+            SavedId::Service(service) => VirtualServerId::Service(*service),
+            SavedId::Group { group, protocol, family } => VirtualServerId::Group(GroupKey {
+                group: group.as_str().into(),
+                protocol: *protocol,
+                family: *family,
+            }),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +98,7 @@ struct VrrpSection {
 }
 
 /// Verdicts by virtual server and real server.
-pub type Verdicts = BTreeMap<(ServiceId, SocketAddr), SavedServer>;
+pub type Verdicts = BTreeMap<(VirtualServerId, SocketAddr), SavedServer>;
 
 /// What an earlier process left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,7 +134,7 @@ impl StateFile {
             saved.verdicts = table
                 .verdicts
                 .iter()
-                .map(|(id, address, server)| ((*id, *address), server.clone()))
+                .map(|(id, address, server)| ((id.into(), *address), server.clone()))
                 .collect();
             kept = table;
         }
@@ -128,7 +161,7 @@ impl StateFile {
     pub fn put_verdicts(&self, verdicts: &Verdicts) -> io::Result<()> {
         let mut table = self.table.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         table.verdicts =
-            verdicts.iter().map(|((id, address), server)| (*id, *address, server.clone())).collect();
+            verdicts.iter().map(|((id, address), server)| (id.into(), *address, server.clone())).collect();
         write(&self.path, &*table)
     }
 
@@ -203,7 +236,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn service(text: &str) -> ServiceId {
-        ServiceId::Addr { protocol: lbd_ipvs::Protocol::Tcp, vip: text.parse().expect("address") }
+        ServiceId::Addr { protocol: Protocol::Tcp, vip: text.parse().expect("address") }
     }
 
     #[test]
@@ -215,11 +248,11 @@ mod tests {
         let id = service("10.0.0.1:80");
         let real: SocketAddr = "10.0.0.2:80".parse().expect("address");
         let owned: Owned = [(id, [real].into())].into();
-        let verdicts: Verdicts = [(
-            (id, real),
-            SavedServer { checks: [("TCP".to_owned(), SavedCheck { up: false, weight: Some(7) })].into() },
-        )]
-        .into();
+        let group = GroupKey { group: "g".into(), protocol: None, family: Family::Inet6 };
+        let found =
+            SavedServer { checks: [("TCP".to_owned(), SavedCheck { up: false, weight: Some(7) })].into() };
+        let verdicts: Verdicts =
+            [((id.into(), real), found.clone()), ((VirtualServerId::Group(group), real), found)].into();
         let instance =
             SavedInstance { interface: "eth0".into(), vrid: 7, master: true, ..Default::default() };
         file.put_owned(&owned).expect("keys are written");

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lbd::event::{Event, EventSender};
+use lbd::event::{Cause, Event, EventSender};
 use lbd::notify::Notifier;
 use lbd::script::ScriptRoom;
 use lbd_grammar::config::{Config, Script, VrrpNotify};
@@ -108,10 +108,11 @@ async fn real_servers_get_no_arguments() {
     let bench = Bench::new("echo \"$*\" >> $log").await;
     let (service, address) = (service(), address());
     bench.events.send(Event::RealServer {
-        service,
+        service: service.into(),
         address,
         up: false,
         inhibited: false,
+        cause: Cause::Result,
         reason: "connection refused".into(),
     });
     bench.notifier.drain(Duration::from_secs(20)).await;

@@ -97,7 +97,7 @@ pub fn exercise(octets: &[u8]) {
     assert_eq!(loaded.config.is_none(), loaded.draft.is_some());
     if let Some(config) = loaded.config {
         let ids: std::collections::HashSet<_> =
-            config.virtual_servers.iter().map(|server| server.id).collect();
+            config.virtual_servers.iter().map(|server| &server.id).collect();
         assert_eq!(ids.len(), config.virtual_servers.len(), "virtual servers are unique");
         for server in &config.virtual_servers {
             let addresses: std::collections::HashSet<_> =

@@ -7,9 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use lbd_health::ScriptId;
-use lbd_ipvs::ServiceId;
 
-use crate::config::GroupKey;
+use crate::config::VirtualServerId;
 use crate::source::Span;
 
 /// Places of objects.
@@ -22,12 +21,11 @@ pub struct Spans {
     pub(crate) track_processes: HashMap<String, Span>,
     pub(crate) track_files: HashMap<String, Span>,
     pub(crate) bfd_instances: HashMap<String, Span>,
-    pub(crate) virtual_servers: HashMap<ServiceId, Span>,
-    pub(crate) group_servers: HashMap<GroupKey, Span>,
+    pub(crate) virtual_servers: HashMap<VirtualServerId, Span>,
     pub(crate) server_groups: HashMap<Arc<str>, Span>,
     pub(crate) tls: Option<Span>,
     /// Of each virtual server, ordered by address.
-    pub(crate) real_servers: HashMap<ServiceId, Box<[(SocketAddr, Span)]>>,
+    pub(crate) real_servers: HashMap<VirtualServerId, Box<[(SocketAddr, Span)]>>,
 }
 
 impl Spans {
@@ -77,13 +75,8 @@ impl Spans {
     }
 
     /// The head of a virtual_server.
-    pub fn virtual_server(&self, id: &ServiceId) -> Option<Span> {
+    pub fn virtual_server(&self, id: &VirtualServerId) -> Option<Span> {
         self.virtual_servers.get(id).copied()
-    }
-
-    /// The head of a virtual_server group.
-    pub fn group_server(&self, id: &GroupKey) -> Option<Span> {
-        self.group_servers.get(id).copied()
     }
 
     /// The keyword of a virtual_server_group.
@@ -92,7 +85,7 @@ impl Spans {
     }
 
     /// The head of a real_server.
-    pub fn real_server(&self, id: &ServiceId, address: SocketAddr) -> Option<Span> {
+    pub fn real_server(&self, id: &VirtualServerId, address: SocketAddr) -> Option<Span> {
         let servers = self.real_servers.get(id)?;
         let index = servers.binary_search_by_key(&address, |(address, _)| *address).ok()?;
         servers.get(index).map(|(_, span)| *span)

@@ -183,7 +183,7 @@ fn many_servers_are_read_as_a_few_are() {
         few.iter().flat_map(|few| &few.diagnostics).map(|found| found.message.clone()).collect();
     want.insert(9, "virtual_server TCP 10.0.0.3:80 is defined twice".into());
     assert_eq!(said, want);
-    let first = config.virtual_servers[0].id;
+    let first = config.virtual_servers[0].id.clone();
     assert!(
         whole.spans.virtual_server(&first).is_some()
             && whole.spans.real_server(&first, "10.9.0.1:80".parse().expect("an address")).is_some()

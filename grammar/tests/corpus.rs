@@ -153,15 +153,11 @@ const LEFT_OUT: &[(&str, usize)] = &[
 ];
 
 fn counted(config: &Config) -> Count {
-    let (servers, groups) = (&config.virtual_servers, &config.group_servers);
-    let real_servers: Vec<&RealServer> = servers
-        .iter()
-        .flat_map(|server| &server.real_servers)
-        .chain(groups.iter().flat_map(|server| &server.real_servers))
-        .collect();
+    let servers = &config.virtual_servers;
+    let real_servers: Vec<&RealServer> = servers.iter().flat_map(|server| &server.real_servers).collect();
     Count {
         instances: config.vrrp_instances.len(),
-        virtual_servers: servers.len() + groups.len(),
+        virtual_servers: servers.len(),
         real_servers: real_servers.len(),
         checks: real_servers.iter().map(|real| real.checks.len()).sum(),
     }

@@ -391,7 +391,7 @@ fn places_of_objects_are_found() {
         virtual_ipaddress {\n 10.0.0.1 dev eth1\n}\ntrack_script {\n a\n}\n}\nvirtual_server 10.0.0.1 80 {\n real_server 10.0.0.2 80 { }\n}\n";
     let loaded = load_str("c", text);
     let config = loaded.config.as_ref().expect("a configuration");
-    let (id, spans) = (config.virtual_servers[0].id, &loaded.spans);
+    let (id, spans) = (config.virtual_servers[0].id.clone(), &loaded.spans);
     let script = config.scripts.keys().next().expect("a script");
     for (name, span, want) in [
         ("interface", spans.interface("eth0"), "c:5:12"),

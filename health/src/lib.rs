@@ -9,6 +9,6 @@ pub mod runner;
 pub mod state;
 pub mod types;
 
-pub use runner::{CheckerHandle, Programs, Report, Start, spawn};
+pub use runner::{CheckerHandle, Programs, Report, Start, Tools, spawn};
 pub use state::{CheckerView, Contribution, Outcome, ServerChange, ServerState, Verdict};
 pub use types::*;

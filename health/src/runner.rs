@@ -18,6 +18,20 @@ use crate::check;
 use crate::state::{CheckerState, CheckerView, Contribution, Next, Outcome, Verdict};
 use crate::types::{Check, ScriptId, ScriptOutcome};
 
+/// What checks need of the process around them; shared by all checkers.
+#[derive(Clone)]
+pub struct Tools {
+    /// Runs the programs of MISC_CHECKs.
+    pub programs: Arc<dyn Programs>,
+}
+
+impl Tools {
+    /// With these programs.
+    pub fn new(programs: Arc<dyn Programs>) -> Self {
+        Tools { programs }
+    }
+}
+
 /// Runs programs for MISC_CHECK; `src` has the one implementation, tests have fakes.
 pub trait Programs: Send + Sync + 'static {
     /// Runs `script`; after `limit` it is ended and the outcome is [`ScriptOutcome::TimedOut`].
@@ -102,12 +116,12 @@ pub fn spawn<K: Clone + Send + 'static>(
     key: K,
     check: Arc<Check>,
     start: Start,
-    programs: Arc<dyn Programs>,
+    tools: Arc<Tools>,
     suspended: watch::Receiver<bool>,
     reports: mpsc::Sender<(K, Report)>,
 ) -> CheckerHandle {
     let due = Instant::now() + start.first.unwrap_or_else(|| first_delay(&check));
-    CheckerHandle(tokio::spawn(drive(key, check, start, due, programs, suspended, reports)).abort_handle())
+    CheckerHandle(tokio::spawn(drive(key, check, start, due, tools, suspended, reports)).abort_handle())
 }
 
 /// 1 s plus a random part of warmup, so that thousands of checks don't start together.
@@ -122,7 +136,7 @@ async fn drive<K: Clone>(
     check: Arc<Check>,
     start: Start,
     mut due: Instant,
-    programs: Arc<dyn Programs>,
+    tools: Arc<Tools>,
     mut suspended: watch::Receiver<bool>,
     reports: mpsc::Sender<(K, Report)>,
 ) {
@@ -139,7 +153,7 @@ async fn drive<K: Clone>(
             continue;
         }
         let began = Instant::now();
-        let outcome = unwound(check::run(&check, state.url(), &*programs)).await;
+        let outcome = unwound(check::run(&check, state.url(), &tools)).await;
         let ended = Instant::now();
         if *suspended.borrow() {
             due = ended;

@@ -11,21 +11,21 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use lbd_grammar::config::{Config, RealServer, VirtualServer};
+use lbd_grammar::config::{Config, RealServer, VirtualServer, VirtualServerId};
 use lbd_health::{
-    Check, CheckKind, CheckerHandle, CheckerView, Contribution, Programs, Report, ServerState, Start,
+    Check, CheckKind, CheckerHandle, CheckerView, Contribution, Report, ServerState, Start, Tools,
 };
 use lbd_ipvs::ServiceId;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::error;
 
-use super::owner::{OwnerHandle, Part};
+use super::owner::{OwnerHandle, Part, PartId};
 use super::pool::{Pool, QuorumChange, Standing};
 use crate::control::status::{
     CheckState, CheckStatus, RealServerState, RealServerStatus, SorryServerStatus, VirtualServerState,
     VirtualServerStatus,
 };
-use crate::event::{Event, EventSender};
+use crate::event::{Cause, Event, EventSender};
 use crate::state_file::{SavedCheck, Verdicts};
 
 /// Reports waiting for the director. When full, checkers wait with theirs: nothing is lost.
@@ -41,8 +41,8 @@ const BATCH: usize = 256;
 pub struct DirectorOptions {
     /// The table owner.
     pub owner: OwnerHandle,
-    /// Runs MISC_CHECK programs.
-    pub programs: Arc<dyn Programs>,
+    /// What checks need of the process around them.
+    pub tools: Arc<Tools>,
     /// Where transitions go.
     pub events: EventSender,
     /// What the checkers of the earlier process found.
@@ -146,7 +146,7 @@ struct Director {
     next_key: u64,
     verdicts: Verdicts,
     verdicts_changed: bool,
-    dirty: BTreeMap<ServiceId, Option<Part>>,
+    dirty: BTreeMap<PartId, Option<Part>>,
 }
 
 #[derive(Clone, Copy)]
@@ -251,12 +251,12 @@ impl Director {
         server.state.set(place.checker, report.view());
         let virtual_server = managed.pool.config().clone();
         let Some(config) = virtual_server.real_servers.get(place.server) else { return };
-        let service = virtual_server.id;
+        let service = &virtual_server.id;
         let Some(before) = managed.pool.standing(place.server) else { return };
         let standing = standing(server, config);
         if report.failed_try && !report.changed && check.schedule.log_all_failures {
             self.options.events.send(Event::CheckFailed {
-                service,
+                service: service.clone(),
                 address: config.address,
                 check: check.kind.keyword(),
                 reason: report.reason.to_string(),
@@ -266,16 +266,17 @@ impl Director {
         if standing.alive != before.alive || announced {
             server.since = report.at;
             self.options.events.send(Event::RealServer {
-                service,
+                service: service.clone(),
                 address: config.address,
                 up: standing.alive,
                 inhibited: config.inhibit_on_failure,
+                cause: Cause::Result,
                 reason: format!("{}: {}", check.kind.keyword(), report.reason),
             });
         }
         if standing.weight != before.weight {
             self.options.events.send(Event::Weight {
-                service,
+                service: service.clone(),
                 address: config.address,
                 from: before.weight,
                 to: standing.weight,
@@ -283,14 +284,14 @@ impl Director {
         }
         if standing != before {
             let change = managed.pool.update(place.server, standing);
-            self.dirty.insert(service, Some(part(&managed.pool)));
-            announce_quorum(&self.options.events, service, change);
+            self.dirty.insert(service.clone(), Some(part(&managed.pool)));
+            announce_quorum(&self.options.events, service, change, Cause::Result);
         }
         self.remember(service, config.address, &check, report.view());
     }
 
     /// Notes what a start would not assume by itself.
-    fn remember(&mut self, service: ServiceId, address: SocketAddr, check: &Check, view: CheckerView) {
+    fn remember(&mut self, service: &VirtualServerId, address: SocketAddr, check: &Check, view: CheckerView) {
         let weight = match view.contribution {
             Contribution::Weight(weight) => Some(weight),
             Contribution::None | Contribution::Add(_) => None,
@@ -300,21 +301,25 @@ impl Director {
             return self.forget(service, address, check);
         }
         let now = SavedCheck { up: view.up, weight };
-        let server = self.verdicts.entry((service, address)).or_default();
+        let server = self.verdicts.entry((service.clone(), address)).or_default();
         self.verdicts_changed |= server.checks.insert(fingerprint(check), now) != Some(now);
     }
 
-    fn forget(&mut self, service: ServiceId, address: SocketAddr, check: &Check) {
-        let Some(server) = self.verdicts.get_mut(&(service, address)) else { return };
+    fn forget(&mut self, service: &VirtualServerId, address: SocketAddr, check: &Check) {
+        if self.verdicts.is_empty() {
+            return;
+        }
+        let key = (service.clone(), address);
+        let Some(server) = self.verdicts.get_mut(&key) else { return };
         self.verdicts_changed |= server.checks.remove(&fingerprint(check)).is_some();
         if server.checks.is_empty() {
-            self.verdicts.remove(&(service, address));
+            self.verdicts.remove(&key);
         }
     }
 
     /// What an earlier process found: the same check, else the only one of its kind.
-    fn saved(&self, service: ServiceId, address: SocketAddr, check: &Check) -> Option<SavedCheck> {
-        let checks = &self.options.saved.get(&(service, address))?.checks;
+    fn saved(&self, service: &VirtualServerId, address: SocketAddr, check: &Check) -> Option<SavedCheck> {
+        let checks = &self.options.saved.get(&(service.clone(), address))?.checks;
         let alike = || {
             let mut alike = checks.iter().filter(|(print, _)| {
                 print.strip_prefix(check.kind.keyword()).is_some_and(|rest| rest.starts_with(' '))
@@ -326,9 +331,9 @@ impl Director {
 
     /// Makes the running virtual servers those of `config`: what did not change keeps its state.
     fn apply(&mut self, config: &Config) {
-        let mut old: HashMap<ServiceId, Managed> = std::mem::take(&mut self.services)
+        let mut old: HashMap<VirtualServerId, Managed> = std::mem::take(&mut self.services)
             .into_iter()
-            .map(|managed| (managed.pool.config().id, managed))
+            .map(|managed| (managed.pool.config().id.clone(), managed))
             .collect();
         self.places.clear();
         let now = SystemTime::now();
@@ -361,10 +366,10 @@ impl Director {
     fn create(&mut self, config: &Arc<VirtualServer>, now: SystemTime) -> Managed {
         let suspended = watch::Sender::new(false);
         let servers: Vec<Server> =
-            config.real_servers.iter().map(|real| self.server(config.id, real, None, now)).collect();
+            config.real_servers.iter().map(|real| self.server(&config.id, real, None, now)).collect();
         let (pool, change) = Pool::new(config.clone(), standings(&servers, config));
-        announce_quorum(&self.options.events, config.id, change);
-        self.dirty.insert(config.id, Some(part(&pool)));
+        announce_quorum(&self.options.events, &config.id, change, Cause::Start);
+        self.dirty.insert(config.id.clone(), Some(part(&pool)));
         Managed { pool, servers, suspended }
     }
 
@@ -381,17 +386,17 @@ impl Director {
                     let views = server.state.checkers().to_vec();
                     (Some(server.checkers.into_iter().zip(views).collect()), server.since)
                 });
-                self.server(config.id, real, kept, since)
+                self.server(&config.id, real, kept, since)
             })
             .collect();
         for server in old.values() {
             self.removed(pool.config(), server);
         }
         let change = pool.reconfigure(config.clone(), standings(&servers, config));
-        announce_quorum(&self.options.events, config.id, change);
+        announce_quorum(&self.options.events, &config.id, change, Cause::Result);
         let after = part(&pool);
         if after != before {
-            self.dirty.insert(config.id, Some(after));
+            self.dirty.insert(config.id.clone(), Some(after));
         }
         Managed { pool, servers, suspended }
     }
@@ -400,7 +405,7 @@ impl Director {
     /// other times or parameters start anew from what they know.
     fn server(
         &mut self,
-        service: ServiceId,
+        service: &VirtualServerId,
         config: &RealServer,
         kept: Option<Kept>,
         since: SystemTime,
@@ -463,7 +468,7 @@ impl Director {
                     checker.key,
                     checker.check.clone(),
                     start,
-                    self.options.programs.clone(),
+                    self.options.tools.clone(),
                     managed.suspended.subscribe(),
                     self.reports.clone(),
                 ));
@@ -474,14 +479,15 @@ impl Director {
     /// A real server that a reload took away is announced as down (keepalived runs notify_down).
     fn removed(&mut self, config: &VirtualServer, server: &Server) {
         for checker in &server.checkers {
-            self.forget(config.id, server.address, &checker.check);
+            self.forget(&config.id, server.address, &checker.check);
         }
         if server.state.is_up() {
             self.options.events.send(Event::RealServer {
-                service: config.id,
+                service: config.id.clone(),
                 address: server.address,
                 up: false,
                 inhibited: false,
+                cause: Cause::Removed,
                 reason: "no longer in the configuration".to_owned(),
             });
         }
@@ -496,10 +502,11 @@ impl Director {
             for (index, server) in managed.servers.iter().enumerate() {
                 if managed.pool.standing(index).is_some_and(|standing| standing.alive) {
                     self.options.events.send(Event::RealServer {
-                        service: config.id,
+                        service: config.id.clone(),
                         address: server.address,
                         up: false,
                         inhibited: false,
+                        cause: Cause::Stop,
                         reason: "shutting down".to_owned(),
                     });
                 }
@@ -511,7 +518,7 @@ impl Director {
                     needed: u64::from(config.quorum),
                     sorry_server: None,
                 };
-                announce_quorum(&self.options.events, config.id, Some(change));
+                announce_quorum(&self.options.events, &config.id, Some(change), Cause::Stop);
             }
         }
     }
@@ -522,7 +529,12 @@ impl Director {
         for managed in &self.services {
             let config = managed.pool.config();
             let suspended = config.ha_suspend
-                && matches!(config.id, ServiceId::Addr { vip, .. } if !local.contains(&vip.ip()));
+                && match &config.id {
+                    VirtualServerId::Service(ServiceId::Addr { vip, .. }) => !local.contains(&vip.ip()),
+                    VirtualServerId::Service(ServiceId::FwMark { .. }) => false,
+                    // keepalived finds no address of a group on the host, ever.
+                    VirtualServerId::Group(_) => true,
+                };
             managed.suspended.send_if_modified(|now| std::mem::replace(now, suspended) != suspended);
         }
     }
@@ -646,12 +658,17 @@ fn matched(checks: &[Arc<Check>], kept: &mut Kept) -> Vec<Option<(Checker, Check
 }
 
 fn part(pool: &Pool) -> Part {
-    [(pool.config().id, pool.wanted())].into()
+    pool.config().id.service().map(|service| (service, pool.wanted())).into_iter().collect()
 }
 
-fn announce_quorum(events: &EventSender, service: ServiceId, change: Option<QuorumChange>) {
+fn announce_quorum(
+    events: &EventSender,
+    service: &VirtualServerId,
+    change: Option<QuorumChange>,
+    cause: Cause,
+) {
     if let Some(QuorumChange { up, weight, needed, sorry_server }) = change {
-        events.send(Event::Quorum { service, up, weight, needed, sorry_server });
+        events.send(Event::Quorum { service: service.clone(), up, weight, needed, sorry_server, cause });
     }
 }
 

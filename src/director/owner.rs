@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use lbd_grammar::config::VirtualServerId;
 use lbd_ipvs::{Entry, Ipvs, IpvsError, ServiceId, TableStats};
 use tokio::sync::{oneshot, watch};
 use tracing::{error, warn};
@@ -26,7 +27,7 @@ use keeper::Keeper;
 pub type Part = BTreeMap<ServiceId, Entry>;
 
 /// Whose part it is: the virtual server's key.
-pub type PartId = ServiceId;
+pub type PartId = VirtualServerId;
 
 /// Makes a connection to the table, now and after each loss.
 pub type Connect = Box<dyn FnMut() -> Result<Box<dyn Ipvs + Send>, IpvsError> + Send>;

@@ -178,7 +178,7 @@ mod tests {
 
     fn virtual_server(servers: usize, quorum: u32, hysteresis: u32, sorry: Option<usize>) -> VirtualServer {
         VirtualServer {
-            id: ServiceId::Addr { protocol: Protocol::Tcp, vip: address(100) },
+            id: ServiceId::Addr { protocol: Protocol::Tcp, vip: address(100) }.into(),
             service: Service {
                 scheduler: Scheduler::new("rr").expect("name"),
                 flags: ServiceFlags::default(),

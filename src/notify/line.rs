@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 
+use lbd_grammar::config::VirtualServerId;
 use lbd_ipvs::ServiceId;
 use lbd_vrrp::State;
 use tracing::Level;
@@ -71,7 +72,17 @@ pub fn line(event: &Event, facts: &Facts) -> Line {
             text: format!("VRRP_Script({name}) {}", if *good { "succeeded" } else { "failed" }),
             reason: because(reason),
         },
-        Event::RealServer { service, address, up, inhibited, reason } => {
+        Event::Checker { service, address, check, up, reason, .. } => Line {
+            level: level(*up),
+            text: format!(
+                "{check} of {} of VS {} {}",
+                real_server(service, *address),
+                virtual_server(service),
+                if *up { "succeeded" } else { "failed" }
+            ),
+            reason: because(reason),
+        },
+        Event::RealServer { service, address, up, inhibited, reason, .. } => {
             let (verb, preposition) = match (up, inhibited) {
                 (true, false) => ("Adding", "to"),
                 (false, false) => ("Removing", "from"),
@@ -98,7 +109,7 @@ pub fn line(event: &Event, facts: &Facts) -> Line {
             ),
             reason: None,
         },
-        Event::Quorum { service, up, weight, needed, sorry_server } => {
+        Event::Quorum { service, up, weight, needed, sorry_server, .. } => {
             let (quorum, hysteresis) = match (facts.quorum, up) {
                 (Some((quorum, hysteresis)), _) => (u64::from(quorum), u64::from(hysteresis)),
                 (None, _) => (*needed, 0),
@@ -131,19 +142,20 @@ pub fn line(event: &Event, facts: &Facts) -> Line {
     }
 }
 
-/// `[10.0.0.1]:tcp:80`, `FWM 7`.
-pub fn virtual_server(service: &ServiceId) -> String {
+/// `[10.0.0.1]:tcp:80`, `FWM 7`, `[group]`.
+pub fn virtual_server(service: &VirtualServerId) -> String {
     match service {
-        ServiceId::Addr { protocol, vip } => trio(&protocol.to_string(), *vip),
-        ServiceId::FwMark { mark, .. } => format!("FWM {mark}"),
+        VirtualServerId::Service(ServiceId::Addr { protocol, vip }) => trio(&protocol.to_string(), *vip),
+        VirtualServerId::Service(ServiceId::FwMark { mark, .. }) => format!("FWM {mark}"),
+        VirtualServerId::Group(key) => format!("[{}]", key.group),
     }
 }
 
 /// `[10.0.0.2]:tcp:80`; with a firewall mark there is no protocol.
-pub fn real_server(service: &ServiceId, address: SocketAddr) -> String {
-    match service {
-        ServiceId::Addr { protocol, .. } => trio(&protocol.to_string(), address),
-        ServiceId::FwMark { .. } => trio("none", address),
+pub fn real_server(service: &VirtualServerId, address: SocketAddr) -> String {
+    match service.protocol() {
+        Some(protocol) => trio(&protocol.to_string(), address),
+        None => trio("none", address),
     }
 }
 

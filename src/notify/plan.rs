@@ -8,9 +8,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lbd_grammar::config::{Config, RealServer, VirtualServer, VrrpNotify};
+use lbd_grammar::config::{Config, RealServer, VirtualServer, VirtualServerId, VrrpNotify};
 use lbd_health::ScriptId;
-use lbd_ipvs::ServiceId;
 use lbd_vrrp::State;
 
 use super::line::Facts;
@@ -22,9 +21,9 @@ pub enum Object {
     /// vrrp_instance
     Instance(Arc<str>),
     /// real_server of a virtual_server
-    Server(ServiceId, SocketAddr),
+    Server(VirtualServerId, SocketAddr),
     /// virtual_server
-    Service(ServiceId),
+    Service(VirtualServerId),
 }
 
 /// One run of a script.
@@ -51,13 +50,13 @@ pub struct Plans {
     now: Plan,
     before: Plan,
     states: HashMap<Arc<str>, State>,
-    down: HashSet<(ServiceId, SocketAddr)>,
+    down: HashSet<(VirtualServerId, SocketAddr)>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Plan {
     instances: HashMap<Arc<str>, VrrpNotify>,
-    services: HashMap<ServiceId, Arc<VirtualServer>>,
+    services: HashMap<VirtualServerId, Arc<VirtualServer>>,
 }
 
 impl Plan {
@@ -65,12 +64,12 @@ impl Plan {
         let instances = config.served_instances();
         Plan {
             instances: instances.map(|one| (one.router.name.clone(), one.notify.clone())).collect(),
-            services: config.virtual_servers.iter().map(|one| (one.id, one.clone())).collect(),
+            services: config.virtual_servers.iter().map(|one| (one.id.clone(), one.clone())).collect(),
         }
     }
 
-    fn server(&self, service: ServiceId, address: SocketAddr) -> Option<&RealServer> {
-        self.services.get(&service)?.real_servers.iter().find(|real| real.address == address)
+    fn server(&self, service: &VirtualServerId, address: SocketAddr) -> Option<&RealServer> {
+        self.services.get(service)?.real_servers.iter().find(|real| real.address == address)
     }
 }
 
@@ -83,7 +82,7 @@ impl Plans {
             self.before = std::mem::replace(&mut self.now, plan);
         }
         let now = &self.now;
-        self.down.retain(|(service, address)| now.server(*service, *address).is_some());
+        self.down.retain(|(service, address)| now.server(service, *address).is_some());
     }
 
     /// What is known besides the event.
@@ -94,7 +93,7 @@ impl Plans {
                 Facts { quorum: service.map(|one| (one.quorum, one.hysteresis)), down: false }
             }
             Event::Weight { service, address, .. } => {
-                Facts { quorum: None, down: self.down.contains(&(*service, *address)) }
+                Facts { quorum: None, down: self.down.contains(&(service.clone(), *address)) }
             }
             _ => Facts::default(),
         }
@@ -136,27 +135,28 @@ impl Plans {
                 plain(Object::Instance(instance.clone()), script)
             }
             Event::RealServer { service, address, up, .. } => {
-                let key = (*service, *address);
+                let key = (service.clone(), *address);
                 if *up {
                     self.down.remove(&key);
                 } else {
                     self.down.insert(key);
                 }
                 let known =
-                    self.now.server(*service, *address).or_else(|| self.before.server(*service, *address));
+                    self.now.server(service, *address).or_else(|| self.before.server(service, *address));
                 let script =
                     known.and_then(|one| if *up { &one.notify_up } else { &one.notify_down }.clone());
-                plain(Object::Server(*service, *address), script)
+                plain(Object::Server(service.clone(), *address), script)
             }
             Event::Quorum { service, up, .. } => {
                 let known = self.now.services.get(service).or(self.before.services.get(service));
                 let script =
                     known.and_then(|one| if *up { &one.quorum_up } else { &one.quorum_down }.clone());
-                plain(Object::Service(*service), script)
+                plain(Object::Service(service.clone()), script)
             }
             Event::VrrpPriority { .. }
             | Event::Script { .. }
             | Event::Weight { .. }
+            | Event::Checker { .. }
             | Event::CheckFailed { .. } => Vec::new(),
         }
     }

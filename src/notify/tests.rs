@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use lbd_grammar::config::{Config, VrrpNotify};
+use lbd_grammar::config::{Config, VirtualServerId, VrrpNotify};
 use lbd_health::ScriptId;
 use lbd_ipvs::{Family, Protocol, ServiceId};
 use lbd_vrrp::State;
@@ -9,9 +9,10 @@ use tracing::Level;
 use super::line::{Facts, Line, line};
 use super::plan::{LIMIT, Object, STOP_LIMIT};
 use super::*;
+use crate::event::Cause;
 
-fn vs() -> ServiceId {
-    ServiceId::Addr { protocol: Protocol::Tcp, vip: "10.0.0.1:80".parse().unwrap() }
+fn vs() -> VirtualServerId {
+    ServiceId::Addr { protocol: Protocol::Tcp, vip: "10.0.0.1:80".parse().unwrap() }.into()
 }
 
 fn rs() -> SocketAddr {
@@ -23,7 +24,14 @@ fn entering(to: State) -> Event {
 }
 
 fn real(up: bool, inhibited: bool) -> Event {
-    Event::RealServer { service: vs(), address: rs(), up, inhibited, reason: "why".into() }
+    Event::RealServer {
+        service: vs(),
+        address: rs(),
+        up,
+        inhibited,
+        cause: Cause::Result,
+        reason: "why".into(),
+    }
 }
 
 fn stopped(deleted: bool) -> Event {
@@ -32,7 +40,7 @@ fn stopped(deleted: bool) -> Event {
 
 fn quorum(up: bool, weight: u64, needed: u64, sorry: Option<&str>) -> Event {
     let sorry_server = sorry.map(|one| one.parse().unwrap());
-    Event::Quorum { service: vs(), up, weight, needed, sorry_server }
+    Event::Quorum { service: vs(), up, weight, needed, sorry_server, cause: Cause::Result }
 }
 
 #[test]
@@ -88,10 +96,11 @@ fn lines_that_people_alert_on() {
         ),
         (
             Event::RealServer {
-                service: mark,
+                service: mark.into(),
                 address: rs(),
                 up: false,
                 inhibited: false,
+                cause: Cause::Result,
                 reason: String::new(),
             },
             none,
@@ -101,10 +110,11 @@ fn lines_that_people_alert_on() {
         ),
         (
             Event::RealServer {
-                service: v6,
+                service: v6.into(),
                 address: "[2001:db8::2]:53".parse().unwrap(),
                 up: true,
                 inhibited: false,
+                cause: Cause::Result,
                 reason: String::new(),
             },
             none,

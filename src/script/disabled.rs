@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use std::collections::HashSet;
 
-use lbd_grammar::config::{Config, Server};
+use lbd_grammar::config::{Config, VirtualServer};
 use lbd_health::ScriptId;
 
 use super::security::Finding;
@@ -53,10 +53,9 @@ pub fn drop_disabled(config: &mut Config, findings: &[Finding]) {
         }
     }
     config.virtual_servers.iter_mut().for_each(|server| drop_from(Arc::make_mut(server), &gone));
-    config.group_servers.iter_mut().for_each(|server| drop_from(Arc::make_mut(server), &gone));
 }
 
-fn drop_from<K>(server: &mut Server<K>, gone: &HashSet<&ScriptId>) {
+fn drop_from(server: &mut VirtualServer, gone: &HashSet<&ScriptId>) {
     let clear = |script: &mut Option<ScriptId>| {
         *script = script.take_if(|id| !gone.contains(id));
     };

@@ -60,11 +60,8 @@ pub struct Config {
     pub tls: Option<ClientTls>,
     /// virtual_server_group by name: its services, never none.
     pub virtual_server_groups: IndexMap<Arc<str>, Vec<GroupMember>>,
-    /// virtual_server by address or firewall mark, in file order; ids are unique. Shared, not copied,
-    /// with who runs them.
+    /// virtual_server, in file order; ids are unique. Shared, not copied, with who runs them.
     pub virtual_servers: Vec<Arc<VirtualServer>>,
-    /// virtual_server group, in file order.
-    pub group_servers: Vec<Arc<GroupServer>>,
 }
 
 /// A user, and maybe a group, by name.

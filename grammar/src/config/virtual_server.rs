@@ -9,17 +9,11 @@ use std::time::Duration;
 use lbd_health::{Check, ScriptId};
 use lbd_ipvs::{Destination, Family, Forwarding, Protocol, Service, ServiceId};
 
-/// virtual_server ADDR PORT, virtual_server fwmark N: drives one IPVS service.
-pub type VirtualServer = Server<ServiceId>;
-
-/// virtual_server group NAME: drives each service of a group in the same way.
-pub type GroupServer = Server<GroupKey>;
-
-/// virtual_server, by what identifies its service or services.
+/// virtual_server
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server<K> {
-    /// The IPVS service or services it drives.
-    pub id: K,
+pub struct VirtualServer {
+    /// What it is known by, over reloads too.
+    pub id: VirtualServerId,
     /// Scheduler, flags, persistence. The netmask is of the id's family; services of a group that are of
     /// the other one have the whole address.
     pub service: Service,
@@ -49,7 +43,7 @@ pub struct Server<K> {
     pub real_servers: Vec<RealServer>,
 }
 
-impl<K> Server<K> {
+impl VirtualServer {
     /// Every program that it may run.
     pub fn scripts(&self) -> impl Iterator<Item = &ScriptId> {
         let of_reals = self.real_servers.iter().flat_map(|real| {
@@ -60,8 +54,60 @@ impl<K> Server<K> {
     }
 }
 
+/// What identifies a virtual_server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum VirtualServerId {
+    /// `ADDR PORT`, `fwmark N`: it drives this IPVS service.
+    Service(ServiceId),
+    /// `group NAME`: it drives each service of the group in the same way.
+    Group(GroupKey),
+}
+
+impl VirtualServerId {
+    /// Address family of its service, or of its group's addresses.
+    pub fn family(&self) -> Family {
+        match self {
+            VirtualServerId::Service(service) => service.family(),
+            VirtualServerId::Group(group) => group.family,
+        }
+    }
+
+    /// Protocol of its services; `None` if they are of firewall marks alone.
+    pub fn protocol(&self) -> Option<Protocol> {
+        match self {
+            VirtualServerId::Service(ServiceId::Addr { protocol, .. }) => Some(*protocol),
+            VirtualServerId::Service(ServiceId::FwMark { .. }) => None,
+            VirtualServerId::Group(group) => group.protocol,
+        }
+    }
+
+    /// Its service, unless it drives those of a group.
+    pub fn service(&self) -> Option<ServiceId> {
+        match self {
+            VirtualServerId::Service(service) => Some(*service),
+            VirtualServerId::Group(_) => None,
+        }
+    }
+}
+
+impl From<ServiceId> for VirtualServerId {
+    fn from(service: ServiceId) -> Self {
+        VirtualServerId::Service(service)
+    }
+}
+
+/// As `lbctl status` prints it.
+impl fmt::Display for VirtualServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            VirtualServerId::Service(service) => service.fmt(f),
+            VirtualServerId::Group(group) => group.fmt(f),
+        }
+    }
+}
+
 /// What identifies the services of a virtual_server group.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupKey {
     /// Name of the virtual_server_group.
     pub group: Arc<str>,

@@ -7,7 +7,9 @@ use lbd_health::CheckKind;
 use lbd_ipvs::{Destination, Forwarding, Netmask, Service, ServiceFlags, ServiceId, Tunnel, TunnelChecksum};
 
 use super::{Writer, check};
-use crate::config::{ClientTls, Config, GroupMember, RealServer, Server, SorryServer};
+use crate::config::{
+    ClientTls, Config, GroupMember, RealServer, SorryServer, VirtualServer, VirtualServerId,
+};
 
 pub(super) fn write(writer: &mut Writer<'_>, config: &Config) {
     if let Some(tls) = &config.tls {
@@ -19,20 +21,16 @@ pub(super) fn write(writer: &mut Writer<'_>, config: &Config) {
         });
     }
     for server in &config.virtual_servers {
-        let (words, family, protocol) = match server.id {
-            ServiceId::Addr { protocol, vip } => (endpoint(vip), server.id.family(), Some(protocol)),
-            ServiceId::FwMark { mark, family } => (vec!["fwmark".to_owned(), mark.to_string()], family, None),
+        let words = match &server.id {
+            VirtualServerId::Service(ServiceId::Addr { vip, .. }) => endpoint(*vip),
+            VirtualServerId::Service(ServiceId::FwMark { mark, .. }) => {
+                vec!["fwmark".to_owned(), mark.to_string()]
+            }
+            VirtualServerId::Group(key) => vec!["group".to_owned(), key.group.to_string()],
         };
         writer.block("virtual_server", words, |writer| {
-            writer.value("ip_family", family);
-            writer.maybe("protocol", protocol);
-            body(writer, server);
-        });
-    }
-    for server in &config.group_servers {
-        writer.block("virtual_server", ["group", &server.id.group], |writer| {
-            writer.value("ip_family", server.id.family);
-            writer.maybe("protocol", server.id.protocol);
+            writer.value("ip_family", server.id.family());
+            writer.maybe("protocol", server.id.protocol());
             body(writer, server);
         });
     }
@@ -68,7 +66,7 @@ fn endpoint(address: SocketAddr) -> Vec<String> {
     std::iter::once(address.ip().to_string()).chain(port.map(|port| port.to_string())).collect()
 }
 
-fn body<K>(writer: &mut Writer<'_>, server: &Server<K>) {
+fn body(writer: &mut Writer<'_>, server: &VirtualServer) {
     service(writer, &server.service);
     forwarding(writer, "lb_kind", server.forwarding);
     writer.seconds("delay_loop", server.delay_loop);

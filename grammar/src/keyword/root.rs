@@ -271,6 +271,5 @@ fn forget_unused_scripts(config: &mut Config) {
     }
     used.extend(config.sync_groups.values().flat_map(|group| group.notify.scripts()).cloned());
     used.extend(config.virtual_servers.iter().flat_map(|server| server.scripts()).cloned());
-    used.extend(config.group_servers.iter().flat_map(|server| server.scripts()).cloned());
     config.scripts.retain(|id, _| used.contains(id));
 }

@@ -10,7 +10,7 @@ use lbd_ipvs::ServiceId;
 use lbd_vrrp::{InstanceConfig, Priority, Version};
 
 use super::{Lines, lint};
-use crate::config::{Config, GroupMember};
+use crate::config::{Config, GroupMember, VirtualServerId};
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
 use crate::spans::Spans;
@@ -113,23 +113,23 @@ impl Filtered<'_> {
 
 /// One of the addresses on which there is a virtual server.
 fn used(addresses: &[IpAddr], config: &Config, spans: &Spans) -> Option<(IpAddr, String, Option<Span>)> {
-    let by_address = config.virtual_servers.iter().find_map(|server| match server.id {
-        ServiceId::Addr { vip, .. } if addresses.contains(&vip.ip()) => {
-            Some((vip.ip(), server.id.to_string(), spans.virtual_server(&server.id)))
-        }
-        _ => None,
-    });
-    by_address.or_else(|| {
-        config.group_servers.iter().find_map(|server| {
-            let members = config.virtual_server_groups.get(&server.id.group)?;
-            let is_in = |address: &&IpAddr| {
-                members.iter().any(|member| match member {
-                    GroupMember::Addresses { range, .. } => range.contains(**address),
-                    GroupMember::Mark { .. } => false,
-                })
-            };
-            let address = *addresses.iter().find(is_in)?;
-            Some((address, server.id.to_string(), spans.group_server(&server.id)))
-        })
+    config.virtual_servers.iter().find_map(|server| {
+        let address = match &server.id {
+            VirtualServerId::Service(ServiceId::Addr { vip, .. }) => {
+                addresses.iter().find(|address| **address == vip.ip())
+            }
+            VirtualServerId::Service(ServiceId::FwMark { .. }) => None,
+            VirtualServerId::Group(key) => {
+                let members = config.virtual_server_groups.get(&key.group)?;
+                let is_in = |address: &&IpAddr| {
+                    members.iter().any(|member| match member {
+                        GroupMember::Addresses { range, .. } => range.contains(**address),
+                        GroupMember::Mark { .. } => false,
+                    })
+                };
+                addresses.iter().find(is_in)
+            }
+        };
+        Some((*address?, server.id.to_string(), spans.virtual_server(&server.id)))
     })
 }

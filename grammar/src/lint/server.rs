@@ -8,7 +8,7 @@ use lbd_health::{Check, CheckKind};
 use lbd_ipvs::{Forwarding, ServiceFlags};
 
 use super::{Lines, lint, seconds};
-use crate::config::{Config, RealServer, Server};
+use crate::config::{Config, RealServer, VirtualServer};
 use crate::diagnostic::{Diagnostic, quote};
 use crate::source::Span;
 use crate::spans::Spans;
@@ -18,20 +18,17 @@ pub(super) fn check(config: &Config, spans: &Spans, lines: &Lines<'_, '_>, found
     for server in &config.virtual_servers {
         Rules { server, head: spans.virtual_server(&server.id) }.check(lines, found);
     }
-    for server in &config.group_servers {
-        Rules { server, head: spans.group_server(&server.id) }.check(lines, found);
-    }
 }
 
-/// A virtual server, whatever identifies it.
-struct Rules<'c, K> {
-    server: &'c Server<K>,
+/// A virtual server and its place.
+struct Rules<'c> {
+    server: &'c VirtualServer,
     head: Option<Span>,
 }
 
-impl<K> Rules<'_, K> {
+impl Rules<'_> {
     fn check(&self, lines: &Lines<'_, '_>, found: &mut Vec<Diagnostic>) {
-        let Server { service, sorry_server, real_servers, .. } = self.server;
+        let VirtualServer { service, sorry_server, real_servers, .. } = self.server;
         let one_packet = service.flags.contains(ServiceFlags::ONE_PACKET)
             && service.flags.contains(ServiceFlags::PERSISTENT);
         let sorry = sorry_server

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lbd_grammar::config::{Config, GroupMember, GroupServer};
+use lbd_grammar::config::{Config, GroupMember, VirtualServer};
 use lbd_grammar::load_str;
 use lbd_ipvs::{Family, Netmask, ServiceFlags};
 
@@ -17,8 +17,8 @@ fn of_group(lines: &str, kind: &str, rest: &str) -> String {
     )
 }
 
-fn server(config: &Config) -> &Arc<GroupServer> {
-    config.group_servers.first().expect("a virtual server of the group")
+fn server(config: &Config) -> &Arc<VirtualServer> {
+    config.virtual_servers.first().expect("a virtual server of the group")
 }
 
 fn members(config: &Config) -> Vec<String> {
@@ -73,7 +73,7 @@ fn lines() {
     ] {
         let config = config(name, &of_group(lines, "TUN", REAL), &messages);
         assert_eq!(members(&config), want, "{name}");
-        assert_eq!(config.group_servers.len(), 1, "{name}");
+        assert_eq!(config.virtual_servers.len(), 1, "{name}");
     }
 }
 
@@ -101,7 +101,7 @@ fn a_group_without_sense_is_left_out() {
             "c:4:22: no virtual_server_group `gg` is defined; did you mean `g`?",
         ),
     ] {
-        assert_eq!(config(name, &text, &[want]).group_servers.len(), 0, "{name}");
+        assert_eq!(config(name, &text, &[want]).virtual_servers.len(), 0, "{name}");
     }
     let twice = "virtual_server_group g {\n10.0.0.1\n}\nvirtual_server_group g {\n10.0.0.2\n}\n";
     let want = "c:4:22: virtual_server_group `g` is given twice (first here: c:1:1); put all its lines into one block";
@@ -120,10 +120,10 @@ fn groups_and_their_servers() {
     let (tcp, udp) = (of("protocol TCP"), of("protocol UDP"));
     let two = config("before and after", &format!("{tcp}{group}{udp}"), &[]);
     let protocols: Vec<_> =
-        two.group_servers.iter().map(|server| server.id.protocol.map(|one| one.to_string())).collect();
+        two.virtual_servers.iter().map(|server| server.id.protocol().map(|one| one.to_string())).collect();
     assert_eq!(protocols, [Some("TCP".to_owned()), Some("UDP".to_owned())]);
     let again = "c:11:1: virtual_server GROUP g is defined twice (first here: c:4:1); put all its real servers into one block";
-    assert_eq!(config("twice", &format!("{group}{tcp}{tcp}"), &[again]).group_servers.len(), 1);
+    assert_eq!(config("twice", &format!("{group}{tcp}{tcp}"), &[again]).virtual_servers.len(), 1);
     let loaded = load_str("c", &format!("{group}{tcp}"));
     let said = summaries(&loaded);
     assert_eq!(said.len(), 2, "{said:#?}");
@@ -281,6 +281,6 @@ fn families() {
     ] {
         let config = config(name, &of_group(lines, "NAT", rest), &[]);
         let server = server(&config);
-        assert_eq!((server.id.family, server.service.netmask), (family, netmask), "{name}");
+        assert_eq!((server.id.family(), server.service.netmask), (family, netmask), "{name}");
     }
 }

@@ -186,7 +186,7 @@ virtual_server group all {
 #[test]
 fn everything_is_read_as_it_was() {
     let all = config("all", ALL, &[]);
-    assert_eq!((all.virtual_servers.len(), all.group_servers.len()), (3, 1));
+    assert_eq!(all.virtual_servers.len(), 4);
     assert_eq!(
         keywords(&all),
         [
@@ -213,7 +213,7 @@ fn everything_is_read_as_it_was() {
 
 /// What is tested here of a configuration.
 fn of_servers(config: &Config) -> impl PartialEq + std::fmt::Debug + '_ {
-    (&config.tls, &config.virtual_server_groups, &config.virtual_servers, &config.group_servers)
+    (&config.tls, &config.virtual_server_groups, &config.virtual_servers)
 }
 
 proptest! {

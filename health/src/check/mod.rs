@@ -9,17 +9,17 @@ pub mod misc;
 pub mod tcp;
 
 use crate::connect::ConnectError;
-use crate::runner::Programs;
+use crate::runner::Tools;
 use crate::state::Outcome;
 use crate::types::{Check, CheckKind};
 
 /// Runs `check` once. `url` chooses the url of an HTTP_GET. Ends in bounded time whatever the server does.
-pub async fn run(check: &Check, url: usize, programs: &dyn Programs) -> Outcome {
+pub async fn run(check: &Check, url: usize, tools: &Tools) -> Outcome {
     match &check.kind {
         CheckKind::Tcp(connection) => tcp::run(connection).await,
         // Boxed so that the many tasks of TCP checks stay small.
         CheckKind::Http(http) if http.tls.is_none() => Box::pin(http::run(http, url)).await,
-        CheckKind::Misc(misc) => Box::pin(misc::run(misc, programs)).await,
+        CheckKind::Misc(misc) => Box::pin(misc::run(misc, &*tools.programs)).await,
         // Who starts checkers leaves these out.
         kind => Outcome::unknown(format!("{} is not supported yet", kind.keyword())),
     }

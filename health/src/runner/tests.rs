@@ -87,7 +87,11 @@ struct Bench {
 fn bench(check: Arc<Check>, start: Start, programs: Arc<Fake>) -> Bench {
     let (sender, reports) = mpsc::channel(16);
     let (suspend, suspended) = watch::channel(false);
-    Bench { handle: spawn(7, check, start, programs, suspended, sender), reports, suspend }
+    Bench {
+        handle: spawn(7, check, start, Arc::new(Tools::new(programs)), suspended, sender),
+        reports,
+        suspend,
+    }
 }
 
 fn seconds(fake: &Fake, base: Instant) -> Vec<u64> {
@@ -240,7 +244,7 @@ async fn problems_of_this_host_are_no_verdict() {
         ),
     ] {
         let check = Check { schedule: schedule(), kind: CheckKind::Tcp(connection) };
-        let outcome = check::run(&check, 0, &Fake::default()).await;
+        let outcome = check::run(&check, 0, &Tools::new(Arc::new(Fake::default()))).await;
         assert_eq!(outcome.verdict, Verdict::Unknown, "{name}");
         assert!(outcome.reason.starts_with(want), "{name}: {}", outcome.reason);
     }
@@ -257,11 +261,11 @@ async fn source_address_and_port() {
         bind_port: std::num::NonZeroU16::new(free),
         ..connection(target)
     };
-    let programs = Fake::default();
+    let tools = Tools::new(Arc::new(Fake::default()));
     let with_address = Connection { bind_port: None, ..with_port.clone() };
     for (connection, port) in [(&with_port, Some(free)), (&with_port, Some(free)), (&with_address, None)] {
         let check = Check { schedule: schedule(), kind: CheckKind::Tcp(connection.clone()) };
-        let (outcome, accepted) = tokio::join!(check::run(&check, 0, &programs), listener.accept());
+        let (outcome, accepted) = tokio::join!(check::run(&check, 0, &tools), listener.accept());
         assert_eq!(outcome, Outcome::good("connected"));
         let (_, peer) = accepted.unwrap();
         assert_eq!(peer.ip(), std::net::IpAddr::from([127, 0, 0, 2]));
@@ -285,7 +289,7 @@ async fn connect_timeout() {
             Err(_) => break,
         }
     }
-    let outcome = check::run(&check, 0, &Fake::default()).await;
+    let outcome = check::run(&check, 0, &Tools::new(Arc::new(Fake::default()))).await;
     assert_eq!(outcome, Outcome::bad("connect timeout after 0.3 s"));
 }
 
@@ -300,7 +304,8 @@ async fn tasks_are_small() {
     let (reports, _receiver) = mpsc::channel(1);
     let (_suspend, suspended) = watch::channel(false);
     let key = (0_u64, 0_u64);
-    let task = drive(key, check, start, Instant::now(), fake(&[(0, 0)]), suspended, reports);
+    let task =
+        drive(key, check, start, Instant::now(), Arc::new(Tools::new(fake(&[(0, 0)]))), suspended, reports);
     let size = size_of_val(&task);
     assert!(size <= 1536, "{size} octets");
 }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Mutex;
 
-use lbd_health::{ScriptId, ScriptOutcome};
+use lbd_health::{Programs, ScriptId, ScriptOutcome};
 use lbd_ipvs::Op;
 use lbd_ipvs::fake::FakeIpvs;
 
@@ -68,7 +68,7 @@ impl Bed {
         let (events, received) = EventSender::channel();
         let options = DirectorOptions {
             owner: owner.clone(),
-            programs: answers.clone(),
+            tools: Arc::new(Tools::new(answers.clone())),
             events,
             saved,
             remember: Box::new(move |verdicts| *memory.lock().expect("lock") = verdicts),

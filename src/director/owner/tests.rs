@@ -38,8 +38,13 @@ fn entry(scheduler: &str, dests: &[(u8, u32)]) -> Entry {
     }
 }
 
+/// The virtual server whose service has this port.
+fn owner_of(port: u16) -> PartId {
+    id(port).into()
+}
+
 fn part(port: u16, dests: &[(u8, u32)]) -> (PartId, Option<Part>) {
-    (id(port), Some([(id(port), entry("rr", dests))].into()))
+    (owner_of(port), Some([(id(port), entry("rr", dests))].into()))
 }
 
 fn table(entries: &[(u16, Entry)]) -> Table {
@@ -163,7 +168,7 @@ fn one_destination_more_is_one_write_and_nothing_new_is_none() {
         assert!(bed.converged(), "{name}");
     }
     assert_eq!(bed.status().dumps, 1, "what is known is not read again");
-    bed.set(vec![(id(80), None)]);
+    bed.set(vec![(owner_of(80), None)]);
     assert_eq!(bed.kernel.table(), table(&[(81, entry("rr", &[(1, 1)]))]));
     assert_eq!(bed.status().errors, 0);
 }
@@ -174,11 +179,14 @@ fn parts_of_one_service_unite() {
     let shared = |scheduler: &str, dests: &[(u8, u32)]| -> Option<Part> {
         Some([(id(80), entry(scheduler, dests))].into())
     };
-    bed.set(vec![(id(1), shared("rr", &[(1, 1), (2, 7)])), (id(2), shared("wlc", &[(2, 9), (3, 1)]))]);
+    bed.set(vec![
+        (owner_of(1), shared("rr", &[(1, 1), (2, 7)])),
+        (owner_of(2), shared("wlc", &[(2, 9), (3, 1)])),
+    ]);
     assert_eq!(bed.kernel.table(), table(&[(80, entry("rr", &[(1, 1), (2, 7), (3, 1)]))]));
-    bed.set(vec![(id(1), None)]);
+    bed.set(vec![(owner_of(1), None)]);
     assert_eq!(bed.kernel.table(), table(&[(80, entry("wlc", &[(2, 9), (3, 1)]))]));
-    bed.set(vec![(id(2), Some(Part::new()))]);
+    bed.set(vec![(owner_of(2), Some(Part::new()))]);
     assert_eq!(bed.kernel.table(), Table::default());
 }
 
@@ -214,7 +222,7 @@ fn a_refused_operation_is_reported_and_tried_again_with_back_off() {
     let mut bed = Bed::new(Table::default(), Owned::new());
     bed.kernel.kernel().schedulers.remove("mh");
     let odd = [(id(80), entry("mh", &[(1, 1), (2, 1)]))];
-    bed.set(vec![(id(80), Some(odd.clone().into())), part(81, &[(1, 1)])]);
+    bed.set(vec![(owner_of(80), Some(odd.clone().into())), part(81, &[(1, 1)])]);
     let status = bed.status();
     let refused = status.refused.clone().expect("refused");
     assert!(refused.contains("3 refused") && refused.contains("modprobe ip_vs_mh"), "{refused}");
@@ -355,7 +363,7 @@ fn a_want_withdrawn_before_it_was_sent_removes_no_other_programs_service() {
     bed.kernel.kernel().fail.push_back(IpvsError::Overrun);
     assert!(bed.keeper.stats().is_err());
     bed.set(vec![part(999, &[(2, 2)])]);
-    bed.set(vec![(id(999), None)]);
+    bed.set(vec![(owner_of(999), None)]);
     *bed.reachable.lock().expect("flag") = true;
     bed.after(AUDIT);
     assert!(bed.converged());
@@ -440,10 +448,10 @@ fn the_thread_converges_answers_and_stops() {
     runtime.block_on(async {
         assert_eq!(handle.stats().await.expect("counters").services.len(), 1);
         kernel.kernel().schedulers.remove("fo");
-        handle.set_parts(vec![(id(81), Some([(id(81), entry("fo", &[]))].into()))]);
+        handle.set_parts(vec![(owner_of(81), Some([(id(81), entry("fo", &[]))].into()))]);
         assert!(!handle.flush_wait(LIMIT).await, "refused is known at once");
         assert!(handle.status().borrow().refused.is_some());
-        handle.set_parts(vec![(id(81), None)]);
+        handle.set_parts(vec![(owner_of(81), None)]);
         assert!(handle.flush_wait(LIMIT).await);
     });
     let other = handle.clone();
@@ -551,7 +559,7 @@ proptest::proptest! {
                 Some(dests) => { want.insert(port, entry("rr", dests)); }
                 None => { want.remove(&port); }
             }
-            bed.set(vec![dests.map_or((id(port), None), |dests| part(port, &dests))]);
+            bed.set(vec![dests.map_or((owner_of(port), None), |dests| part(port, &dests))]);
             bed.after(SECOND);
         }
         bed.kernel.kernel().schedulers.insert("rr".to_owned());

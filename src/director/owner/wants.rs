@@ -25,9 +25,9 @@ impl Wants {
         let part = part.unwrap_or_default();
         let mut concerned: BTreeSet<ServiceId> = part.keys().copied().collect();
         for service in &concerned {
-            self.contributors.entry(*service).or_default().insert(id);
+            self.contributors.entry(*service).or_default().insert(id.clone());
         }
-        let old = if part.is_empty() { self.parts.remove(&id) } else { self.parts.insert(id, part) };
+        let old = if part.is_empty() { self.parts.remove(&id) } else { self.parts.insert(id.clone(), part) };
         for service in old.unwrap_or_default().into_keys() {
             if concerned.insert(service)
                 && let Some(contributors) = self.contributors.get_mut(&service)

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU8;
 
-use lbd_grammar::config::{RealServer, VirtualServer, VrrpInstance, VrrpNotify};
-use lbd_ipvs::{Destination, Family, Forwarding, Netmask, Scheduler, Service, ServiceFlags, ServiceId};
+use lbd_grammar::config::{RealServer, VirtualServer, VirtualServerId, VrrpInstance, VrrpNotify};
+use lbd_ipvs::{Destination, Family, Forwarding, Netmask, Scheduler, Service, ServiceFlags};
 use lbd_vrrp::InstanceConfig;
 
 pub fn instance(name: &str, notify: VrrpNotify) -> VrrpInstance {
@@ -12,7 +12,7 @@ pub fn instance(name: &str, notify: VrrpNotify) -> VrrpInstance {
 }
 
 /// With one real server and the scripts `up`, `down`, `qup`, `qdown`.
-pub fn virtual_server(id: ServiceId, address: SocketAddr) -> VirtualServer {
+pub fn virtual_server(id: impl Into<VirtualServerId>, address: SocketAddr) -> VirtualServer {
     let script = |name: &str| Some(lbd_health::ScriptId(name.into()));
     let destination =
         Destination { forwarding: Forwarding::Direct, weight: 1, upper_threshold: 0, lower_threshold: 0 };
@@ -27,7 +27,7 @@ pub fn virtual_server(id: ServiceId, address: SocketAddr) -> VirtualServer {
         checks: Vec::new(),
     };
     VirtualServer {
-        id,
+        id: id.into(),
         service: Service {
             scheduler: Scheduler::new("rr").expect("a scheduler"),
             flags: ServiceFlags::default(),

@@ -15,10 +15,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use lbd_ipvs::{Destination, Forwarding, ServiceId};
+use lbd_ipvs::{Destination, Forwarding};
 
 use self::service::{Facts, Key};
-use crate::config::{GroupServer, RealServer, Server, SorryServer, VirtualServer};
+use crate::config::{RealServer, SorryServer, VirtualServer, VirtualServerId};
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::keyword::Context;
 use crate::keyword::call::Call;
@@ -30,10 +30,11 @@ use crate::source::Span;
 /// Places of real servers, ordered by address.
 type Places = Box<[(SocketAddr, Span)]>;
 
-/// A virtual server that was read, with its place.
-pub(crate) enum Found {
-    Service(Box<VirtualServer>, Span, Places),
-    Group(Box<GroupServer>, Span),
+/// A virtual server that was read, with its place and those of its real servers.
+pub(crate) struct Found {
+    server: Box<VirtualServer>,
+    place: Span,
+    places: Places,
 }
 
 /// Lowers `virtual_server … { … }`.
@@ -45,37 +46,21 @@ pub(crate) fn lower(root: &mut Root, call: &mut Call<'_, '_>) {
 fn read(call: &mut Call<'_, '_>) -> Option<Found> {
     let place = call.head();
     let key = service::key(call);
-    let group = service::is_group(call);
-    if group && key.is_some() {
-        // One warning for the block and what is in it.
-        call.context.unserved(place, "`virtual_server group`", service::NO_GROUP);
-    }
-    call.context.unserved_depth += usize::from(group);
     let mut builder = ServerBuilder::default();
     let lost = call.context.lost.len();
     TABLE.run(&mut builder, call.body(), call.context);
-    let found = key.and_then(|key| {
-        let (built_in, checks) =
-            (call.context.virtual_server_built_in.clone(), call.context.check_built_in.clone());
-        let resolver =
-            Resolver { builder, place, lost, built_in: &built_in, checks: &checks, context: call.context };
-        resolver.found(key)
-    });
-    call.context.unserved_depth -= usize::from(group);
-    found
+    let (built_in, checks) =
+        (call.context.virtual_server_built_in.clone(), call.context.check_built_in.clone());
+    let resolver =
+        Resolver { builder, place, lost, built_in: &built_in, checks: &checks, context: call.context };
+    resolver.found(key?)
 }
 
 /// Takes over what was read, unless there is one of the same identity already.
 pub(crate) fn admit(root: &mut Root, context: &mut Context<'_>, found: Found) {
-    let (id, place, before): (&dyn Display, _, _) = match &found {
-        Found::Service(server, place, _) => {
-            (&server.id, *place, context.spans.virtual_servers.get(&server.id).copied())
-        }
-        Found::Group(server, place) => {
-            (&server.id, *place, context.spans.group_servers.get(&server.id).copied())
-        }
-    };
-    if let Some(before) = before {
+    let Found { server, place, places } = found;
+    let id = &server.id;
+    if let Some(before) = context.spans.virtual_servers.get(id).copied() {
         let message = format!("virtual_server {id} is defined twice");
         context.report(
             Diagnostic::warning(Kind::BadValue, Some(place), message)
@@ -85,17 +70,9 @@ pub(crate) fn admit(root: &mut Root, context: &mut Context<'_>, found: Found) {
         );
         return;
     }
-    match found {
-        Found::Service(server, place, places) => {
-            context.spans.virtual_servers.insert(server.id, place);
-            context.spans.real_servers.insert(server.id, places);
-            root.config.virtual_servers.push(Arc::from(server));
-        }
-        Found::Group(server, place) => {
-            context.spans.group_servers.insert(server.id.clone(), place);
-            root.config.group_servers.push(Arc::from(server));
-        }
-    }
+    context.spans.virtual_servers.insert(id.clone(), place);
+    context.spans.real_servers.insert(id.clone(), places);
+    root.config.virtual_servers.push(Arc::from(server));
 }
 
 struct Resolver<'c, 's> {
@@ -112,44 +89,31 @@ impl Resolver<'_, '_> {
     fn found(mut self, key: Key) -> Option<Found> {
         let forwarding = self.forwarding();
         let scheduler = self.scheduler();
-        let place = self.place;
-        match key {
+        let (id, facts) = match key {
             Key::Group(group, shape) => {
-                let (id, facts) = self.group(group, shape);
-                let service = self.service(&facts, scheduler);
-                let (server, _) = self.server(id, &facts, service, forwarding)?;
-                Some(Found::Group(Box::new(server), place))
+                let (key, facts) = self.group(group, shape);
+                (VirtualServerId::Group(key), facts)
             }
             Key::Address(endpoint) => {
-                let (id, facts) = self.address(endpoint);
-                self.of_service(id, facts, scheduler, forwarding)
+                let (service, facts) = self.address(endpoint);
+                (service.into(), facts)
             }
             Key::Mark(mark) => {
-                let (id, facts) = self.mark(mark);
-                self.of_service(id, facts, scheduler, forwarding)
+                let (service, facts) = self.mark(mark);
+                (service.into(), facts)
             }
-        }
+        };
+        let service = self.service(&facts, scheduler);
+        self.server(id, &facts, service, forwarding)
     }
 
-    fn of_service(
+    fn server(
         mut self,
-        id: ServiceId,
-        facts: Facts,
-        scheduler: lbd_ipvs::Scheduler,
-        forwarding: Forwarding,
-    ) -> Option<Found> {
-        let (place, service) = (self.place, self.service(&facts, scheduler));
-        let (server, places) = self.server(id, &facts, service, forwarding)?;
-        Some(Found::Service(Box::new(server), place, places))
-    }
-
-    fn server<K: Display>(
-        mut self,
-        id: K,
+        id: VirtualServerId,
         facts: &Facts,
         service: lbd_ipvs::Service,
         forwarding: Forwarding,
-    ) -> Option<(Server<K>, Places)> {
+    ) -> Option<Found> {
         let given = std::mem::take(&mut self.builder.reals);
         let mut places: IndexMap<SocketAddr, Span> = IndexMap::with_capacity(given.len());
         let mut reals: Vec<RealServer> = Vec::with_capacity(given.len());
@@ -187,8 +151,8 @@ impl Resolver<'_, '_> {
         let ha_suspend = self.ha_suspend(facts);
         let smtp_alert = self.smtp_alert(self.builder.smtp_alert, false);
         let delay_loop = self.delay_loop();
-        let builder = self.builder;
-        let server = Server {
+        let (builder, place) = (self.builder, self.place);
+        let server = Box::new(VirtualServer {
             id,
             service,
             forwarding,
@@ -203,9 +167,9 @@ impl Resolver<'_, '_> {
             quorum_down: builder.quorum_down,
             sorry_server,
             real_servers: reals,
-        };
+        });
         places.sort_unstable_keys();
-        Some((server, places.into_iter().collect()))
+        Some(Found { server, place, places: places.into_iter().collect() })
     }
 
     fn say(&mut self, diagnostic: Diagnostic) {

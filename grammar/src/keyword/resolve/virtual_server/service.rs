@@ -45,15 +45,6 @@ pub(super) enum Ports {
     Group(Option<NonZeroU16>),
 }
 
-/// What it means that groups are not served.
-pub(super) const NO_GROUP: &str =
-    "this virtual server is left out; write one virtual_server for each address of the group";
-
-/// Whether the block is `virtual_server group`.
-pub(super) fn is_group(call: &mut Call<'_, '_>) -> bool {
-    call.first_argument().is_some_and(|word| word.text == "group")
-}
-
 pub(super) fn key(call: &mut Call<'_, '_>) -> Option<Key> {
     const LEFT_OUT: &str = "this virtual server";
     match call.first_argument().map(|word| word.text) {
