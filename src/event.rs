@@ -118,6 +118,17 @@ pub enum Event {
         /// What made it so.
         cause: Cause,
     },
+    /// A check is good and has something to warn of (certificate_expiry_warning).
+    CheckWarning {
+        /// Its virtual server.
+        service: VirtualServerId,
+        /// Address and port.
+        address: SocketAddr,
+        /// Checker keyword.
+        check: &'static str,
+        /// What of, in words.
+        warning: String,
+    },
     /// A check failed without a change of state (log_all_failures), or was retried.
     CheckFailed {
         /// Its virtual server.

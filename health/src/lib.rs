@@ -8,6 +8,7 @@ pub mod connect;
 pub mod runner;
 pub mod state;
 pub mod types;
+mod warning;
 
 pub use runner::{CheckerHandle, Programs, Report, Start, Tools, spawn};
 pub use state::{CheckerView, Contribution, Outcome, ServerChange, ServerState, Verdict};

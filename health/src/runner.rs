@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::check;
 use crate::state::{CheckerState, CheckerView, Contribution, Next, Outcome, Verdict};
 use crate::types::{Check, ScriptId, ScriptOutcome};
+use crate::warning::Warnings;
 
 /// What checks need of the process around them; shared by all checkers.
 #[derive(Clone)]
@@ -81,6 +82,10 @@ pub struct Report {
     pub failed_try: bool,
     /// Outcome in words.
     pub reason: Arc<str>,
+    /// What somebody should look at although the server is good; it stays until a good run has none.
+    pub warning: Option<Arc<str>>,
+    /// The warning is another than the last one of this url: to be told once.
+    pub new_warning: bool,
     /// End of the run.
     pub at: SystemTime,
     /// Duration of the run.
@@ -142,6 +147,7 @@ async fn drive<K: Clone>(
 ) {
     let mut state = CheckerState::resume(&check, start.view());
     let mut complained = false;
+    let mut warnings = Warnings::default();
     loop {
         sleep_until(due).await;
         if *suspended.borrow() {
@@ -153,7 +159,8 @@ async fn drive<K: Clone>(
             continue;
         }
         let began = Instant::now();
-        let outcome = unwound(check::run(&check, state.url(), &tools)).await;
+        let url = state.url();
+        let outcome = unwound(check::run(&check, url, &tools)).await;
         let ended = Instant::now();
         if *suspended.borrow() {
             due = ended;
@@ -165,6 +172,7 @@ async fn drive<K: Clone>(
                 "check could not be made; the server's state stays as it is");
         }
         complained = ours;
+        let new_warning = warnings.note(url, &outcome);
         let step = state.on_outcome(&check, &outcome);
         let report = Report {
             up: step.up,
@@ -174,6 +182,8 @@ async fn drive<K: Clone>(
             first: step.first,
             failed_try: step.failed_try,
             reason: outcome.reason,
+            warning: warnings.shown(),
+            new_warning,
             at: SystemTime::now(),
             latency: ended - began,
         };

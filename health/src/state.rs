@@ -15,22 +15,38 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// The same in words, for status, events and logs: `connected`, `status 503, wanted 200`.
     pub reason: Arc<str>,
+    /// What somebody should look at although the server is good: `certificate expires in 13 days …`.
+    pub warning: Option<Arc<str>>,
 }
 
 impl Outcome {
     /// The server answered as it should.
     pub fn good(reason: impl Into<Arc<str>>) -> Self {
-        Outcome { verdict: Verdict::Good(Contribution::None), reason: reason.into() }
+        Outcome { verdict: Verdict::Good(Contribution::None), reason: reason.into(), warning: None }
     }
 
     /// The server did not.
     pub fn bad(reason: impl Into<Arc<str>>) -> Self {
-        Outcome { verdict: Verdict::Bad, reason: reason.into() }
+        Outcome { verdict: Verdict::Bad, reason: reason.into(), warning: None }
     }
 
     /// The check could not be made, which says nothing about the server.
     pub fn unknown(reason: impl Into<Arc<str>>) -> Self {
-        Outcome { verdict: Verdict::Unknown, reason: reason.into() }
+        Outcome { verdict: Verdict::Unknown, reason: reason.into(), warning: None }
+    }
+
+    /// The same with a contribution to the weight, where it is good.
+    pub fn contributing(mut self, contribution: Contribution) -> Self {
+        if let Verdict::Good(own) = &mut self.verdict {
+            *own = contribution;
+        }
+        self
+    }
+
+    /// The same with a warning.
+    pub fn warned(mut self, warning: Option<Arc<str>>) -> Self {
+        self.warning = warning;
+        self
     }
 }
 

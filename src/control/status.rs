@@ -162,6 +162,9 @@ pub struct CheckStatus {
     pub state: CheckState,
     /// Outcome of the last run in words.
     pub last_result: Option<String>,
+    /// What somebody should look at although the server is good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
     /// End of the last run, RFC 3339.
     pub last_at: Option<String>,
     /// Duration of the last run in milliseconds.

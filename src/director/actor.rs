@@ -262,6 +262,14 @@ impl Director {
                 reason: report.reason.to_string(),
             });
         }
+        if let Some(warning) = report.warning.as_ref().filter(|_| report.new_warning) {
+            self.options.events.send(Event::CheckWarning {
+                service: service.clone(),
+                address: config.address,
+                check: check.kind.keyword(),
+                warning: warning.to_string(),
+            });
+        }
         let announced = report.first && check.schedule.alpha && !report.up;
         if standing.alive != before.alive || announced {
             server.since = report.at;
@@ -616,6 +624,7 @@ impl Checker {
                 (true, true) => CheckState::Up,
                 (true, false) => CheckState::Down,
             },
+            warning: self.last.as_ref().and_then(|report| report.warning.as_deref().map(str::to_owned)),
             last_result: self.last.as_ref().map(|report| report.reason.to_string()),
             last_at: self.last.as_ref().map(|report| humantime::format_rfc3339_millis(report.at).to_string()),
             latency_ms: self.last.as_ref().map(|report| report.latency.as_secs_f64() * 1000.0),

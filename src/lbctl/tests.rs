@@ -21,6 +21,7 @@ fn sample() -> Status {
         kind: kind.into(),
         state,
         last_result: result.map(Into::into),
+        warning: None,
         last_at: result.map(|_| "2026-11-03T11:59:58Z".into()),
         latency_ms,
     };

@@ -130,6 +130,15 @@ pub fn line(event: &Event, facts: &Facts) -> Line {
             });
             Line { level: level(*up), text, reason }
         }
+        Event::CheckWarning { service, address, check, warning } => Line {
+            level: Level::WARN,
+            text: format!(
+                "{check} of {} of VS {} warns",
+                real_server(service, *address),
+                virtual_server(service)
+            ),
+            reason: because(warning),
+        },
         Event::CheckFailed { service, address, check, reason } => Line {
             level: Level::INFO,
             text: format!(

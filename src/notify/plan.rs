@@ -157,6 +157,7 @@ impl Plans {
             | Event::Script { .. }
             | Event::Weight { .. }
             | Event::Checker { .. }
+            | Event::CheckWarning { .. }
             | Event::CheckFailed { .. } => Vec::new(),
         }
     }

@@ -162,6 +162,18 @@ fn lines_that_people_alert_on() {
             "TCP_CHECK of [10.0.0.2]:tcp:80 of VS [10.0.0.1]:tcp:80 failed",
             Some("connection refused"),
         ),
+        (
+            Event::CheckWarning {
+                service: vs(),
+                address: rs(),
+                check: "SSL_GET",
+                warning: "certificate expires in 13 days".into(),
+            },
+            none,
+            Level::WARN,
+            "SSL_GET of [10.0.0.2]:tcp:80 of VS [10.0.0.1]:tcp:80 warns",
+            Some("certificate expires in 13 days"),
+        ),
     ] {
         let want = Line { level, text: text.into(), reason: reason.map(str::to_owned) };
         assert_eq!(line(&event, &facts), want);

@@ -4,7 +4,7 @@
 
 use crate::connect::seconds;
 use crate::runner::Programs;
-use crate::state::{Contribution, Outcome, Verdict};
+use crate::state::{Contribution, Outcome};
 use crate::types::{MiscCheck, ScriptError, ScriptOutcome};
 
 /// Runs the program within its time limit.
@@ -18,10 +18,8 @@ pub fn judge(dynamic: bool, outcome: ScriptOutcome) -> Outcome {
         ScriptOutcome::Exited(0) => Outcome::good("exit status 0"),
         ScriptOutcome::Exited(status @ 2..) if dynamic => {
             let weight = status - 2;
-            Outcome {
-                verdict: Verdict::Good(Contribution::Weight(u32::from(weight))),
-                reason: format!("exit status {status}, weight {weight}").into(),
-            }
+            Outcome::good(format!("exit status {status}, weight {weight}"))
+                .contributing(Contribution::Weight(u32::from(weight)))
         }
         ScriptOutcome::Exited(status) => Outcome::bad(format!("exit status {status}")),
         ScriptOutcome::Signalled(signal) => Outcome::bad(format!("killed by signal {signal}")),

@@ -324,10 +324,8 @@ fn rejoining() {
 fn misc_outcomes() {
     use crate::check::misc::judge;
     use crate::types::ScriptError;
-    let weight = |weight, reason: &str| Outcome {
-        verdict: Verdict::Good(Contribution::Weight(weight)),
-        reason: reason.into(),
-    };
+    let weight =
+        |weight, reason: &str| Outcome::good(reason).contributing(Contribution::Weight(weight));
     for (name, dynamic, outcome, want) in [
         ("good", false, ScriptOutcome::Exited(0), Outcome::good("exit status 0")),
         ("bad", false, ScriptOutcome::Exited(1), Outcome::bad("exit status 1")),

@@ -166,8 +166,7 @@ fn known_states_are_resumed() {
 fn contributions() {
     let check = misc(true);
     let mut state = CheckerState::new(&check);
-    let good =
-        |weight| Outcome { verdict: Verdict::Good(Contribution::Weight(weight)), reason: "exit".into() };
+    let good = |weight| Outcome::good("exit").contributing(Contribution::Weight(weight));
     assert_eq!(state.on_outcome(&check, &good(5)).contribution, Contribution::Weight(5));
     assert_eq!(
         state.on_outcome(&check, &Outcome::unknown("x")).contribution,
