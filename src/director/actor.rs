@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::error;
 
 use super::owner::{OwnerHandle, Part, PartId};
+use super::parts::{self, Services};
 use super::pool::{Pool, QuorumChange, Standing};
 use crate::control::status::{
     CheckState, CheckStatus, RealServerState, RealServerStatus, SorryServerStatus, VirtualServerState,
@@ -61,7 +62,7 @@ pub struct DirectorHandle {
 
 enum Command {
     Reload(Arc<Config>, oneshot::Sender<()>),
-    Status(oneshot::Sender<Vec<VirtualServerStatus>>),
+    Status(oneshot::Sender<Vec<Shown>>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -110,7 +111,7 @@ impl DirectorHandle {
     ///
     /// # Errors
     /// [`NoAnswer`] after 10 s.
-    pub async fn status(&self) -> Result<Vec<VirtualServerStatus>, NoAnswer> {
+    pub async fn status(&self) -> Result<Vec<Shown>, NoAnswer> {
         self.ask(Command::Status).await
     }
 
@@ -137,6 +138,17 @@ impl DirectorHandle {
     }
 }
 
+/// A virtual server as status shows it.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// Without the kernel's counters.
+    pub status: VirtualServerStatus,
+    /// The services that it drives.
+    pub services: Services,
+    /// Its real servers' addresses, in the status's order.
+    pub addresses: Vec<SocketAddr>,
+}
+
 struct Director {
     options: DirectorOptions,
     reports: mpsc::Sender<(u64, Report)>,
@@ -158,6 +170,7 @@ struct Place {
 
 struct Managed {
     pool: Pool,
+    services: Services,
     servers: Vec<Server>,
     suspended: watch::Sender<bool>,
 }
@@ -292,7 +305,7 @@ impl Director {
         }
         if standing != before {
             let change = managed.pool.update(place.server, standing);
-            self.dirty.insert(service.clone(), Some(part(&managed.pool)));
+            self.dirty.insert(service.clone(), Some(managed.part()));
             announce_quorum(&self.options.events, service, change, Cause::Result);
         }
         self.remember(service, config.address, &check, report.view());
@@ -346,9 +359,10 @@ impl Director {
         self.places.clear();
         let now = SystemTime::now();
         for virtual_server in &config.virtual_servers {
+            let services = parts::services(&virtual_server.id, config);
             let managed = match old.remove(&virtual_server.id) {
-                Some(managed) => self.reconfigure(managed, virtual_server, now),
-                None => self.create(virtual_server, now),
+                Some(managed) => self.reconfigure(managed, virtual_server, services, now),
+                None => self.create(virtual_server, services, now),
             };
             self.places_of(&managed);
             self.services.push(managed);
@@ -371,19 +385,26 @@ impl Director {
         }
     }
 
-    fn create(&mut self, config: &Arc<VirtualServer>, now: SystemTime) -> Managed {
+    fn create(&mut self, config: &Arc<VirtualServer>, services: Services, now: SystemTime) -> Managed {
         let suspended = watch::Sender::new(false);
         let servers: Vec<Server> =
             config.real_servers.iter().map(|real| self.server(&config.id, real, None, now)).collect();
         let (pool, change) = Pool::new(config.clone(), standings(&servers, config));
         announce_quorum(&self.options.events, &config.id, change, Cause::Start);
-        self.dirty.insert(config.id.clone(), Some(part(&pool)));
-        Managed { pool, servers, suspended }
+        let managed = Managed { pool, services, servers, suspended };
+        self.dirty.insert(config.id.clone(), Some(managed.part()));
+        managed
     }
 
-    fn reconfigure(&mut self, managed: Managed, config: &Arc<VirtualServer>, now: SystemTime) -> Managed {
-        let Managed { mut pool, servers, suspended } = managed;
-        let before = part(&pool);
+    fn reconfigure(
+        &mut self,
+        managed: Managed,
+        config: &Arc<VirtualServer>,
+        services: Services,
+        now: SystemTime,
+    ) -> Managed {
+        let before = managed.part();
+        let Managed { mut pool, servers, suspended, .. } = managed;
         let mut old: HashMap<SocketAddr, Server> =
             servers.into_iter().map(|server| (server.address, server)).collect();
         let servers: Vec<Server> = config
@@ -402,11 +423,12 @@ impl Director {
         }
         let change = pool.reconfigure(config.clone(), standings(&servers, config));
         announce_quorum(&self.options.events, &config.id, change, Cause::Result);
-        let after = part(&pool);
+        let managed = Managed { pool, services, servers, suspended };
+        let after = managed.part();
         if after != before {
             self.dirty.insert(config.id.clone(), Some(after));
         }
-        Managed { pool, servers, suspended }
+        managed
     }
 
     /// A real server with its checkers. Of `kept`, those that ask the same go on untouched; those with
@@ -547,12 +569,21 @@ impl Director {
         }
     }
 
-    fn status(&self) -> Vec<VirtualServerStatus> {
-        self.services.iter().map(Managed::status).collect()
+    fn status(&self) -> Vec<Shown> {
+        let shown = |managed: &Managed| Shown {
+            status: managed.status(),
+            services: managed.services.clone(),
+            addresses: managed.servers.iter().map(|server| server.address).collect(),
+        };
+        self.services.iter().map(shown).collect()
     }
 }
 
 impl Managed {
+    fn part(&self) -> Part {
+        parts::part(&self.services, self.pool.wanted())
+    }
+
     fn status(&self) -> VirtualServerStatus {
         let config = self.pool.config();
         VirtualServerStatus {
@@ -664,10 +695,6 @@ fn matched(checks: &[Arc<Check>], kept: &mut Kept) -> Vec<Option<(Checker, Check
         }
     }
     matched
-}
-
-fn part(pool: &Pool) -> Part {
-    pool.config().id.service().map(|service| (service, pool.wanted())).into_iter().collect()
 }
 
 fn announce_quorum(

@@ -10,8 +10,9 @@ use lbd_ipvs::TableStats;
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
-use super::actor::{DirectorHandle, DirectorOptions, NoAnswer};
+use super::actor::{DirectorHandle, DirectorOptions, NoAnswer, Shown};
 use super::owner::{OwnerHandle, Stop};
+use super::parts;
 use crate::control::status::{IpvsStatus, VirtualServerStatus};
 
 /// Checkers, director and table owner, running.
@@ -64,9 +65,9 @@ impl Checkers {
     /// # Errors
     /// [`NoAnswer`] when the director does not answer.
     pub async fn status(&self) -> Result<(Vec<VirtualServerStatus>, IpvsStatus), NoAnswer> {
-        let mut servers = self.director.status().await?;
+        let mut shown = self.director.status().await?;
         match self.owner.stats().await {
-            Ok(stats) => add_counters(&mut servers, &stats),
+            Ok(stats) => shown.iter_mut().for_each(|one| add_counters(one, &stats)),
             Err(error) => warn!(%error, "the kernel's counters could not be read for status"),
         }
         let owner = self.owner.status().borrow().clone();
@@ -77,7 +78,7 @@ impl Checkers {
             drift_repaired: owner.drift_repaired,
             last_error: owner.refused,
         };
-        Ok((servers, ipvs))
+        Ok((shown.into_iter().map(|one| one.status).collect(), ipvs))
     }
 
     /// Ends the checkers, then empties the table or leaves it. Blocking, with limits.
@@ -98,16 +99,18 @@ impl Checkers {
     }
 }
 
-fn add_counters(servers: &mut [VirtualServerStatus], stats: &TableStats) {
-    let by_name: std::collections::HashMap<String, _> =
-        stats.services.iter().map(|(id, (_, destinations))| (id.to_string(), destinations)).collect();
-    for server in servers {
-        let Some(destinations) = by_name.get(&server.id) else { continue };
-        for real in &mut server.real_servers {
-            let counters = real.address.parse().ok().and_then(|address| destinations.get(&address));
+/// A real server has the connections of all services that its virtual server drives.
+fn add_counters(shown: &mut Shown, stats: &TableStats) {
+    for (real, address) in shown.status.real_servers.iter_mut().zip(&shown.addresses) {
+        for service in shown.services.iter() {
+            let counters = stats
+                .services
+                .get(service)
+                .and_then(|(_, destinations)| destinations.get(&parts::destination(*service, *address)));
             if let Some(counters) = counters {
-                real.active_connections = counters.active_connections;
-                real.inactive_connections = counters.inactive_connections;
+                real.active_connections = real.active_connections.saturating_add(counters.active_connections);
+                real.inactive_connections =
+                    real.inactive_connections.saturating_add(counters.inactive_connections);
             }
         }
     }

@@ -3,4 +3,5 @@
 pub mod actor;
 pub mod checkers;
 pub mod owner;
+pub mod parts;
 pub mod pool;

@@ -140,11 +140,10 @@ const ROWS: &[Row<Root>] = &[
     later("SSL", "{ … }", "Client certificate of SSL_GET.", "SSL_GET is not supported either", tls::lower)
         .opens("SSL")
         .example("certificate /etc/ssl/client.pem\nkey /etc/ssl/private/client.pem"),
-    later(
+    row(
         "virtual_server_group",
         "NAME { ADDR[-END|/MASK] [PORT] | fwmark N [inet|inet6] … }",
         "Several virtual services.",
-        GROUP,
         server_group::lower,
     )
     .block()
@@ -153,7 +152,6 @@ const ROWS: &[Row<Root>] = &[
 
 const NO_POLLING: &str = "the kernel's link events are used";
 const NOT_TRACKED: &str = "it is not tracked; use a vrrp_script";
-const GROUP: &str = "virtual servers of the group are left out; write one virtual_server for each address";
 
 /// Lowers a whole configuration. Each block of the tree goes as soon as it is lowered.
 pub(crate) fn lower(

@@ -161,7 +161,8 @@ async fn servers_leave_and_return_and_the_sorry_server_stands_in() {
     bed.answers.set("10.0.0.2", 9);
     bed.until("weight from the exit status", &[("10.0.0.2", 7)]).await;
     let status = bed.director.status().await.expect("an answer");
-    let states: Vec<_> = status[0].real_servers.iter().map(|one| (one.state, one.effective_weight)).collect();
+    let states: Vec<_> =
+        status[0].status.real_servers.iter().map(|one| (one.state, one.effective_weight)).collect();
     assert_eq!(states, [(RealServerState::Down, 3), (RealServerState::Up, 7)]);
     let remembered = bed.remembered.lock().expect("lock").len();
     assert_eq!(remembered, 2, "the dead one, and the one with a weight of its own");
@@ -195,7 +196,7 @@ async fn another_schedule_keeps_the_checkers_state() {
     let slower = text(&[1, 2], "").replace("delay_loop 0.02", "delay_loop 0.03");
     assert_eq!(bed.reload(&slower).await, [], "the dead one stays out");
     let status = bed.director.status().await.expect("an answer");
-    assert_eq!(status[0].real_servers[1].state, RealServerState::Down);
+    assert_eq!(status[0].status.real_servers[1].state, RealServerState::Down);
 }
 
 #[tokio::test]
@@ -340,4 +341,60 @@ fn a_server_is_as_if_it_were_without_checks_that_are_not_served() {
         let found: Vec<_> = served(&checks).iter().map(|check| check.kind.keyword()).collect();
         assert_eq!(found, want, "{name}");
     }
+}
+
+/// A group of these lines, and its virtual server with one real server.
+fn group(lines: &str) -> String {
+    let server = text(&[1], "").replace("virtual_server 10.0.0.100 80", "virtual_server group g");
+    format!("virtual_server_group g {{\n{lines}\n}}\n{server}")
+}
+
+fn names(bed: &Bed) -> Vec<String> {
+    bed.kernel
+        .table()
+        .services
+        .iter()
+        .map(|(id, entry)| format!("{id} {}", entry.destinations.len()))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_group_drives_each_of_its_services() {
+    let mut bed = Bed::start(&group("10.0.0.100-101 80\nfwmark 7"), Verdicts::new(), &[]).await;
+    assert_eq!(names(&bed), ["TCP 10.0.0.100:80 1", "TCP 10.0.0.101:80 1", "FWM 7 inet 1"]);
+    let ops = bed.reload(&group("10.0.0.100-101 80\nfwmark 7\n10.0.0.102 80")).await;
+    assert!(
+        matches!(ops.as_slice(), [Op::NewService(..), Op::NewDest(..)]),
+        "a new entry has all present servers: {ops:?}"
+    );
+    let ops = bed.reload(&group("10.0.0.100 80\nfwmark 7\n10.0.0.102 80")).await;
+    assert!(matches!(ops.as_slice(), [Op::DelService(_)]), "an entry that has gone: {ops:?}");
+    bed.answers.set("10.0.0.1", 1);
+    let event = bed.event("down, once for all services", |event| down(event, 1)).await;
+    assert!(matches!(event, Event::RealServer { service: VirtualServerId::Group(_), .. }), "{event:?}");
+    bed.until("out of every service", &[]).await;
+    assert_eq!(names(&bed), ["TCP 10.0.0.100:80 0", "TCP 10.0.0.102:80 0", "FWM 7 inet 0"]);
+    let shown = bed.director.status().await.expect("an answer");
+    assert_eq!((shown[0].status.id.as_str(), shown[0].services.len()), ("GROUP g", 3));
+}
+
+#[tokio::test]
+async fn a_service_that_several_groups_share_goes_with_its_last_user() {
+    let one = |name: &str, last: u8| {
+        group("10.0.0.100 80")
+            .replace("group g", &format!("group {name}"))
+            .replace("10.0.0.1 80", &format!("10.0.0.{last} 80"))
+    };
+    let both = one("a", 1) + &one("b", 2);
+    let both = both.replace("virtual_server_group g", "virtual_server_group a").replacen(
+        "virtual_server_group a {\n10.0.0.100 80\n}\nvirtual_server group b",
+        "virtual_server_group b {\n10.0.0.100 80\n}\nvirtual_server group b",
+        1,
+    );
+    let bed = Bed::start(&both, Verdicts::new(), &[]).await;
+    assert_eq!(names(&bed), ["TCP 10.0.0.100:80 2"], "both groups' servers");
+    let ops = bed.reload(&one("b", 2).replace("virtual_server_group g", "virtual_server_group b")).await;
+    assert!(matches!(ops.as_slice(), [Op::DelDest(..)]), "the other one's server goes: {ops:?}");
+    let ops = bed.reload("").await;
+    assert!(matches!(ops.as_slice(), [Op::DelService(_)]), "{ops:?}");
 }
