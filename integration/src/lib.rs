@@ -26,6 +26,7 @@ pub mod cell;
 pub mod client;
 pub mod demo;
 pub mod director;
+pub mod fifo;
 pub mod kernel;
 pub mod netns;
 pub mod packages;

@@ -2,20 +2,29 @@
 //!
 //! One port speaks two protocols. `GET …` is answered with one response whose body is the server's name; `ECHO\n` opens an
 //! echo that names the server and then gives back each line until the client closes.
+//!
+//! The files of this folder have servers of the other protocols, good ones and bad ones.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+pub mod dns;
+pub mod grpc;
+pub mod hostile;
+pub mod mail;
+pub mod stream;
+pub mod talk;
+pub mod tls;
+pub mod udp;
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::sys::socket::{Shutdown, shutdown};
 use socket2::SockRef;
 
 use crate::netns::Netns;
 use crate::wait;
+use stream::{Behaviour, Stream};
 
 /// What a server does with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +42,8 @@ pub enum Mode {
 /// A server on one port of one host. Dropping it closes the port; connections that are open go on until their ends close.
 #[derive(Debug)]
 pub struct Server<'lab> {
-    ns: &'lab Netns,
-    name: String,
-    address: SocketAddr,
+    stream: Stream<'lab>,
     mode: Arc<Mutex<Mode>>,
-    listening: Option<(TcpListener, JoinHandle<()>)>,
 }
 
 impl<'lab> Server<'lab> {
@@ -46,11 +52,11 @@ impl<'lab> Server<'lab> {
     /// # Errors
     /// When the port is taken or the address is not there.
     pub fn start(ns: &'lab Netns, name: &str, address: &str) -> Result<Self> {
-        let address = address.parse().with_context(|| format!("address of {name}: {address}"))?;
         let mode = Arc::new(Mutex::new(Mode::Serve));
-        let mut this = Self { ns, name: name.to_owned(), address, mode, listening: None };
-        this.open()?;
-        Ok(this)
+        let (shared, named) = (Arc::clone(&mode), name.to_owned());
+        let behaviour = Behaviour::new(move |stream| serve(stream, &named, &shared));
+        let stream = Stream::start(ns, address, behaviour).with_context(|| format!("server {name}"))?;
+        Ok(Self { stream, mode })
     }
 
     /// Opens the port again after [`close`](Self::close).
@@ -58,33 +64,12 @@ impl<'lab> Server<'lab> {
     /// # Errors
     /// When the port cannot be bound.
     pub fn open(&mut self) -> Result<()> {
-        if self.listening.is_some() {
-            return Ok(());
-        }
-        let listener = self
-            .ns
-            .run(|| TcpListener::bind(self.address))?
-            .with_context(|| format!("{} on {}", self.name, self.address))?;
-        let accepting = listener.try_clone()?;
-        let (name, mode) = (self.name.clone(), Arc::clone(&self.mode));
-        let thread = std::thread::spawn(move || {
-            for stream in accepting.incoming() {
-                // shutdown() of close() ends accept with an error.
-                let Ok(stream) = stream else { break };
-                let (name, mode) = (name.clone(), Arc::clone(&mode));
-                std::thread::spawn(move || drop(serve(stream, &name, &mode)));
-            }
-        });
-        self.listening = Some((listener, thread));
-        Ok(())
+        self.stream.open()
     }
 
     /// Closes the port: new connections are refused at once. Open ones go on.
     pub fn close(&mut self) {
-        if let Some((listener, thread)) = self.listening.take() {
-            let _ = shutdown(listener.as_raw_fd(), Shutdown::Both);
-            let _ = thread.join();
-        }
+        self.stream.close();
     }
 
     /// Changes what requests get, from the next one on.
@@ -93,15 +78,7 @@ impl<'lab> Server<'lab> {
     }
 }
 
-impl Drop for Server<'_> {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-fn serve(mut stream: TcpStream, name: &str, mode: &Mutex<Mode>) -> Result<()> {
-    stream.set_read_timeout(Some(Duration::from_secs(120)))?;
-    stream.set_nodelay(true)?;
+fn serve(mut stream: TcpStream, name: &str, mode: &Mutex<Mode>) -> io::Result<()> {
     let current = || *mode.lock().unwrap_or_else(PoisonError::into_inner);
     if current() == Mode::Reset {
         SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;

@@ -185,11 +185,11 @@ impl Uml {
     /// The guest's first program. /tmp stays the host's (read-only): the build may be there.
     fn init(&self, token: &str, command: &[&OsStr], env: &[(&str, &OsStr)]) -> String {
         let words: Vec<String> = command.iter().map(|word| quote(word)).collect();
-        let tunables = (xstate::TUNABLES.0, OsStr::new(xstate::TUNABLES.1));
+        let tunables = xstate::TUNABLES.map(|(name, value)| (name, OsStr::new(value)));
         let exports: String = env
             .iter()
             .copied()
-            .chain(xstate::is_too_large().then_some(tunables))
+            .chain(tunables.into_iter().filter(|_| xstate::is_too_large()))
             .map(|(name, value)| format!("export {name}={}\n", quote(value)))
             .collect();
         format!(

@@ -4,7 +4,7 @@
 //! host gives that much and refuses to take less back, and the guest's first program dies of SIGSEGV. UML
 //! asks once at its start whether the host knows this form at all; told no, it keeps x87 and SSE alone, as
 //! it did on older hosts. A seccomp filter tells it so. What a guest's program has in the upper halves of
-//! vector registers is then lost at every page fault, so its C library is asked to leave them alone.
+//! vector registers is then lost at every page fault, so its libraries are asked to leave them alone.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,9 +26,12 @@ const PTRACE: i64 = 101;
 /// `EIO`
 const INPUT_OUTPUT_ERROR: u32 = 5;
 
-/// What a guest's environment needs on such a processor.
-pub const TUNABLES: (&str, &str) =
-    ("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-AVX_Fast_Unaligned_Load,-AVX,-AVX2,-AVX512F,-AVX512VL,-AVX512BW");
+/// What a guest's environment needs on such a processor: no AVX for the C library, nor for OpenSSL and AWS-LC, whose key
+/// generation fails otherwise (the bits of CPUID leaf 1, EDX and ECX, and of leaf 7, EBX and ECX, that are cleared).
+pub const TUNABLES: [(&str, &str); 2] = [
+    ("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-AVX_Fast_Unaligned_Load,-AVX,-AVX2,-AVX512F,-AVX512VL,-AVX512BW"),
+    ("OPENSSL_ia32cap", "~0x1000100000000000:~0xffffffffd0230020"),
+];
 
 /// Whether this host's processor has more registers than user-mode-linux keeps.
 pub fn is_too_large() -> bool {

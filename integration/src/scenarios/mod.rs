@@ -4,14 +4,19 @@
 //! ([`Ctx::slack`]); where a time is itself the demand, the scenario runs natively and says so.
 
 mod balance;
+mod behind;
+mod checkers;
 pub mod examples;
 mod failover;
 mod faults;
 pub mod pair;
+mod quorum;
 mod reload;
 mod restart;
 mod seed;
+mod telling;
 mod vrrp;
+mod weights;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -217,6 +222,24 @@ pub const ALL: &[Scenario] = &[
     scenario("examples_checks", "conf.d: http and misc", Need::Ipvs, 90, examples::checks),
     scenario("examples_vrrp", "conf.d: the VRRP pair", Need::Netns, 60, examples::vrrp),
     scenario("examples_tracking", "conf.d: script tracking", Need::Netns, 60, examples::tracking),
+    scenario(
+        "checkers",
+        "every kind of checker: up, down for two reasons, up again",
+        Need::Ipvs,
+        60,
+        checkers::checkers,
+    ),
+    scenario("misc_dynamic", "weights follow a script's exit status", Need::Ipvs, 60, weights::misc_dynamic),
+    scenario("quorum", "quorum with hysteresis both ways, the sorry server", Need::Ipvs, 60, quorum::quorum),
+    scenario("inhibit", "inhibit_on_failure with a held connection", Need::Ipvs, 60, quorum::inhibit),
+    scenario("group", "virtual_server_group: a range and a mark, TCP and UDP", Need::Ipvs, 60, quorum::group),
+    scenario(
+        "telling",
+        "FIFO lines, scripts and mails of real servers, quorum and VRRP",
+        Need::Ipvs,
+        60,
+        telling::telling,
+    ),
     scenario("sick_servers", "real servers that hang or reset", Need::Ipvs, 60, faults::sick_servers),
 ];
 

@@ -1,0 +1,36 @@
+//! Checkers, and the virtual servers that act on them, in a kernel with IPVS (see `scenarios::checkers`, `weights`, `quorum`,
+//! `telling`).
+
+fn run(name: &str) {
+    lbd_integration::run::test(env!("CARGO_BIN_EXE_bed"), name);
+}
+
+#[test]
+fn checkers() {
+    run("checkers");
+}
+
+#[test]
+fn misc_dynamic() {
+    run("misc_dynamic");
+}
+
+#[test]
+fn quorum_and_sorry_server() {
+    run("quorum");
+}
+
+#[test]
+fn inhibited_server_and_held_connection() {
+    run("inhibit");
+}
+
+#[test]
+fn virtual_server_group() {
+    run("group");
+}
+
+#[test]
+fn lines_scripts_and_mails() {
+    run("telling");
+}
