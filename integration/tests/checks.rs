@@ -6,31 +6,11 @@ fn run(name: &str) {
 }
 
 #[test]
-fn checkers() {
-    run("checkers");
-}
-
-#[test]
 fn misc_dynamic() {
     run("misc_dynamic");
 }
 
 #[test]
-fn quorum_and_sorry_server() {
-    run("quorum");
-}
-
-#[test]
 fn inhibited_server_and_held_connection() {
     run("inhibit");
-}
-
-#[test]
-fn virtual_server_group() {
-    run("group");
-}
-
-#[test]
-fn lines_scripts_and_mails() {
-    run("telling");
 }

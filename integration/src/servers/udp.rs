@@ -15,9 +15,12 @@ use crate::netns::Netns;
 /// Time between two looks whether the port is to be closed.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// From a question to the datagrams that answer it.
+type Function = dyn Fn(&[u8]) -> Vec<Vec<u8>> + Send + Sync;
+
 /// What is answered to a datagram: any number of them.
 #[derive(Clone)]
-pub struct Answer(Arc<dyn Fn(&[u8]) -> Vec<Vec<u8>> + Send + Sync>);
+pub struct Answer(Arc<Function>);
 
 impl Answer {
     /// From a function of the question.
