@@ -37,6 +37,7 @@ use crate::router::{Interfaces, Router, RouterError, RouterOptions, RouterSnapsh
 use crate::script::ScriptRoom;
 use crate::signals::{Command, Signals};
 use crate::state_file::{Saved, SavedInstance, StateFile};
+use crate::track::files::{self, TrackedFiles};
 use crate::track::scripts::Tracker;
 
 /// How long the table may take to be complete at start before VRRP goes on without it.
@@ -148,6 +149,7 @@ struct Daemon {
     room: Arc<ScriptRoom>,
     notifier: Notifier,
     tracker: Option<Tracker>,
+    files: Arc<TrackedFiles>,
     local: watch::Sender<HashSet<IpAddr>>,
     /// Names a part that ended by itself: without it the daemon is none.
     lost: mpsc::Sender<&'static str>,
@@ -220,6 +222,7 @@ impl Daemon {
             room,
             notifier,
             tracker: None,
+            files: Arc::default(),
             local: watch::Sender::new(HashSet::new()),
             lost,
             shared: shared.clone(),
@@ -321,6 +324,10 @@ impl Daemon {
             None
         };
         let resumes = saved.instances.iter().any(|instance| instance.master);
+        let config_of_files = config.clone();
+        let _panicked =
+            tokio::task::spawn_blocking(move || files::initialize(config_of_files.track_files.values()))
+                .await;
         if self.options.parts.checkers && (!config.virtual_servers.is_empty() || left_services) {
             match self.start_checkers(config, saved).await {
                 Ok(()) => {}
@@ -356,6 +363,7 @@ impl Daemon {
     }
 
     async fn start_checkers(&mut self, config: &Arc<Config>, saved: Saved) -> Result<(), Failure> {
+        self.files.track(config).await;
         let state = self.state.clone();
         let owned = saved.owned;
         let owner = tokio::task::spawn_blocking(move || {
@@ -371,7 +379,7 @@ impl Daemon {
         let remember = self.remember.clone();
         let options = DirectorOptions {
             owner: owner.clone(),
-            tools: Arc::new(Tools::new(self.room.clone())),
+            tools: Arc::new(Tools::new(self.room.clone()).with_files(self.files.clone())),
             events: self.events.clone(),
             saved: saved.verdicts,
             remember: Box::new(move |verdicts| remember.verdicts(verdicts)),
@@ -507,6 +515,7 @@ impl Daemon {
         match checkers {
             Some(checkers) => {
                 self.notifier.update(config);
+                self.files.track(config).await;
                 checkers
                     .director()
                     .reload(config.clone())
@@ -541,6 +550,9 @@ impl Daemon {
         self.room.update(&config.scripts, &config.global).await;
         self.notifier.update(&config);
         let checkers = self.shared.parts().checkers.clone();
+        if checkers.is_some() {
+            self.files.track(&config).await;
+        }
         if let Some(checkers) = checkers
             && let Err(error) = checkers.director().reload(config).await
         {

@@ -10,6 +10,6 @@ pub mod state;
 pub mod types;
 mod warning;
 
-pub use runner::{CheckerHandle, Programs, Report, Start, Tools, spawn};
+pub use runner::{CheckerHandle, Files, Programs, Report, Start, Tools, spawn};
 pub use state::{CheckerView, Contribution, Outcome, ServerChange, ServerState, Verdict};
 pub use types::*;

@@ -15,8 +15,9 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::check;
-use crate::state::{CheckerState, CheckerView, Contribution, Next, Outcome, Verdict};
-use crate::types::{Check, ScriptId, ScriptOutcome};
+use crate::check::agent::Agent;
+use crate::state::{CheckerState, CheckerView, Contribution, Next, Outcome, Step, Verdict};
+use crate::types::{Check, CheckKind, ScriptId, ScriptOutcome};
 use crate::warning::Warnings;
 
 /// What checks need of the process around them; shared by all checkers.
@@ -24,12 +25,19 @@ use crate::warning::Warnings;
 pub struct Tools {
     /// Runs the programs of MISC_CHECKs.
     pub programs: Arc<dyn Programs>,
+    /// The files of FILE_CHECKs.
+    pub files: Arc<dyn Files>,
 }
 
 impl Tools {
-    /// With these programs.
+    /// With these programs, and without files.
     pub fn new(programs: Arc<dyn Programs>) -> Self {
-        Tools { programs }
+        Tools { programs, files: Arc::new(NoFiles) }
+    }
+
+    /// With these files.
+    pub fn with_files(self, files: Arc<dyn Files>) -> Self {
+        Tools { files, ..self }
     }
 }
 
@@ -38,6 +46,21 @@ pub trait Programs: Send + Sync + 'static {
     /// Runs `script`; after `limit` it is ended and the outcome is [`ScriptOutcome::TimedOut`].
     /// Dropping the future ends the program with its whole process group.
     fn run(&self, script: &ScriptId, limit: Duration) -> Pin<Box<dyn Future<Output = ScriptOutcome> + Send>>;
+}
+
+/// Files with a number for FILE_CHECK; `src` has the one implementation, tests have fakes.
+pub trait Files: Send + Sync + 'static {
+    /// The number of the track_file of this name, now and as it changes: `None` until it was read.
+    /// When the sender is gone the file is tracked no more.
+    fn watch(&self, name: &str) -> Option<watch::Receiver<Option<i64>>>;
+}
+
+struct NoFiles;
+
+impl Files for NoFiles {
+    fn watch(&self, _: &str) -> Option<watch::Receiver<Option<i64>>> {
+        None
+    }
 }
 
 /// What is known of a checker when its task starts.
@@ -57,6 +80,19 @@ impl Start {
     /// Of a checker that never ran: up unless alpha.
     pub fn new(check: &Check) -> Self {
         Start { up: !check.schedule.alpha, has_run: false, contribution: Contribution::None, first: None }
+    }
+
+    /// The same where the answer is there already: a FILE_CHECK begins with what its file says.
+    pub fn informed(check: &Check, tools: &Tools) -> Self {
+        let mut start = Start::new(check);
+        if let CheckKind::File(file) = &check.kind
+            && let Some(number) = tools.files.watch(&file.file).and_then(|numbers| *numbers.borrow())
+        {
+            let mut state = CheckerState::resume(check, start.view());
+            let step = state.on_outcome(check, &check::file::judge(file, number));
+            (start.up, start.has_run, start.contribution) = (step.up, true, step.contribution);
+        }
+        start
     }
 
     /// What the real server is to assume until the first report.
@@ -93,6 +129,22 @@ pub struct Report {
 }
 
 impl Report {
+    fn new(state: &CheckerState, step: Step, reason: Arc<str>, latency: Duration) -> Self {
+        Report {
+            up: step.up,
+            has_run: state.has_run(),
+            changed: step.changed,
+            contribution: step.contribution,
+            first: step.first,
+            failed_try: step.failed_try,
+            reason,
+            warning: None,
+            new_warning: false,
+            at: SystemTime::now(),
+            latency,
+        }
+    }
+
     /// For [`ServerState::set`](crate::state::ServerState::set).
     pub fn view(&self) -> CheckerView {
         CheckerView { up: self.up, has_run: self.has_run, contribution: self.contribution }
@@ -125,6 +177,11 @@ pub fn spawn<K: Clone + Send + 'static>(
     suspended: watch::Receiver<bool>,
     reports: mpsc::Sender<(K, Report)>,
 ) -> CheckerHandle {
+    if let CheckKind::File(file) = &check.kind {
+        // Without ha_suspend, as keepalived: a file is as good as before, whoever has the address.
+        let numbers = tools.files.watch(&file.file);
+        return CheckerHandle(tokio::spawn(follow(key, check, start, numbers, reports)).abort_handle());
+    }
     let due = Instant::now() + start.first.unwrap_or_else(|| first_delay(&check));
     CheckerHandle(tokio::spawn(drive(key, check, start, due, tools, suspended, reports)).abort_handle())
 }
@@ -146,6 +203,8 @@ async fn drive<K: Clone>(
     reports: mpsc::Sender<(K, Report)>,
 ) {
     let mut state = CheckerState::resume(&check, start.view());
+    // Boxed: few checkers have one.
+    let mut agent = Agent::of(&check, start.up).map(Box::new);
     let mut complained = false;
     let mut warnings = Warnings::default();
     loop {
@@ -160,7 +219,10 @@ async fn drive<K: Clone>(
         }
         let began = Instant::now();
         let url = state.url();
-        let outcome = unwound(check::run(&check, url, &tools)).await;
+        let outcome = match (&check.kind, &mut agent) {
+            (CheckKind::Agent(of), Some(agent)) => unwound(Box::pin(check::agent::run(of, agent))).await,
+            _ => unwound(check::run(&check, url, &tools)).await,
+        };
         let ended = Instant::now();
         if *suspended.borrow() {
             due = ended;
@@ -175,17 +237,9 @@ async fn drive<K: Clone>(
         let new_warning = warnings.note(url, &outcome);
         let step = state.on_outcome(&check, &outcome);
         let report = Report {
-            up: step.up,
-            has_run: state.has_run(),
-            changed: step.changed,
-            contribution: step.contribution,
-            first: step.first,
-            failed_try: step.failed_try,
-            reason: outcome.reason,
             warning: warnings.shown(),
             new_warning,
-            at: SystemTime::now(),
-            latency: ended - began,
+            ..Report::new(&state, step, outcome.reason, ended - began)
         };
         if reports.send((key.clone(), report)).await.is_err() {
             return;
@@ -194,6 +248,39 @@ async fn drive<K: Clone>(
             Next::AfterEnd(delay) => ended + delay,
             Next::AfterStart(delay) => began + delay,
         };
+    }
+}
+
+/// A checker that is told: of what its file says, at once and whenever that changes.
+async fn follow<K: Clone>(
+    key: K,
+    check: Arc<Check>,
+    start: Start,
+    numbers: Option<watch::Receiver<Option<i64>>>,
+    reports: mpsc::Sender<(K, Report)>,
+) {
+    let CheckKind::File(file) = &check.kind else { return };
+    let mut state = CheckerState::resume(&check, start.view());
+    let Some(mut numbers) = numbers else {
+        let outcome = Outcome::unknown(format!("{}: no such track_file", file.file));
+        let step = state.on_outcome(&check, &outcome);
+        let report = Report::new(&state, step, outcome.reason, Duration::ZERO);
+        let _gone = reports.send((key, report)).await;
+        return;
+    };
+    loop {
+        let number = *numbers.borrow_and_update();
+        if let Some(number) = number {
+            let outcome = check::file::judge(file, number);
+            let step = state.on_outcome(&check, &outcome);
+            let report = Report::new(&state, step, outcome.reason, Duration::ZERO);
+            if reports.send((key.clone(), report)).await.is_err() {
+                return;
+            }
+        }
+        if numbers.changed().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -48,6 +48,11 @@ impl Outcome {
         self.warning = warning;
         self
     }
+
+    /// Nobody answered who knows how the server is.
+    pub fn silent(reason: impl Into<Arc<str>>) -> Self {
+        Outcome { verdict: Verdict::Silent, reason: reason.into(), warning: None }
+    }
 }
 
 /// What one run says about the server.
@@ -59,6 +64,8 @@ pub enum Verdict {
     Bad,
     /// Nothing: a problem on this host (address to bind missing, no sockets left).
     Unknown,
+    /// Nothing: who was asked about the server did not answer, which is not the server's fault.
+    Silent,
 }
 
 /// What a checker contributes to its server's weight.
@@ -72,6 +79,9 @@ pub enum Contribution {
     Weight(u32),
     /// This much.
     Add(i64),
+    /// The difference between this part of the configured weight, in percent, and the whole; rounded
+    /// down, so that 0 is what is left of a small part of a small weight.
+    Percent(u32),
 }
 
 impl Contribution {
@@ -81,6 +91,9 @@ impl Contribution {
             Contribution::None => 0,
             Contribution::Weight(weight) => i64::from(weight) - i64::from(configured),
             Contribution::Add(value) => value,
+            Contribution::Percent(percent) => {
+                i64::from(configured) * i64::from(percent) / 100 - i64::from(configured)
+            }
         }
     }
 }
@@ -164,11 +177,16 @@ impl CheckerState {
         let before = (self.up, self.has_run);
         let delay = match (outcome.verdict, &check.kind) {
             // Ours, not the server's: tried again later, nothing is concluded.
-            (Verdict::Unknown, _) => check.schedule.delay_loop,
+            (Verdict::Unknown | Verdict::Silent, _) => check.schedule.delay_loop,
             (Verdict::Good(_), CheckKind::Http(http)) => {
                 self.on_url_good(http.urls.len(), http.fast_recovery, check)
             }
             (Verdict::Bad, CheckKind::Http(_)) => self.on_url_bad(check),
+            // Who says so knows: nothing is gained by asking again.
+            (Verdict::Bad, CheckKind::File(_) | CheckKind::Agent(_)) => {
+                self.fail();
+                check.schedule.delay_loop
+            }
             (Verdict::Good(contribution), _) => {
                 self.succeed(contribution);
                 check.schedule.delay_loop

@@ -57,13 +57,19 @@ pub enum CheckKind {
     File(FileCheck),
     /// BFD_CHECK: a BFD session is up.
     Bfd(BfdCheck),
+    /// TCP_CHECK with `send` and `expect`: a dialogue goes as it should.
+    Dialogue(Box<DialogueCheck>),
+    /// AGENT_CHECK: a program on the server says how it is.
+    Agent(Box<AgentCheck>),
+    /// GRPC_CHECK: a gRPC server says that a service is served.
+    Grpc(Box<GrpcCheck>),
 }
 
 impl CheckKind {
     /// The configuration keyword.
     pub fn keyword(&self) -> &'static str {
         match self {
-            CheckKind::Tcp(_) => "TCP_CHECK",
+            CheckKind::Tcp(_) | CheckKind::Dialogue(_) => "TCP_CHECK",
             CheckKind::Http(http) if http.tls.is_some() => "SSL_GET",
             CheckKind::Http(_) => "HTTP_GET",
             CheckKind::Smtp(_) => "SMTP_CHECK",
@@ -73,6 +79,8 @@ impl CheckKind {
             CheckKind::Misc(_) => "MISC_CHECK",
             CheckKind::File(_) => "FILE_CHECK",
             CheckKind::Bfd(_) => "BFD_CHECK",
+            CheckKind::Agent(_) => "AGENT_CHECK",
+            CheckKind::Grpc(_) => "GRPC_CHECK",
         }
     }
 
@@ -80,13 +88,17 @@ impl CheckKind {
     /// if it were without them.
     pub fn is_served(&self) -> bool {
         match self {
-            CheckKind::Tcp(_) | CheckKind::Misc(_) => true,
+            CheckKind::Tcp(_)
+            | CheckKind::Misc(_)
+            | CheckKind::File(_)
+            | CheckKind::Dialogue(_)
+            | CheckKind::Agent(_)
+            | CheckKind::Grpc(_) => true,
             CheckKind::Http(http) => http.tls.is_none(),
             CheckKind::Smtp(_)
             | CheckKind::Dns(_)
             | CheckKind::Udp(_)
             | CheckKind::Ping(_)
-            | CheckKind::File(_)
             | CheckKind::Bfd(_) => false,
         }
     }
@@ -99,6 +111,9 @@ impl CheckKind {
             CheckKind::Smtp(smtp) => Some(&smtp.connection),
             CheckKind::Dns(dns) => Some(&dns.connection),
             CheckKind::Udp(udp) => Some(&udp.connection),
+            CheckKind::Dialogue(dialogue) => Some(&dialogue.connection),
+            CheckKind::Agent(agent) => Some(&agent.connection),
+            CheckKind::Grpc(grpc) => Some(&grpc.connection),
             CheckKind::Misc(_) | CheckKind::File(_) | CheckKind::Bfd(_) => None,
         }
     }
@@ -380,6 +395,44 @@ pub struct FileCheck {
 pub struct BfdCheck {
     /// Name of the bfd_instance.
     pub session: Arc<str>,
+}
+
+/// TCP_CHECK with `send` and `expect`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DialogueCheck {
+    /// Where to connect.
+    pub connection: Connection,
+    /// At least one, in order; each may take connect_timeout.
+    pub steps: Box<[DialogueStep]>,
+}
+
+/// A line of a dialogue.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum DialogueStep {
+    /// send: these octets.
+    Send(Box<[u8]>),
+    /// expect: what the server sends after the last step must hold these octets.
+    Expect(Box<[u8]>),
+}
+
+/// AGENT_CHECK.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AgentCheck {
+    /// Where the agent is.
+    pub connection: Connection,
+    /// send: what it is told before it answers, maybe nothing.
+    pub send: Box<[u8]>,
+}
+
+/// GRPC_CHECK.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct GrpcCheck {
+    /// Where to connect; HTTP/2 without TLS and without asking first.
+    pub connection: Connection,
+    /// service: its name; empty for the server as a whole.
+    pub service: Box<str>,
+    /// authority: `:authority` of the request; the address and port by default.
+    pub authority: Option<Box<str>>,
 }
 
 /// How a program ended.

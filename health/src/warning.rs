@@ -23,7 +23,7 @@ impl Warnings {
                 self.0.remove(&url);
                 false
             }
-            (Verdict::Bad | Verdict::Unknown, _) => false,
+            (Verdict::Bad | Verdict::Unknown | Verdict::Silent, _) => false,
         }
     }
 

@@ -315,7 +315,7 @@ impl Director {
     fn remember(&mut self, service: &VirtualServerId, address: SocketAddr, check: &Check, view: CheckerView) {
         let weight = match view.contribution {
             Contribution::Weight(weight) => Some(weight),
-            Contribution::None | Contribution::Add(_) => None,
+            Contribution::None | Contribution::Add(_) | Contribution::Percent(_) => None,
         };
         let plain = view.up && !check.schedule.alpha && weight.is_none();
         if plain || !view.has_run {
@@ -340,6 +340,10 @@ impl Director {
 
     /// What an earlier process found: the same check, else the only one of its kind.
     fn saved(&self, service: &VirtualServerId, address: SocketAddr, check: &Check) -> Option<SavedCheck> {
+        // Its file says it anew.
+        if matches!(check.kind, CheckKind::File(_)) {
+            return None;
+        }
         let checks = &self.options.saved.get(&(service.clone(), address))?.checks;
         let alike = || {
             let mut alike = checks.iter().filter(|(print, _)| {
@@ -467,9 +471,10 @@ impl Director {
                         },
                         // A server that serves is not taken out for one question more.
                         None if was_up => {
-                            Start { up: true, first: Some(Duration::ZERO), ..Start::new(check) }
+                            let start = Start::informed(check, &self.options.tools);
+                            Start { up: true, first: Some(Duration::ZERO), ..start }
                         }
-                        None => Start::new(check),
+                        None => Start::informed(check, &self.options.tools),
                     };
                     self.remember(service, config.address, check, start.view());
                     (self.checker(check, start), start.view())

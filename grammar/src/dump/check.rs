@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use lbd_health::{
-    Check, CheckKind, Connection, HttpCheck, HttpProtocol, MaskedOctet, Regex, Schedule, Sni, StatusSet,
-    UdpCheck, Url,
+    Check, CheckKind, Connection, DialogueStep, HttpCheck, HttpProtocol, MaskedOctet, Regex, Schedule, Sni,
+    StatusSet, UdpCheck, Url,
 };
 
 use super::Writer;
@@ -41,6 +41,20 @@ pub(super) fn write(writer: &mut Writer<'_>, check: &Check) {
                 writer.line("weight", [weight.as_str(), reverse]);
             }
             CheckKind::Bfd(check) => writer.value("name", &check.session),
+            CheckKind::Dialogue(check) => {
+                for step in &check.steps {
+                    match step {
+                        DialogueStep::Send(text) => writer.pattern("send", text),
+                        DialogueStep::Expect(text) => writer.pattern("expect", text),
+                    }
+                }
+            }
+            CheckKind::Agent(check) if check.send.is_empty() => {}
+            CheckKind::Agent(check) => writer.pattern("send", &check.send),
+            CheckKind::Grpc(check) => {
+                writer.value("service", &check.service);
+                writer.maybe("authority", check.authority.as_ref());
+            }
         }
     });
 }

@@ -3,7 +3,6 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 
-use lbd_health::CheckKind;
 use lbd_ipvs::{Destination, Forwarding, Netmask, Service, ServiceFlags, ServiceId, Tunnel, TunnelChecksum};
 
 use super::{Writer, check};
@@ -138,10 +137,6 @@ fn real_server(writer: &mut Writer<'_>, real: &RealServer) {
     writer.script("notify_down", real.notify_down.as_ref());
     writer.switch("smtp_alert", real.smtp_alert);
     writer.maybe("snmp_name", real.snmp_name.as_ref());
-    // Every other check says it for itself.
-    let alpha =
-        real.checks.iter().any(|check| matches!(check.kind, CheckKind::File(_)) && check.schedule.alpha);
-    writer.flag("alpha", alpha);
     for check in &real.checks {
         check::write(writer, check);
     }

@@ -45,9 +45,9 @@ impl<'c, 's> Call<'c, 's> {
         Self { context, keyword, words, statement, next, said: None, off: false }
     }
 
-    /// Whether the arguments have quotes and escapes of their own: a command line, or a pattern.
+    /// Whether the arguments have quotes and escapes of their own: a command line, a pattern, or a text.
     pub fn is_command(&self) -> bool {
-        self.keyword.arguments.starts_with("CMD") || self.keyword.arguments == "PATTERN"
+        self.keyword.arguments.starts_with("CMD") || matches!(self.keyword.arguments, "PATTERN" | "TEXT")
     }
 
     /// The keyword's name.
@@ -350,6 +350,15 @@ impl<'c, 's> Call<'c, 's> {
 
     /// A pattern: one word in which both quotes count and escapes are resolved.
     pub fn pattern(&mut self) -> Option<Box<[u8]>> {
+        self.escaped("pattern")
+    }
+
+    /// A text, written as a pattern is.
+    pub fn text(&mut self) -> Option<Box<[u8]>> {
+        self.escaped("text")
+    }
+
+    fn escaped(&mut self, what: &str) -> Option<Box<[u8]>> {
         self.word()?;
         self.next = self.words.len();
         let (place, head) = (self.place(), self.head());
@@ -363,15 +372,15 @@ impl<'c, 's> Call<'c, 's> {
         let mut words = words.into_iter().skip(1);
         let pattern = words.next().filter(|pattern| !pattern.is_empty());
         if pattern.is_none() {
-            let message = format!("{}: the pattern is empty", quote(self.keyword.name));
+            let message = format!("{}: the {what} is empty", quote(self.keyword.name));
             self.say(
                 Diagnostic::warning(Kind::BadValue, Some(head), message).label("ignored").help("remove it"),
             );
         } else if words.next().is_some() {
-            let message = format!("{}: only the first word is the pattern", quote(self.keyword.name));
+            let message = format!("{}: only the first word is the {what}", quote(self.keyword.name));
             self.say(
                 Diagnostic::warning(Kind::Lint, Some(place), message)
-                    .help("put a pattern with blanks in quotes"),
+                    .help(format!("put a {what} with blanks in quotes")),
             );
         }
         pattern.map(Vec::into_boxed_slice)

@@ -54,6 +54,8 @@ static BLOCKS: LazyLock<Vec<Block>> = LazyLock::new(|| {
         block(&checker::MISC_CHECK),
         block(&checker::FILE_CHECK),
         block(&checker::BFD_CHECK),
+        block(&checker::AGENT_CHECK),
+        block(&checker::GRPC_CHECK),
         block(&tls::TABLE),
         Block { name: "virtual_ipaddress", part: Part::Network, keywords: address::OPTIONS.iter().collect() },
         Block {

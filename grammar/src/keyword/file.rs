@@ -9,7 +9,7 @@ use lbd_vrrp::Weight;
 use super::call::Call;
 use super::root::Root;
 use super::tracking::{incomplete, is_second, own_weight_once};
-use super::{Part, Row, Table, later};
+use super::{Part, Row, Table, row};
 use crate::config::{InitFile, TrackFile};
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::source::Span;
@@ -24,42 +24,32 @@ pub(crate) struct FileBuilder {
 /// What the rows below fill.
 type B = FileBuilder;
 
-pub(crate) static TABLE: Table<FileBuilder> = Table { name: "track_file", part: Part::Vrrp, rows: &[ROWS] };
+pub(crate) static TABLE: Table<FileBuilder> = Table { name: "track_file", part: Part::Checks, rows: &[ROWS] };
 
 /// The weight of a file that says none.
 const WEIGHT: Weight = Weight { value: 1, reverse: false };
 
-const MEANS: &str = "the file is not tracked";
-
 const ROWS: &[Row<FileBuilder>] = &[
-    later(
-        "file",
-        "PATH",
-        "The file; the number at its beginning is read when it changes.",
-        MEANS,
-        |b: &mut B, c| {
-            let path = path(c);
-            c.once(&mut b.path, path);
-        },
-    )
+    row("file", "PATH", "The file; the number at its beginning is read when it changes.", |b: &mut B, c| {
+        let path = path(c);
+        c.once(&mut b.path, path);
+    })
     .otherwise("required")
     .example("/run/priority"),
-    later(
+    row(
         "weight",
         "N [reverse]",
-        "Factor of the number; with 0 any number but 0 means FAULT.",
-        MEANS,
+        "Factor of the number; with 0 any number but 0 is a failure.",
         |b: &mut B, c| {
             own_weight_once(c, 254, WEIGHT.value, &mut b.weight);
         },
     )
     .range("-254..=254")
     .default("1"),
-    later(
+    row(
         "init_file",
         "[VALUE] [overwrite]",
         "Write the file at start if there is none, or always.",
-        MEANS,
         |b: &mut B, c| {
             b.init = init(c).or(b.init);
         },

@@ -128,10 +128,12 @@ const ROWS: &[Row<Root>] = &[
     later("vrrp_track_process", "NAME { … }", "A process that instances track.", NOT_TRACKED, process::lower)
         .opens("vrrp_track_process")
         .example("process nginx\nweight 10"),
-    later("track_file", "NAME { … }", "A file with a number that is tracked.", NOT_TRACKED, file::lower)
+    row("track_file", "NAME { … }", "A file with a number that is tracked.", file::lower)
+        .by(Part::Checks)
         .opens("track_file")
         .example("file /run/priority\nweight 1"),
-    later("vrrp_track_file", "NAME { … }", "Old name of track_file.", NOT_TRACKED, file::lower)
+    row("vrrp_track_file", "NAME { … }", "Old name of track_file.", file::lower)
+        .by(Part::Checks)
         .opens("track_file")
         .example("file /run/priority\nweight 1"),
     later("bfd_instance", "NAME { … }", "A BFD session.", "there is no such session", bfd::lower)

@@ -26,6 +26,7 @@ fn every_default_is_a_value_of_its_keyword() {
     checker::check_defaults(&mut context);
     checker::FILE_CHECK.defaults(&mut context);
     checker::BFD_CHECK.defaults(&mut context);
+    checker::TCP_CHECK.defaults(&mut context);
     checker::SSL_GET.defaults(&mut context);
     checker::HOST.defaults(&mut context);
     checker::URL.defaults(&mut context);

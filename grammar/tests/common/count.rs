@@ -23,6 +23,8 @@ const CHECKS: &[&str] = &[
     "UDP_CHECK",
     "PING_CHECK",
     "FILE_CHECK",
+    "AGENT_CHECK",
+    "GRPC_CHECK",
 ];
 
 /// Counts the blocks of a text as the host of this id reads it.

@@ -412,7 +412,7 @@ fn what_is_tracked_decides() {
         let check = checks(&config)[0];
         let CheckKind::File(file) = &check.kind else { panic!("{name}") };
         assert_eq!((&*file.file, file.weight, file.reverse), ("f", want.0, want.1), "{name}");
-        assert!(check.schedule.alpha, "{name}");
+        assert!(!check.schedule.alpha, "{name}: never alpha");
     }
     for (name, lines, count, message) in [
         (

@@ -89,7 +89,10 @@ fn one_warning_for_each_check_that_is_not_served() {
         ("UDP_CHECK", "payload 00", false),
         ("PING_CHECK", "alpha", false),
         ("BFD_CHECK", "name b", false),
-        ("FILE_CHECK", "track_file f", false),
+        ("FILE_CHECK", "track_file f", true),
+        ("TCP_CHECK", "send a\nexpect b", true),
+        ("AGENT_CHECK", "send a", true),
+        ("GRPC_CHECK", "service a", true),
     ];
     for (name, lines, served) in inner {
         let objects = "bfd_instance b {\nneighbor_ip 10.0.0.9\n}\ntrack_file f {\nfile /tmp/f\n}\n";

@@ -3,9 +3,14 @@
 //! Here: from a configured check to an outcome with its reason. Not here: when it runs (`runner`),
 //! what outcomes add up to (`state`).
 
+pub mod agent;
 pub mod answer;
+pub mod dialogue;
+pub mod file;
+pub mod grpc;
 pub mod http;
 pub mod misc;
+mod shown;
 pub mod tcp;
 
 use crate::connect::ConnectError;
@@ -20,6 +25,10 @@ pub async fn run(check: &Check, url: usize, tools: &Tools) -> Outcome {
         // Boxed so that the many tasks of TCP checks stay small.
         CheckKind::Http(http) if http.tls.is_none() => Box::pin(http::run(http, url)).await,
         CheckKind::Misc(misc) => Box::pin(misc::run(misc, &*tools.programs)).await,
+        CheckKind::Dialogue(check) => Box::pin(dialogue::run(check)).await,
+        // Without what it said earlier; the runner knows it and has its own way.
+        CheckKind::Agent(check) => Box::pin(agent::run(check, &mut agent::Agent::default())).await,
+        CheckKind::Grpc(check) => Box::pin(grpc::run(check)).await,
         // Who starts checkers leaves these out.
         kind => Outcome::unknown(format!("{} is not supported yet", kind.keyword())),
     }

@@ -3,21 +3,27 @@
 //! Here: what they have in common, their rows for connection and schedule, the checkers that have no
 //! others. Not here: the rest of their rows (one file each), what they inherit (`resolve`).
 
+mod agent;
 mod bfd;
 mod dns;
 mod file;
+mod grpc;
 mod http;
 mod misc;
 mod regex;
 mod smtp;
+mod tcp;
 mod udp;
 
+pub(crate) use agent::{AGENT_CHECK, Agent};
 pub(crate) use bfd::{BFD_CHECK, Bfd};
 pub(crate) use dns::{DNS_CHECK, Dns};
 pub(crate) use file::{FILE_CHECK, File};
+pub(crate) use grpc::{GRPC_CHECK, Grpc};
 pub(crate) use http::{HTTP_GET, Http, SSL_GET, URL, UrlBuilder};
 pub(crate) use misc::{MISC_CHECK, Misc};
 pub(crate) use smtp::{HOST, SMTP_CHECK, Smtp};
+pub(crate) use tcp::{TCP_CHECK, Tcp};
 pub(crate) use udp::{UDP_CHECK, Udp};
 
 use std::net::IpAddr;
@@ -67,7 +73,7 @@ pub(crate) struct CheckBuilder {
 /// What only its kind says.
 #[derive(Clone)]
 pub(crate) enum Own {
-    Tcp,
+    Tcp(Tcp),
     Http(Box<Http>),
     Ssl(Box<Http>),
     Smtp(Box<Smtp>),
@@ -77,18 +83,22 @@ pub(crate) enum Own {
     Misc(Box<Misc>),
     File(File),
     Bfd(Bfd),
+    Agent(Agent),
+    Grpc(Box<Grpc>),
 }
 
 /// Built-in values of each checker that has any.
 #[derive(Clone, Default)]
 pub(crate) struct CheckDefaults {
-    pub tcp: Checker<()>,
+    pub tcp: Checker<Tcp>,
     pub http: Checker<Http>,
     pub smtp: Checker<Smtp>,
     pub dns: Checker<Dns>,
     pub udp: Checker<Udp>,
     pub ping: Checker<()>,
     pub misc: Checker<Misc>,
+    pub agent: Checker<Agent>,
+    pub grpc: Checker<Grpc>,
 }
 
 /// Lowers the tables' defaults.
@@ -101,6 +111,8 @@ pub(super) fn check_defaults(context: &mut Context<'_>) -> CheckDefaults {
         udp: UDP_CHECK.defaults(context),
         ping: PING_CHECK.defaults(context),
         misc: MISC_CHECK.defaults(context),
+        agent: AGENT_CHECK.defaults(context),
+        grpc: GRPC_CHECK.defaults(context),
     }
 }
 
@@ -110,7 +122,7 @@ type B = RealBuilder;
 /// The checkers of a real server.
 pub(super) const CHECKERS: &[Row<RealBuilder>] = &[
     row("TCP_CHECK", "{ … }", "A TCP connection can be made.", |b: &mut B, c| {
-        check(b, c, &TCP_CHECK, nothing, |()| Own::Tcp);
+        check(b, c, &TCP_CHECK, nothing, Own::Tcp);
     })
     .opens("TCP_CHECK"),
     row("HTTP_GET", "{ url { … } … }", "Its urls answer as they should.", |b: &mut B, c| {
@@ -152,17 +164,31 @@ pub(super) const CHECKERS: &[Row<RealBuilder>] = &[
     })
     .opens("BFD_CHECK")
     .example("name one"),
-    later(
-        "FILE_CHECK",
-        "{ track_file NAME … }",
-        "The number in a file says so.",
-        WITHOUT,
-        |b: &mut B, c| {
-            check(b, c, &FILE_CHECK, file::missing, Own::File);
-        },
-    )
+    row("FILE_CHECK", "{ track_file NAME … }", "The number in a file says so.", |b: &mut B, c| {
+        check(b, c, &FILE_CHECK, file::missing, Own::File);
+    })
     .opens("FILE_CHECK")
     .example("track_file one"),
+    row(
+        "AGENT_CHECK",
+        "{ … }",
+        "lbd's own: a program on the server says how it is, as HAProxy's agent-check.",
+        |b: &mut B, c| {
+            check(b, c, &AGENT_CHECK, nothing, Own::Agent);
+        },
+    )
+    .opens("AGENT_CHECK")
+    .example("connect_port 9777"),
+    row(
+        "GRPC_CHECK",
+        "{ … }",
+        "lbd's own: a gRPC server says that it serves (grpc.health.v1), without TLS.",
+        |b: &mut B, c| {
+            check(b, c, &GRPC_CHECK, nothing, |own| Own::Grpc(Box::new(own)));
+        },
+    )
+    .opens("GRPC_CHECK")
+    .example("service shop.v1.Cart"),
 ];
 
 const WITHOUT: &str = "the real server is without this check, and always up if it has no other";
@@ -204,8 +230,6 @@ fn url(http: &Http) -> Missing {
     http.urls.is_empty().then_some(("url", "url { path / }"))
 }
 
-pub(crate) static TCP_CHECK: Table<Checker<()>> =
-    Table { name: "TCP_CHECK", part: Part::Checks, rows: &[&CONNECTION, &SCHEDULE] };
 pub(crate) static PING_CHECK: Table<Checker<()>> =
     Table { name: "PING_CHECK", part: Part::Checks, rows: &[&CONNECTION, &SCHEDULE] };
 

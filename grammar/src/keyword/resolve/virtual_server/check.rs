@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lbd_health::{
-    BfdCheck, Check, CheckKind, Connection, DnsCheck, FileCheck, HttpCheck, MiscCheck, SmtpCheck, Sni,
-    UdpCheck, Url,
+    AgentCheck, BfdCheck, Check, CheckKind, Connection, DialogueCheck, DnsCheck, FileCheck, GrpcCheck,
+    HttpCheck, MiscCheck, SmtpCheck, Sni, UdpCheck, Url,
 };
 
 use super::Resolver;
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::keyword::checker::{
-    Bfd, CheckBuilder, Common, ConnectionBuilder, Dns, File, Http, Misc, Own, Smtp, Udp,
+    Bfd, CheckBuilder, Common, ConnectionBuilder, Dns, File, Grpc, Http, Misc, Own, Smtp, Udp,
 };
 use crate::keyword::real_server::RealBuilder;
 use crate::keyword::virtual_server::Schedule;
@@ -43,21 +43,28 @@ impl Resolver<'_, '_> {
         let built_in = self.checks;
         let no_schedule = Schedule::default();
         let last = match &own {
-            Own::Tcp => &built_in.tcp.common.schedule,
+            Own::Tcp(_) => &built_in.tcp.common.schedule,
             Own::Http(_) | Own::Ssl(_) => &built_in.http.common.schedule,
             Own::Smtp(_) => &built_in.smtp.common.schedule,
             Own::Dns(_) => &built_in.dns.common.schedule,
             Own::Udp(_) => &built_in.udp.common.schedule,
             Own::Ping => &built_in.ping.common.schedule,
             Own::Misc(_) => &built_in.misc.common.schedule,
+            Own::Agent(_) => &built_in.agent.common.schedule,
+            Own::Grpc(_) => &built_in.grpc.common.schedule,
             Own::File(_) | Own::Bfd(_) => &no_schedule,
         };
         let schedule = match &own {
-            Own::File(_) | Own::Bfd(_) => self.events_only(&of),
+            // keepalived starts no FILE_CHECK as failed: its file is there to be asked.
+            Own::File(_) => lbd_health::Schedule { alpha: false, ..self.events_only(&of) },
+            Own::Bfd(_) => self.events_only(&of),
             _ => self.schedule(&of, last),
         };
         let kind = match own {
-            Own::Tcp => self.connection(&of).map(CheckKind::Tcp),
+            Own::Tcp(tcp) if tcp.steps.is_empty() => self.connection(&of).map(CheckKind::Tcp),
+            Own::Tcp(tcp) => self.connection(&of).map(|connection| {
+                CheckKind::Dialogue(Box::new(DialogueCheck { connection, steps: tcp.steps.into() }))
+            }),
             Own::Http(http) => self.http(*http, &of, false).map(CheckKind::Http),
             Own::Ssl(http) => self.http(*http, &of, true).map(CheckKind::Http),
             Own::Smtp(smtp) => {
@@ -72,6 +79,11 @@ impl Resolver<'_, '_> {
             Own::Misc(misc) => self.misc(*misc).map(CheckKind::Misc),
             Own::File(file) => file_check(file).map(CheckKind::File),
             Own::Bfd(bfd) => self.bfd(bfd, &of, checks).map(CheckKind::Bfd),
+            Own::Agent(agent) => self.connection(&of).map(|connection| {
+                let send = agent.send.unwrap_or_default();
+                CheckKind::Agent(Box::new(AgentCheck { connection, send }))
+            }),
+            Own::Grpc(grpc) => self.grpc(*grpc, &of).map(CheckKind::Grpc),
         };
         checks.extend(kind.map(|kind| Arc::new(Check { schedule, kind })));
     }
@@ -276,6 +288,13 @@ impl Resolver<'_, '_> {
             timeout: timeout.unwrap_or_else(|| self.delay_loop()),
             dynamic: misc.dynamic,
         })
+    }
+
+    fn grpc(&mut self, grpc: Grpc, of: &Of<'_>) -> Option<Box<GrpcCheck>> {
+        let connection = self.connection(of)?;
+        let service = grpc.service.or(self.checks.grpc.own.service.clone()).expect("service has a default");
+        let authority = grpc.authority.map(Into::into);
+        Some(Box::new(GrpcCheck { connection, service: service.into(), authority }))
     }
 
     fn bfd(&mut self, bfd: Bfd, of: &Of<'_>, checks: &[Arc<Check>]) -> Option<BfdCheck> {
