@@ -1,5 +1,6 @@
 //! A daemon in a host of the lab: started, reloaded, stopped, killed, started again with what it left on the disk.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -64,6 +65,7 @@ pub struct Director<'lab> {
     dir: tempfile::TempDir,
     child: Option<Child>,
     extra: Vec<String>,
+    env: Vec<(&'static str, OsString)>,
     quiet: bool,
 }
 
@@ -87,6 +89,7 @@ impl<'lab> Director<'lab> {
             dir,
             child: None,
             extra: Vec::new(),
+            env: Vec::new(),
             quiet: false,
         };
         this.configure(config)?;
@@ -104,6 +107,13 @@ impl<'lab> Director<'lab> {
     #[must_use]
     pub fn args(mut self, args: &[&str]) -> Self {
         self.extra.extend(args.iter().map(|arg| (*arg).to_owned()));
+        self
+    }
+
+    /// Sets a variable of the daemon's environment.
+    #[must_use]
+    pub fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.env.push((name, value.into()));
         self
     }
 
@@ -168,7 +178,7 @@ impl<'lab> Director<'lab> {
                 .arg("-c")
                 .arg(self.path("checkers.pid")),
         };
-        command.args(&self.extra).stdin(Stdio::null());
+        command.args(&self.extra).envs(self.env.iter().cloned()).stdin(Stdio::null());
         command
     }
 

@@ -25,6 +25,7 @@ pub mod build;
 pub mod cell;
 pub mod client;
 pub mod demo;
+pub mod differential;
 pub mod director;
 pub mod fifo;
 pub mod kernel;

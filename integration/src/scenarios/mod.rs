@@ -6,6 +6,7 @@
 mod balance;
 mod behind;
 mod checkers;
+mod differential;
 pub mod examples;
 mod failover;
 mod faults;
@@ -241,6 +242,15 @@ pub const ALL: &[Scenario] = &[
         telling::telling,
     ),
     scenario("sick_servers", "real servers that hang or reset", Need::Ipvs, 60, faults::sick_servers),
+    scenario(
+        "differential_even",
+        "files of integration/differential: keepalived and lbd do the same",
+        Need::Ipvs,
+        240,
+        differential::even,
+    )
+    .lbd_only(),
+    scenario("differential_odd", "the other half of these files", Need::Ipvs, 240, differential::odd).lbd_only(),
 ];
 
 /// The scenario of that name.

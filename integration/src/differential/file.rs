@@ -1,0 +1,397 @@
+//! The format of a scenario file: configurations, servers, steps, and the differences that are known.
+//!
+//! Here: text to values. Not here: what a step does (`drive`). The format is described in `integration/differential/README.md`.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// A scenario file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct File {
+    /// Its name, without the extension.
+    pub name: String,
+    /// What it shows.
+    pub about: String,
+    /// Time without a change after which a step has come to its end: longer than any delay of the configuration.
+    pub quiet: Duration,
+    /// Real servers.
+    pub servers: Vec<Server>,
+    /// Scripts of checks, by name.
+    pub scripts: Vec<String>,
+    /// Tracked files and what is in them at first.
+    pub files: Vec<(String, String)>,
+    /// Configurations by name; the first one has none.
+    pub configs: BTreeMap<String, String>,
+    /// What happens, in order.
+    pub steps: Vec<Step>,
+}
+
+/// A server that checks ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Its name in the steps.
+    pub name: String,
+    /// What it speaks.
+    pub kind: Kind,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether it is there from the beginning.
+    pub up: bool,
+}
+
+/// What a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Accepts connections.
+    Tcp,
+    /// Answers each request with its status and body.
+    Http,
+    /// Greets with its code, answers HELO and QUIT.
+    Smtp,
+    /// Answers each query with its response code.
+    Dns,
+    /// Answers each datagram with its body.
+    Udp,
+    /// Has an address, and answers echo requests.
+    Host,
+}
+
+/// Something that happens, and what may differ after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Line in the file.
+    pub line: usize,
+    /// As it stands there.
+    pub text: String,
+    /// What happens, all at once.
+    pub actions: Vec<Action>,
+    /// Whether nothing may change.
+    pub unchanged: bool,
+    /// Whether the order of what is told is left to chance: by several checks at once.
+    pub unordered: bool,
+    /// Differences, as [`record::differences`](super::record::differences) writes them.
+    pub differs: Vec<String>,
+    /// Why they are there.
+    pub because: String,
+}
+
+/// One thing that happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The daemon starts.
+    Start,
+    /// The daemon is stopped, in order.
+    Stop,
+    /// A server goes away.
+    Down(String),
+    /// A server comes back.
+    Up(String),
+    /// A server's status, everywhere or for a path.
+    Status(String, u16, Option<String>),
+    /// A server's body, everywhere or for a path.
+    Body(String, String, Option<String>),
+    /// A server takes what comes and answers nothing.
+    Mute(String),
+    /// It answers again.
+    Unmute(String),
+    /// What a script ends with.
+    Exit(String, u8),
+    /// What is in a tracked file.
+    Write(String, String),
+    /// The daemon reads another configuration.
+    Reload(String),
+    /// An address appears on the director.
+    AddAddress(IpAddr),
+    /// An address of the director goes away.
+    RemoveAddress(IpAddr),
+    /// Nothing: time passes.
+    Wait,
+}
+
+/// A line without indent, its number, and the lines with indent that follow.
+struct Statement<'t> {
+    number: usize,
+    line: &'t str,
+    body: Vec<(usize, &'t str)>,
+}
+
+impl File {
+    /// Reads a file's text.
+    ///
+    /// # Errors
+    /// The first line that is not understood, with its number.
+    pub fn parse(name: &str, text: &str) -> Result<Self> {
+        let mut file = Self {
+            name: name.to_owned(),
+            about: String::new(),
+            quiet: Duration::from_millis(1500),
+            servers: Vec::new(),
+            scripts: Vec::new(),
+            files: Vec::new(),
+            configs: BTreeMap::new(),
+            steps: Vec::new(),
+        };
+        for statement in statements(text)? {
+            let number = statement.number;
+            file.statement(statement).with_context(|| format!("line {number}"))?;
+        }
+        file.check()?;
+        Ok(file)
+    }
+
+    fn statement(&mut self, statement: Statement<'_>) -> Result<()> {
+        let words: Vec<&str> = statement.line.split_whitespace().collect();
+        let (keyword, rest) = words.split_first().context("an empty statement")?;
+        if !matches!(*keyword, "config" | "step") {
+            ensure!(statement.body.is_empty(), "`{keyword}` takes no indented lines");
+        }
+        match (*keyword, rest) {
+            ("about", [_, ..]) => self.about = rest.join(" "),
+            ("quiet", [seconds]) => {
+                let seconds: f64 = seconds.parse().context("seconds")?;
+                ensure!((0.2..=20.0).contains(&seconds), "0.2 to 20 seconds");
+                self.quiet = Duration::from_secs_f64(seconds);
+            }
+            ("server", [name, kind, address, state @ ..]) => {
+                let up = match state {
+                    [] => true,
+                    ["down"] => false,
+                    _ => bail!("a server is there from the beginning, or `down`"),
+                };
+                let kind = kind_of(kind)?;
+                let address = match kind {
+                    Kind::Host => SocketAddr::new(address.parse().context("an address")?, 0),
+                    _ => address.parse().context("ADDRESS:PORT")?,
+                };
+                ensure!(self.server(name).is_none(), "{name} is there twice");
+                self.servers.push(Server { name: (*name).to_owned(), kind, address, up });
+            }
+            ("script", [name]) => self.scripts.push((*name).to_owned()),
+            ("file", [name, value]) => self.files.push(((*name).to_owned(), (*value).to_owned())),
+            ("config", name) => {
+                let lines: String = statement.body.iter().map(|(_, line)| format!("{line}\n")).collect();
+                ensure!(!lines.is_empty(), "a configuration without lines");
+                ensure!(
+                    self.configs.insert(name.join(" "), lines).is_none(),
+                    "a configuration is there twice"
+                );
+            }
+            ("step", [_, ..]) => {
+                let text = statement.line.trim_start_matches("step").trim();
+                self.steps.push(step(statement.number, text, &statement.body)?);
+            }
+            _ => bail!("`{}` is not understood", statement.line),
+        }
+        Ok(())
+    }
+
+    /// The server of that name.
+    pub fn server(&self, name: &str) -> Option<&Server> {
+        self.servers.iter().find(|server| server.name == name)
+    }
+
+    /// Names that are not there would be noticed only when the step's turn comes.
+    fn check(&self) -> Result<()> {
+        ensure!(!self.about.is_empty(), "no `about`");
+        ensure!(self.configs.contains_key(""), "no `config`");
+        let mut running = false;
+        for step in &self.steps {
+            for action in &step.actions {
+                let (what, there) = match action {
+                    Action::Down(name)
+                    | Action::Up(name)
+                    | Action::Status(name, ..)
+                    | Action::Body(name, ..)
+                    | Action::Mute(name)
+                    | Action::Unmute(name) => (format!("server {name}"), self.server(name).is_some()),
+                    Action::Exit(name, _) => (format!("script {name}"), self.scripts.contains(name)),
+                    Action::Write(name, _) => {
+                        (format!("file {name}"), self.files.iter().any(|(file, _)| file == name))
+                    }
+                    Action::Reload(name) => {
+                        (format!("configuration {name}"), running && self.configs.contains_key(name))
+                    }
+                    Action::Start => ("daemon at rest".to_owned(), !std::mem::replace(&mut running, true)),
+                    Action::Stop => ("daemon that runs".to_owned(), std::mem::replace(&mut running, false)),
+                    Action::AddAddress(_) | Action::RemoveAddress(_) | Action::Wait => continue,
+                };
+                ensure!(there, "line {}: no {what} for `{}`", step.line, step.text);
+            }
+        }
+        ensure!(self.steps.iter().any(|step| step.actions.contains(&Action::Start)), "nothing is started");
+        Ok(())
+    }
+}
+
+/// Lines grouped by their indent. Comments begin with `#` in the first column; within a configuration they are its own.
+fn statements(text: &str) -> Result<Vec<Statement<'_>>> {
+    let mut statements: Vec<Statement<'_>> = Vec::new();
+    for (number, line) in text.lines().enumerate().map(|(number, line)| (number + 1, line.trim_end())) {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        if line.starts_with([' ', '\t']) {
+            let owner =
+                statements.last_mut().with_context(|| format!("line {number}: belongs to nothing"))?;
+            owner.body.push((number, line.trim_start()));
+        } else {
+            statements.push(Statement { number, line, body: Vec::new() });
+        }
+    }
+    Ok(statements)
+}
+
+fn kind_of(word: &str) -> Result<Kind> {
+    Ok(match word {
+        "tcp" => Kind::Tcp,
+        "http" => Kind::Http,
+        "smtp" => Kind::Smtp,
+        "dns" => Kind::Dns,
+        "udp" => Kind::Udp,
+        "host" => Kind::Host,
+        _ => bail!("no kind of server: {word}"),
+    })
+}
+
+fn step(number: usize, text: &str, body: &[(usize, &str)]) -> Result<Step> {
+    let mut step = Step {
+        line: number,
+        text: text.to_owned(),
+        actions: text.split(';').map(action).collect::<Result<_>>()?,
+        unchanged: false,
+        unordered: false,
+        differs: Vec::new(),
+        because: String::new(),
+    };
+    for (number, line) in body {
+        match line.split_once(' ') {
+            None if *line == "unchanged" => step.unchanged = true,
+            None if *line == "unordered" => step.unordered = true,
+            Some(("-" | "+", _)) => step.differs.push((*line).to_owned()),
+            Some(("because", reason)) => {
+                if !step.because.is_empty() {
+                    step.because.push(' ');
+                }
+                step.because.push_str(reason);
+            }
+            _ => bail!("line {number}: `{line}` is not understood"),
+        }
+    }
+    ensure!(
+        step.differs.is_empty() == step.because.is_empty(),
+        "a difference has a reason (`because`), and a reason a difference (`-`, `+`)"
+    );
+    Ok(step)
+}
+
+fn action(text: &str) -> Result<Action> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let own = |word: &&str| (*word).to_owned();
+    let path = |words: &[&str]| match words {
+        [] => Ok(None),
+        [path] => Ok(Some(own(path))),
+        _ => bail!("`{text}`: one path"),
+    };
+    Ok(match words.as_slice() {
+        ["start"] => Action::Start,
+        ["stop"] => Action::Stop,
+        ["down", name] => Action::Down(own(name)),
+        ["up", name] => Action::Up(own(name)),
+        ["status", name, code, rest @ ..] => {
+            Action::Status(own(name), code.parse().context("a status")?, path(rest)?)
+        }
+        ["body", name, body, rest @ ..] => Action::Body(own(name), own(body), path(rest)?),
+        ["mute", name] => Action::Mute(own(name)),
+        ["unmute", name] => Action::Unmute(own(name)),
+        ["exit", name, code] => Action::Exit(own(name), code.parse().context("an exit status")?),
+        ["write", name, value] => Action::Write(own(name), own(value)),
+        ["reload", name @ ..] => Action::Reload(name.join(" ")),
+        ["address", "add", address] => Action::AddAddress(address.parse().context("an address")?),
+        ["address", "remove", address] => Action::RemoveAddress(address.parse().context("an address")?),
+        ["wait"] => Action::Wait,
+        _ => bail!("`{text}` is no action"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "\
+# A comment.
+about   one server
+quiet   0.5
+server  a http 10.1.0.1:80
+server  b dns [fd00:1::2]:53 down
+server  c host 10.2.0.3
+script  check
+file    load 0
+
+config
+    # a comment of the configuration
+    virtual_server 10.0.9.1 80 {
+    }
+config other
+    ! nothing
+
+step start
+    unordered
+step down a; status a 503 /x; write load -3
+step reload other
+    - fifo RS x
+    because README
+    has the row
+step exit check 4
+    unchanged
+step stop
+";
+
+    #[test]
+    fn a_file_is_read() {
+        let file = File::parse("01-x", TEXT).expect("a file");
+        assert_eq!((file.about.as_str(), file.quiet), ("one server", Duration::from_millis(500)));
+        assert_eq!(
+            file.servers.iter().map(|server| (server.kind, server.up)).collect::<Vec<_>>(),
+            [(Kind::Http, true), (Kind::Dns, false), (Kind::Host, true)]
+        );
+        assert_eq!(file.configs[""], "# a comment of the configuration\nvirtual_server 10.0.9.1 80 {\n}\n");
+        assert_eq!(file.configs["other"], "! nothing\n");
+        assert_eq!(
+            file.steps[1].actions,
+            [
+                Action::Down("a".to_owned()),
+                Action::Status("a".to_owned(), 503, Some("/x".to_owned())),
+                Action::Write("load".to_owned(), "-3".to_owned())
+            ]
+        );
+        assert!(file.steps[0].unordered && !file.steps[0].unchanged && file.steps[3].unchanged);
+        assert_eq!(
+            (file.steps[2].differs.as_slice(), file.steps[2].because.as_str()),
+            (["- fifo RS x".to_owned()].as_slice(), "README has the row")
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_line() {
+        for (name, from, to, want) in [
+            ("an unknown statement", "script  check", "skript check", "line 7: `skript check`"),
+            ("an unknown server", "down a", "down z", "no server z"),
+            ("an unknown configuration", "reload other", "reload more", "no configuration more"),
+            ("an unknown script", "exit check 4", "exit chekc 4", "no script chekc"),
+            ("an unknown file", "write load", "write laod", "no file laod"),
+            ("a difference without a reason", "    because README\n    has the row\n", "", "has a reason"),
+            ("an unknown note", "    unchanged", "    unchangd", "`unchangd` is not understood"),
+            ("started twice", "exit check 4", "start", "no daemon at rest"),
+            ("stopped twice", "exit check 4", "stop", "no daemon that runs"),
+            ("no about", "about   one server", "", "no `about`"),
+            ("two servers of one name", "server  c", "server  a", "a is there twice"),
+        ] {
+            assert_ne!(TEXT.replace(from, to), TEXT, "{name}");
+            let error = File::parse("x", &TEXT.replacen(from, to, 1)).expect_err(name);
+            assert!(format!("{error:#}").contains(want), "{name}: {error:#}");
+        }
+    }
+}
