@@ -1,7 +1,7 @@
 //! Runs scenario files of `integration/differential` by hand, here and now, as root:
-//! `differ [--daemon lbd|keepalived] [--fake-ipvs LIBRARY] [--show] [FILE…]`.
+//! `differ [--daemon lbd|keepalived]… [--fake-ipvs LIBRARY] [--show] [FILE…]`.
 //!
-//! With `--daemon` only one daemon is driven and nothing is compared; `--show` prints what was seen after each step;
+//! With one `--daemon` only that is driven and nothing is compared, with two these; `--show` prints what was seen after each step;
 //! `--fake-ipvs` preloads a stand-in for the kernel's IPVS where the kernel has none. Without files: all of them.
 
 use std::path::PathBuf;
@@ -30,13 +30,16 @@ fn run(mut words: impl Iterator<Item = String>) -> Result<()> {
         match word.as_str() {
             "--daemon" => {
                 let name = value()?;
-                bed.daemons = vec![Daemon::from_word(&name).with_context(|| format!("no daemon {name}"))?];
+                bed.daemons.push(Daemon::from_word(&name).with_context(|| format!("no daemon {name}"))?);
             }
             "--fake-ipvs" => bed.fake_ipvs = Some(PathBuf::from(value()?)),
             "--show" => bed.show = true,
             _ if word.starts_with('-') => bail!("unknown argument {word}"),
             _ => files.push(PathBuf::from(word)),
         }
+    }
+    if bed.daemons.is_empty() {
+        bed.daemons = vec![Daemon::Keepalived, Daemon::Lbd];
     }
     if files.is_empty() {
         files = differential::files()?;

@@ -8,6 +8,7 @@ use super::Bed;
 use super::file::{Action, File, Step};
 use super::record::{Record, differences};
 use super::world::{Network, World};
+use crate::director::Daemon;
 use crate::{step, wait};
 
 /// What a guest of user-mode-linux with a dozen daemons needs longer.
@@ -127,7 +128,9 @@ impl Run<'_> {
         }
         let [one, two] = records else { return Ok(()) };
         let got = differences(one, two);
-        if got != step.differs {
+        let same = worlds.iter().all(|world| world.daemon == Daemon::Keepalived);
+        let want = if same { &[] } else { step.differs.as_slice() };
+        if got != want {
             let list =
                 |lines: &[String]| lines.iter().map(|line| format!("    {line}\n")).collect::<String>();
             bail!(
@@ -135,7 +138,7 @@ impl Run<'_> {
                 worlds.first().map_or("", |world| world.daemon.word()),
                 worlds.last().map_or("", |world| world.daemon.word()),
                 list(&got),
-                list(&step.differs)
+                list(want)
             );
         }
         Ok(())

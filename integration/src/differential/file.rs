@@ -343,7 +343,7 @@ step down a; status a 503 /x; write load -3
 step reload other
     - fifo RS x
     because README
-    has the row
+    because has the row
 step exit check 4
     unchanged
 step stop
@@ -382,7 +382,7 @@ step stop
             ("an unknown configuration", "reload other", "reload more", "no configuration more"),
             ("an unknown script", "exit check 4", "exit chekc 4", "no script chekc"),
             ("an unknown file", "write load", "write laod", "no file laod"),
-            ("a difference without a reason", "    because README\n    has the row\n", "", "has a reason"),
+            ("a difference without a reason", "    because README\n    because has the row\n", "", "has a reason"),
             ("an unknown note", "    unchanged", "    unchangd", "`unchangd` is not understood"),
             ("started twice", "exit check 4", "start", "no daemon at rest"),
             ("stopped twice", "exit check 4", "stop", "no daemon that runs"),

@@ -21,7 +21,8 @@ fn group(ctx: &Ctx, number: usize) -> Result<()> {
     let bed = Bed {
         guest: ctx.guest,
         fake_ipvs: None,
-        daemons: vec![Daemon::Keepalived, Daemon::Lbd],
+        // With keepalived for both, what fails is the bed's own.
+        daemons: vec![Daemon::Keepalived, ctx.daemon],
         show: false,
     };
     differential::run(&bed, &differential::group(number)?)

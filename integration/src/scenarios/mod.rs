@@ -248,9 +248,8 @@ pub const ALL: &[Scenario] = &[
         Need::Ipvs,
         240,
         differential::even,
-    )
-    .lbd_only(),
-    scenario("differential_odd", "the other half of these files", Need::Ipvs, 240, differential::odd).lbd_only(),
+    ),
+    scenario("differential_odd", "the other half of these files", Need::Ipvs, 240, differential::odd),
 ];
 
 /// The scenario of that name.
