@@ -2,13 +2,14 @@
 //!
 //! Here: the socket until it is connected. Not here: what is said on it (`check`).
 
+use std::fmt::Display;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use nix::sys::socket::sockopt::IpBindAddressNoPort;
-use socket2::{Domain, Socket, Type};
-use tokio::net::{TcpSocket, TcpStream};
+use nix::sys::socket::sockopt::{IpBindAddressNoPort, Ipv4RecvErr, Ipv6RecvErr};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 use crate::types::Connection;
@@ -57,7 +58,8 @@ pub fn words(error: &io::Error) -> String {
     }
 }
 
-fn judge(connection: &Connection, error: &io::Error) -> ConnectError {
+/// What an error of connecting or sending says: about this host or about the server.
+pub(crate) fn judge(connection: &Connection, error: &io::Error) -> ConnectError {
     match error.kind() {
         // With IP_BIND_ADDRESS_NO_PORT the port is chosen here; a fixed one may still be in use.
         io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => ConnectError::Ours(format!(
@@ -78,31 +80,9 @@ fn out_of_resources(error: &io::Error) -> bool {
 }
 
 fn socket(connection: &Connection) -> Result<TcpSocket, ConnectError> {
-    let ours = |what: &dyn std::fmt::Display| {
-        let what = what.to_string();
-        move |error: io::Error| ConnectError::Ours(format!("{what}: {}", words(&error)))
-    };
-    let target = connection.target;
-    let socket = Socket::new(Domain::for_address(target), Type::STREAM.nonblocking(), None)
-        .map_err(ours(&"cannot make a socket"))?;
-    if let Some(interface) = &connection.bind_interface {
-        socket
-            .bind_device(Some(interface.as_bytes()))
-            .map_err(ours(&format_args!("cannot bind to interface {interface} (bind_if)")))?;
-    }
-    if let Some(mark) = connection.fwmark {
-        socket
-            .set_mark(mark.get())
-            .map_err(ours(&format_args!("cannot set firewall mark {mark} (needs CAP_NET_ADMIN)")))?;
-    }
-    if connection.bind_address.is_some() || connection.bind_port.is_some() {
-        let address = connection.bind_address.unwrap_or(match target {
-            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        });
-        let port = connection.bind_port.map_or(0, std::num::NonZeroU16::get);
-        let source = SocketAddr::new(address, port);
-        if port == 0 {
+    let socket = marked(connection, Type::STREAM, None)?;
+    if let Some(source) = source(connection) {
+        if source.port() == 0 {
             // The port is chosen at connect, when the other end is known: one source port then serves
             // many servers, and thousands of checks don't run out of ports.
             nix::sys::socket::setsockopt(&socket, IpBindAddressNoPort, &true)
@@ -113,9 +93,150 @@ fn socket(connection: &Connection) -> Result<TcpSocket, ConnectError> {
             socket.set_reuse_address(true).map_err(ours(&"cannot set SO_REUSEADDR"))?;
             socket.set_linger(Some(Duration::ZERO)).map_err(ours(&"cannot set SO_LINGER"))?;
         }
-        socket
-            .bind(&source.into())
-            .map_err(ours(&format_args!("cannot bind to {source} (bindto): is the address on this host?")))?;
+        bind(&socket, source)?;
     }
     Ok(TcpSocket::from_std_stream(socket.into()))
+}
+
+/// A UDP socket connected to the target; its port is random unless bind_port fixes it.
+///
+/// ICMP errors of all kinds come back as errors of its reads: [`icmp_words`].
+///
+/// # Errors
+/// As of [`connect`]; [`ConnectError::Theirs`] where no route leads to the target.
+pub fn datagram(connection: &Connection) -> Result<Datagram<'_>, ConnectError> {
+    let socket = marked(connection, Type::DGRAM, None)?;
+    if let Some(source) = source(connection) {
+        if source.port() != 0 {
+            // Several checks may share a fixed port: what the targets send goes by the connected address.
+            socket.set_reuse_address(true).map_err(ours(&"cannot set SO_REUSEADDR"))?;
+        }
+        bind(&socket, source)?;
+    }
+    match connection.target {
+        SocketAddr::V4(_) => nix::sys::socket::setsockopt(&socket, Ipv4RecvErr, &true),
+        SocketAddr::V6(_) => nix::sys::socket::setsockopt(&socket, Ipv6RecvErr, &true),
+    }
+    .map_err(io::Error::from)
+    .map_err(ours(&"cannot set IP_RECVERR"))?;
+    socket.connect(&connection.target.into()).map_err(|error| judge(connection, &error))?;
+    let socket = UdpSocket::from_std(socket.into()).map_err(ours(&"cannot wait for the socket"))?;
+    Ok(Datagram { socket, connection })
+}
+
+/// A UDP socket that hears one target.
+#[derive(Debug)]
+pub struct Datagram<'c> {
+    socket: UdpSocket,
+    connection: &'c Connection,
+}
+
+impl Datagram<'_> {
+    /// Sends one datagram.
+    ///
+    /// # Errors
+    /// As of [`datagram`]; [`ConnectError::Ours`] also for a datagram that is too large to send.
+    pub async fn send(&self, octets: &[u8]) -> Result<(), ConnectError> {
+        match self.socket.send(octets).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
+                Err(ConnectError::Ours(format!("{} octets are too long for a datagram", octets.len())))
+            }
+            Err(error) => Err(judge(self.connection, &error)),
+        }
+    }
+
+    /// Receives one datagram; what is longer than `buffer` is lost.
+    ///
+    /// # Errors
+    /// What an ICMP message said ([`icmp_words`]).
+    pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let (length, from) = self.socket.recv_from(buffer).await?;
+            // Between bind and connect the socket hears everybody.
+            if same_end(from, self.connection.target) {
+                return Ok(length);
+            }
+        }
+    }
+}
+
+/// Scope and flow of an IPv6 address don't count: a target has none.
+fn same_end(one: SocketAddr, other: SocketAddr) -> bool {
+    one.ip() == other.ip() && one.port() == other.port()
+}
+
+/// An error that ICMP brought back, in words: `port unreachable (ICMP)`.
+pub fn icmp_words(error: &io::Error) -> String {
+    let what = match error.raw_os_error() {
+        Some(libc::ECONNREFUSED) => "port unreachable",
+        Some(libc::EHOSTUNREACH | libc::EHOSTDOWN | libc::ENONET) => "host unreachable",
+        Some(libc::ENETUNREACH) => "network unreachable",
+        Some(libc::ENOPROTOOPT) => "protocol unreachable",
+        Some(libc::EACCES) => "prohibited by a router or filter",
+        Some(libc::EMSGSIZE) => "too long for the path",
+        _ => return words(error),
+    };
+    format!("{what} (ICMP)")
+}
+
+/// A raw ICMP socket of the target's family, to be shared by all checks with the same bindings.
+///
+/// # Errors
+/// [`ConnectError::Ours`]; the text names the right that is missing.
+pub fn icmp(connection: &Connection) -> Result<Socket, ConnectError> {
+    let protocol = match connection.target {
+        SocketAddr::V4(_) => Protocol::ICMPV4,
+        SocketAddr::V6(_) => Protocol::ICMPV6,
+    };
+    let socket = marked(connection, Type::RAW, Some(protocol))?;
+    if let Some(address) = connection.bind_address {
+        bind(&socket, SocketAddr::new(address, 0))?;
+    }
+    Ok(socket)
+}
+
+/// A socket with bind_if and fwmark.
+fn marked(connection: &Connection, kind: Type, protocol: Option<Protocol>) -> Result<Socket, ConnectError> {
+    let what = if kind == Type::RAW {
+        "cannot make a raw ICMP socket (needs CAP_NET_RAW)"
+    } else {
+        "cannot make a socket"
+    };
+    let socket = Socket::new(Domain::for_address(connection.target), kind.nonblocking(), protocol)
+        .map_err(ours(&what))?;
+    if let Some(interface) = &connection.bind_interface {
+        socket
+            .bind_device(Some(interface.as_bytes()))
+            .map_err(ours(&format_args!("cannot bind to interface {interface} (bind_if)")))?;
+    }
+    if let Some(mark) = connection.fwmark {
+        socket
+            .set_mark(mark.get())
+            .map_err(ours(&format_args!("cannot set firewall mark {mark} (needs CAP_NET_ADMIN)")))?;
+    }
+    Ok(socket)
+}
+
+/// bindto and bind_port, if there is one of them.
+fn source(connection: &Connection) -> Option<SocketAddr> {
+    if connection.bind_address.is_none() && connection.bind_port.is_none() {
+        return None;
+    }
+    let address = connection.bind_address.unwrap_or(match connection.target {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    });
+    Some(SocketAddr::new(address, connection.bind_port.map_or(0, std::num::NonZeroU16::get)))
+}
+
+fn bind(socket: &Socket, source: SocketAddr) -> Result<(), ConnectError> {
+    socket
+        .bind(&source.into())
+        .map_err(ours(&format_args!("cannot bind to {source} (bindto): is the address on this host?")))
+}
+
+fn ours(what: &dyn Display) -> impl FnOnce(io::Error) -> ConnectError + use<> {
+    let what = what.to_string();
+    move |error| ConnectError::Ours(format!("{what}: {}", words(&error)))
 }

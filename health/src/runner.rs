@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::check;
 use crate::check::agent::Agent;
+use crate::check::ping::Pings;
 use crate::state::{CheckerState, CheckerView, Contribution, Next, Outcome, Step, Verdict};
 use crate::types::{Check, CheckKind, ScriptId, ScriptOutcome};
 use crate::warning::Warnings;
@@ -27,12 +28,14 @@ pub struct Tools {
     pub programs: Arc<dyn Programs>,
     /// The files of FILE_CHECKs.
     pub files: Arc<dyn Files>,
+    /// Sockets of PING_CHECKs.
+    pub pings: Pings,
 }
 
 impl Tools {
     /// With these programs, and without files.
     pub fn new(programs: Arc<dyn Programs>) -> Self {
-        Tools { programs, files: Arc::new(NoFiles) }
+        Tools { programs, files: Arc::new(NoFiles), pings: Pings::default() }
     }
 
     /// With these files.

@@ -89,17 +89,17 @@ impl CheckKind {
     pub fn is_served(&self) -> bool {
         match self {
             CheckKind::Tcp(_)
+            | CheckKind::Smtp(_)
+            | CheckKind::Dns(_)
+            | CheckKind::Udp(_)
+            | CheckKind::Ping(_)
             | CheckKind::Misc(_)
             | CheckKind::File(_)
             | CheckKind::Dialogue(_)
             | CheckKind::Agent(_)
             | CheckKind::Grpc(_) => true,
             CheckKind::Http(http) => http.tls.is_none(),
-            CheckKind::Smtp(_)
-            | CheckKind::Dns(_)
-            | CheckKind::Udp(_)
-            | CheckKind::Ping(_)
-            | CheckKind::Bfd(_) => false,
+            CheckKind::Bfd(_) => false,
         }
     }
 

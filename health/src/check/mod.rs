@@ -6,12 +6,16 @@
 pub mod agent;
 pub mod answer;
 pub mod dialogue;
+pub mod dns;
 pub mod file;
 pub mod grpc;
 pub mod http;
 pub mod misc;
+pub mod ping;
 mod shown;
+pub mod smtp;
 pub mod tcp;
+pub mod udp;
 
 use crate::connect::ConnectError;
 use crate::runner::Tools;
@@ -24,6 +28,10 @@ pub async fn run(check: &Check, url: usize, tools: &Tools) -> Outcome {
         CheckKind::Tcp(connection) => tcp::run(connection).await,
         // Boxed so that the many tasks of TCP checks stay small.
         CheckKind::Http(http) if http.tls.is_none() => Box::pin(http::run(http, url)).await,
+        CheckKind::Smtp(smtp) => Box::pin(smtp::run(smtp)).await,
+        CheckKind::Dns(dns) => Box::pin(dns::run(dns)).await,
+        CheckKind::Udp(udp) => Box::pin(udp::run(udp)).await,
+        CheckKind::Ping(connection) => Box::pin(ping::run(connection, &tools.pings)).await,
         CheckKind::Misc(misc) => Box::pin(misc::run(misc, &*tools.programs)).await,
         CheckKind::Dialogue(check) => Box::pin(dialogue::run(check)).await,
         // Without what it said earlier; the runner knows it and has its own way.

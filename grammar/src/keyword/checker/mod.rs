@@ -140,22 +140,22 @@ pub(super) const CHECKERS: &[Row<RealBuilder>] = &[
     })
     .opens("SSL_GET")
     .example(ONE_URL),
-    later("SMTP_CHECK", "{ … }", "A mail server greets and takes HELO.", WITHOUT, |b: &mut B, c| {
+    row("SMTP_CHECK", "{ … }", "A mail server greets and takes HELO.", |b: &mut B, c| {
         check(b, c, &SMTP_CHECK, nothing, |own| Own::Smtp(Box::new(own)));
     })
     .opens("SMTP_CHECK")
     .example("helo_name lb.example.net"),
-    later("DNS_CHECK", "{ … }", "A name server answers a query.", WITHOUT, |b: &mut B, c| {
+    row("DNS_CHECK", "{ … }", "A name server answers a query.", |b: &mut B, c| {
         check(b, c, &DNS_CHECK, nothing, |own| Own::Dns(Box::new(own)));
     })
     .opens("DNS_CHECK")
     .example("name example.net"),
-    later("UDP_CHECK", "{ … }", "A UDP port does not refuse, or answers.", WITHOUT, |b: &mut B, c| {
+    row("UDP_CHECK", "{ … }", "A UDP port does not refuse, or answers.", |b: &mut B, c| {
         check(b, c, &UDP_CHECK, nothing, |own| Own::Udp(Box::new(own)));
     })
     .opens("UDP_CHECK")
     .example("require_reply"),
-    later("PING_CHECK", "{ … }", "The host answers an ICMP echo request.", WITHOUT, |b: &mut B, c| {
+    row("PING_CHECK", "{ … }", "The host answers an ICMP echo request.", |b: &mut B, c| {
         check(b, c, &PING_CHECK, nothing, |()| Own::Ping);
     })
     .opens("PING_CHECK"),
