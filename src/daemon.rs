@@ -193,6 +193,7 @@ impl Daemon {
             tokio::spawn(async move { room.reap_orphans().await });
         }
         let notifier = Notifier::start(room.clone(), queue);
+        notifier.open(&config).await;
         notifier.update(&config);
         let (reloads, mut reload_requests) = mpsc::channel(RELOAD_QUEUE);
         // One is enough to end the daemon; the other waits unheard.
@@ -512,6 +513,7 @@ impl Daemon {
             _ => None,
         };
         self.room.update(&config.scripts, &config.global).await;
+        self.notifier.open(config).await;
         match checkers {
             Some(checkers) => {
                 self.notifier.update(config);
@@ -540,6 +542,7 @@ impl Daemon {
             (None, None) => {}
         }
         self.track(config);
+        self.notifier.tell_states();
         Ok(())
     }
 
@@ -548,6 +551,7 @@ impl Daemon {
     async fn restore(&mut self) {
         let config = self.config.clone();
         self.room.update(&config.scripts, &config.global).await;
+        self.notifier.open(&config).await;
         self.notifier.update(&config);
         let checkers = self.shared.parts().checkers.clone();
         if checkers.is_some() {

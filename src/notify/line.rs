@@ -18,6 +18,16 @@ pub struct Facts {
     pub quorum: Option<(u32, u32)>,
     /// The real server is down.
     pub down: bool,
+    /// Which of the virtual servers of its group it is, 0 for the first.
+    pub sequence: usize,
+    /// smtp_alert of the object that the event is about.
+    pub mail: bool,
+    /// The virtual router's state as it was told last.
+    pub state: Option<State>,
+    /// notify_deleted
+    pub tells_deleted: bool,
+    /// notify_priority_changes
+    pub tells_priority: bool,
 }
 
 /// A log line.
@@ -77,7 +87,7 @@ pub fn line(event: &Event, facts: &Facts) -> Line {
             text: format!(
                 "{check} of {} of VS {} {}",
                 real_server(service, *address),
-                virtual_server(service),
+                virtual_server(service, facts.sequence),
                 if *up { "succeeded" } else { "failed" }
             ),
             reason: because(reason),
@@ -94,7 +104,7 @@ pub fn line(event: &Event, facts: &Facts) -> Line {
                 text: format!(
                     "{verb} service {} {preposition} VS {}",
                     real_server(service, *address),
-                    virtual_server(service)
+                    virtual_server(service, facts.sequence)
                 ),
                 reason: because(reason),
             }
@@ -105,7 +115,7 @@ pub fn line(event: &Event, facts: &Facts) -> Line {
                 "Changing weight from {from} to {to} for {} service {} of VS {}",
                 if facts.down { "inactive" } else { "active" },
                 real_server(service, *address),
-                virtual_server(service)
+                virtual_server(service, facts.sequence)
             ),
             reason: None,
         },
@@ -114,7 +124,7 @@ pub fn line(event: &Event, facts: &Facts) -> Line {
                 (Some((quorum, hysteresis)), _) => (u64::from(quorum), u64::from(hysteresis)),
                 (None, _) => (*needed, 0),
             };
-            let virtual_server = virtual_server(service);
+            let virtual_server = virtual_server(service, facts.sequence);
             let text = if *up {
                 format!("Gained quorum {quorum}+{hysteresis}={needed} <= {weight} for VS {virtual_server}")
             } else {
@@ -144,19 +154,20 @@ pub fn line(event: &Event, facts: &Facts) -> Line {
             text: format!(
                 "{check} of {} of VS {} failed",
                 real_server(service, *address),
-                virtual_server(service)
+                virtual_server(service, facts.sequence)
             ),
             reason: because(reason),
         },
     }
 }
 
-/// `[10.0.0.1]:tcp:80`, `FWM 7`, `[group]`.
-pub fn virtual_server(service: &VirtualServerId) -> String {
+/// `[10.0.0.1]:tcp:80`, `FWM 7`, `[group]:0`: of the virtual servers of a group the number too, in the
+/// order of the file.
+pub fn virtual_server(service: &VirtualServerId, sequence: usize) -> String {
     match service {
         VirtualServerId::Service(ServiceId::Addr { protocol, vip }) => trio(&protocol.to_string(), *vip),
         VirtualServerId::Service(ServiceId::FwMark { mark, .. }) => format!("FWM {mark}"),
-        VirtualServerId::Group(key) => format!("[{}]", key.group),
+        VirtualServerId::Group(key) => format!("[{}]:{sequence}", key.group),
     }
 }
 

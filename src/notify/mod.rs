@@ -1,9 +1,14 @@
-//! What is announced to whom: the one log line of each transition, and notify scripts.
+//! What is announced to whom: the one log line of each transition, FIFO lines, notify scripts, mail.
 //!
-//! Here: the task that takes events. Not here: wording (`line`), which scripts an event runs (`plan`),
-//! their order (`queue`), running them (`crate::script`).
+//! Here: the task that takes events, in their order. Not here: wording (`line`, `fifo_line`), FIFOs
+//! (`fifos`), who gets a mail when (`mail`), which scripts an event runs (`plan`), their order (`queue`),
+//! running them (`crate::script`).
 
+mod fifo;
+mod fifo_line;
+mod fifos;
 pub mod line;
+mod mail;
 mod plan;
 mod queue;
 
@@ -16,15 +21,34 @@ use tokio::task::AbortHandle;
 
 use crate::event::Event;
 use crate::script::ScriptRoom;
+use fifo_line::fifo_line;
+use fifos::Fifos;
+use mail::outbox::{Outbox, Pace};
+use mail::{Host, Rules};
 use plan::Plans;
 use queue::Queues;
 
 /// Announces events. Dropping it ends the task; scripts that run then go on to their end.
 pub struct Notifier {
-    plans: Arc<Mutex<Plans>>,
-    queues: Arc<Queues>,
+    told: Arc<Told>,
     drains: mpsc::Sender<oneshot::Sender<()>>,
     abort: AbortHandle,
+}
+
+/// All that an announcement needs.
+struct Told {
+    known: Mutex<Known>,
+    queues: Arc<Queues>,
+    fifos: Fifos,
+    outbox: Outbox,
+}
+
+/// What is known of the configuration and of earlier events.
+#[derive(Default)]
+struct Known {
+    plans: Plans,
+    rules: Rules,
+    host: Option<Host>,
 }
 
 impl Drop for Notifier {
@@ -34,64 +58,94 @@ impl Drop for Notifier {
 }
 
 impl Notifier {
-    /// Starts the task on the current runtime; scripts are known after the first [`update`](Self::update).
+    /// Starts the task on the current runtime; scripts are known after the first [`update`](Self::update),
+    /// FIFOs open after [`open`](Self::open).
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub fn start(room: Arc<ScriptRoom>, receiver: mpsc::Receiver<Event>) -> Self {
-        Self::with_queues(Arc::new(Queues::new(room)), receiver)
-    }
-
-    fn with_queues(queues: Arc<Queues>, receiver: mpsc::Receiver<Event>) -> Self {
-        let plans = Arc::new(Mutex::new(Plans::default()));
+        let told = Arc::new(Told {
+            known: Mutex::default(),
+            queues: Arc::new(Queues::new(room.clone())),
+            fifos: Fifos::new(room),
+            outbox: Outbox::start(Pace::default()),
+        });
         // Asked by one caller, once.
         let (drains, asked) = mpsc::channel(1);
-        let abort = tokio::spawn(announce(plans.clone(), queues.clone(), receiver, asked)).abort_handle();
-        Notifier { plans, queues, drains, abort }
+        let abort = tokio::spawn(announce(told.clone(), receiver, asked)).abort_handle();
+        Notifier { told, drains, abort }
     }
 
-    /// Takes the scripts of a configuration. Objects that it no longer has keep theirs until the next
-    /// one, so that their last events are still announced.
+    /// Opens the FIFOs of a configuration, closes those that it no longer has, and starts their readers
+    /// anew. To be called before [`update`](Self::update), once for each configuration.
+    pub async fn open(&self, config: &Config) {
+        if lock(&self.told.known).host.is_none() {
+            // The name service may take its time.
+            let host = tokio::task::spawn_blocking(Host::here).await.ok();
+            lock(&self.told.known).host = host;
+        }
+        self.told.fifos.update(&config.global.fifos).await;
+    }
+
+    /// Takes the scripts and mails of a configuration. Objects that it no longer has keep theirs until
+    /// the next one, so that their last events are still announced.
     pub fn update(&self, config: &Config) {
-        lock(&self.plans).update(config);
+        let known = &mut *lock(&self.told.known);
+        known.plans.update(config);
+        known.rules.update(config, known.host.as_ref());
+    }
+
+    /// After a reload: writes the states that it did not change to the FIFOs, if the configuration wants
+    /// it (fifo_write_vrrp_states_on_reload).
+    pub fn tell_states(&self) {
+        let known = lock(&self.told.known);
+        for (instance, state, priority) in known.plans.kept_states() {
+            let (of, line) = fifo_line::vrrp(&instance, state.as_str(), priority);
+            self.told.fifos.write(of, &line);
+        }
     }
 
     /// Announces what is queued and waits until its scripts have ended, at most `limit`; then what
-    /// waits is dropped, what runs is left to [`ScriptRoom::stop`]. Later events may still be sent.
+    /// waits is dropped, what runs is left to [`ScriptRoom::stop`]. Readers of FIFOs and the mail relay
+    /// have that time too, side by side. Later events are logged and run scripts, that is all.
     pub async fn drain(&self, limit: Duration) {
+        let deadline = tokio::time::Instant::now() + limit;
+        let (done, announced) = oneshot::channel();
         let all = async {
-            let (done, announced) = oneshot::channel();
             if self.drains.send(done).await.is_ok() {
                 let _task_is_gone = announced.await;
             }
-            self.queues.idle().await;
         };
-        if tokio::time::timeout(limit, all).await.is_err() {
-            self.queues.clear();
-        }
+        let _limit = tokio::time::timeout_at(deadline, all).await;
+        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+        let scripts = async {
+            if tokio::time::timeout(left, self.told.queues.idle()).await.is_err() {
+                self.told.queues.clear();
+            }
+        };
+        tokio::join!(scripts, self.told.fifos.close(left), self.told.outbox.drain(left));
     }
 
     /// Notify scripts dropped because too many waited for the same object.
     pub fn dropped(&self) -> u64 {
-        self.queues.dropped()
+        self.told.queues.dropped()
     }
 }
 
 async fn announce(
-    plans: Arc<Mutex<Plans>>,
-    queues: Arc<Queues>,
+    told: Arc<Told>,
     mut receiver: mpsc::Receiver<Event>,
     mut asked: mpsc::Receiver<oneshot::Sender<()>>,
 ) {
     loop {
         tokio::select! {
             event = receiver.recv() => match event {
-                Some(event) => announce_one(&plans, &queues, &event),
+                Some(event) => told.announce(&event),
                 None => break,
             },
             Some(done) = asked.recv() => {
                 while let Ok(event) = receiver.try_recv() {
-                    announce_one(&plans, &queues, &event);
+                    told.announce(&event);
                 }
                 let _gone = done.send(());
             }
@@ -103,19 +157,27 @@ async fn announce(
     }
 }
 
-fn announce_one(plans: &Mutex<Plans>, queues: &Arc<Queues>, event: &Event) {
-    let jobs = {
-        let mut plans = lock(plans);
-        line::log(event, &plans.facts(event));
-        plans.jobs(event)
-    };
-    for (object, job) in jobs {
-        queues.push(object, job);
+impl Told {
+    /// Without waiting for anybody.
+    fn announce(&self, event: &Event) {
+        let Known { plans, rules, .. } = &mut *lock(&self.known);
+        let facts = plans.facts(event);
+        line::log(event, &facts);
+        let jobs = plans.jobs(event);
+        if let Some((of, line)) = fifo_line(event, &facts) {
+            self.fifos.write(of, &line);
+        }
+        if let Some(letter) = rules.letter(event, &facts) {
+            self.outbox.push(letter);
+        }
+        for (object, job) in jobs {
+            self.queues.push(object, job);
+        }
     }
 }
 
-fn lock(plans: &Mutex<Plans>) -> MutexGuard<'_, Plans> {
-    plans.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

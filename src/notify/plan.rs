@@ -1,13 +1,14 @@
 //! Which scripts an event runs.
 //!
-//! Here: the scripts of a configuration by the object that events name. Pure. Not here: order and
-//! running (`queue`).
+//! Here: what a configuration says of the object that an event names, and its scripts. Pure. Not here:
+//! order and running (`queue`).
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use lbd_grammar::config::{Config, RealServer, VirtualServer, VirtualServerId, VrrpNotify};
 use lbd_health::ScriptId;
 use lbd_vrrp::State;
@@ -49,22 +50,55 @@ pub const STOP_LIMIT: Duration = Duration::from_secs(1);
 pub struct Plans {
     now: Plan,
     before: Plan,
-    states: HashMap<Arc<str>, State>,
+    /// State and effective priority of virtual routers as they were told.
+    states: HashMap<Arc<str>, (State, u8)>,
     down: HashSet<(VirtualServerId, SocketAddr)>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Plan {
-    instances: HashMap<Arc<str>, VrrpNotify>,
+    /// In the order of the file.
+    instances: IndexMap<Arc<str>, Instance>,
     services: HashMap<VirtualServerId, Arc<VirtualServer>>,
+    /// Places among the virtual servers of the same group.
+    sequences: HashMap<VirtualServerId, usize>,
+    /// fifo_write_vrrp_states_on_reload
+    states_on_reload: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Instance {
+    notify: VrrpNotify,
+    tells_deleted: bool,
+    tells_priority: bool,
+    mail: bool,
 }
 
 impl Plan {
     fn new(config: &Config) -> Self {
-        let instances = config.served_instances();
+        let instances = config.served_instances().map(|one| {
+            let instance = Instance {
+                notify: one.notify.clone(),
+                tells_deleted: one.tells_deleted,
+                tells_priority: one.tells_priority,
+                mail: one.mail,
+            };
+            (one.router.name.clone(), instance)
+        });
+        let mut of_groups: HashMap<Arc<str>, usize> = HashMap::new();
+        let mut sequences = HashMap::new();
+        for server in &config.virtual_servers {
+            if let VirtualServerId::Group(key) = &server.id {
+                let next = of_groups.entry(key.group.clone()).or_default();
+                sequences.insert(server.id.clone(), *next);
+                *next += 1;
+            }
+        }
         Plan {
-            instances: instances.map(|one| (one.router.name.clone(), one.notify.clone())).collect(),
+            instances: instances.collect(),
             services: config.virtual_servers.iter().map(|one| (one.id.clone(), one.clone())).collect(),
+            sequences,
+            states_on_reload: config.global.fifos.states_on_reload,
         }
     }
 
@@ -85,26 +119,69 @@ impl Plans {
         self.down.retain(|(service, address)| now.server(service, *address).is_some());
     }
 
-    /// What is known besides the event.
+    /// What is known besides the event. To be asked before [`jobs`](Self::jobs), which notes what is new.
     pub fn facts(&self, event: &Event) -> Facts {
         match event {
+            Event::Vrrp { instance, .. }
+            | Event::VrrpStopped { instance, .. }
+            | Event::VrrpLowerPriority { instance, .. }
+            | Event::VrrpPriority { instance, .. } => {
+                let known = self.instance(instance);
+                Facts {
+                    state: self.states.get(instance).map(|(state, _)| *state),
+                    mail: known.is_some_and(|one| one.mail),
+                    tells_deleted: known.is_some_and(|one| one.tells_deleted),
+                    tells_priority: known.is_some_and(|one| one.tells_priority),
+                    ..Facts::default()
+                }
+            }
             Event::Quorum { service, .. } => {
-                let service = self.now.services.get(service).or(self.before.services.get(service));
-                Facts { quorum: service.map(|one| (one.quorum, one.hysteresis)), down: false }
+                let known = self.now.services.get(service).or(self.before.services.get(service));
+                Facts {
+                    quorum: known.map(|one| (one.quorum, one.hysteresis)),
+                    mail: known.is_some_and(|one| one.smtp_alert),
+                    sequence: self.sequence(service),
+                    ..Facts::default()
+                }
             }
-            Event::Weight { service, address, .. } => {
-                Facts { quorum: None, down: self.down.contains(&(service.clone(), *address)) }
-            }
-            _ => Facts::default(),
+            Event::Checker { service, address, .. }
+            | Event::RealServer { service, address, .. }
+            | Event::Weight { service, address, .. }
+            | Event::CheckFailed { service, address, .. } => Facts {
+                down: self.down.contains(&(service.clone(), *address)),
+                mail: self.server(service, *address).is_some_and(|one| one.smtp_alert),
+                sequence: self.sequence(service),
+                ..Facts::default()
+            },
+            Event::Script { .. } => Facts::default(),
         }
+    }
+
+    /// What a reload did not change: state and priority of each virtual router that was there before,
+    /// if the configuration wants them told (fifo_write_vrrp_states_on_reload).
+    pub fn kept_states(&self) -> Vec<(Arc<str>, State, u8)> {
+        let names = self.now.instances.keys().filter(|_| self.now.states_on_reload);
+        names
+            .filter_map(|name| {
+                self.states.get(name).map(|(state, priority)| (name.clone(), *state, *priority))
+            })
+            .collect()
+    }
+
+    fn sequence(&self, service: &VirtualServerId) -> usize {
+        self.now.sequences.get(service).or(self.before.sequences.get(service)).copied().unwrap_or_default()
+    }
+
+    fn server(&self, service: &VirtualServerId, address: SocketAddr) -> Option<&RealServer> {
+        self.now.server(service, address).or_else(|| self.before.server(service, address))
     }
 
     /// The scripts that `event` runs, in order, for the object whose queue they join.
     pub fn jobs(&mut self, event: &Event) -> Vec<(Object, Job)> {
         match event {
             Event::Vrrp { instance, to, priority, .. } => {
-                self.states.insert(instance.clone(), *to);
-                let Some(notify) = self.instance(instance) else { return Vec::new() };
+                self.states.insert(instance.clone(), (*to, *priority));
+                let Some(Instance { notify, .. }) = self.instance(instance) else { return Vec::new() };
                 let own = match to {
                     State::Master => &notify.master,
                     State::Backup => &notify.backup,
@@ -115,7 +192,9 @@ impl Plans {
             }
             Event::VrrpStopped { instance, priority, deleted } => {
                 let last = self.states.remove(instance);
-                let Some(notify) = self.instance(instance) else { return Vec::new() };
+                let Some(Instance { notify, tells_deleted, .. }) = self.instance(instance) else {
+                    return Vec::new();
+                };
                 match (deleted, last) {
                     (false, _) => vrrp(
                         instance,
@@ -125,13 +204,22 @@ impl Plans {
                         *priority,
                         STOP_LIMIT,
                     ),
+                    (true, _) if *tells_deleted => vrrp(
+                        instance,
+                        notify.deleted.as_ref(),
+                        notify.any.as_ref(),
+                        "DELETED",
+                        *priority,
+                        LIMIT,
+                    ),
                     // Told as FAULT, unless that was told already; notify_fault itself does not run.
-                    (true, Some(State::Fault)) => Vec::new(),
+                    (true, Some((State::Fault, _))) => Vec::new(),
                     (true, _) => vrrp(instance, None, notify.any.as_ref(), "FAULT", *priority, LIMIT),
                 }
             }
             Event::VrrpLowerPriority { instance, .. } => {
-                let script = self.instance(instance).and_then(|one| one.master_rx_lower_priority.clone());
+                let script =
+                    self.instance(instance).and_then(|one| one.notify.master_rx_lower_priority.clone());
                 plain(Object::Instance(instance.clone()), script)
             }
             Event::RealServer { service, address, up, .. } => {
@@ -141,8 +229,7 @@ impl Plans {
                 } else {
                     self.down.insert(key);
                 }
-                let known =
-                    self.now.server(service, *address).or_else(|| self.before.server(service, *address));
+                let known = self.server(service, *address);
                 let script =
                     known.and_then(|one| if *up { &one.notify_up } else { &one.notify_down }.clone());
                 plain(Object::Server(service.clone(), *address), script)
@@ -153,8 +240,13 @@ impl Plans {
                     known.and_then(|one| if *up { &one.quorum_up } else { &one.quorum_down }.clone());
                 plain(Object::Service(service.clone()), script)
             }
-            Event::VrrpPriority { .. }
-            | Event::Script { .. }
+            Event::VrrpPriority { instance, to, .. } => {
+                if let Some((_, priority)) = self.states.get_mut(instance) {
+                    *priority = *to;
+                }
+                Vec::new()
+            }
+            Event::Script { .. }
             | Event::Weight { .. }
             | Event::Checker { .. }
             | Event::CheckWarning { .. }
@@ -162,7 +254,7 @@ impl Plans {
         }
     }
 
-    fn instance(&self, name: &Arc<str>) -> Option<&VrrpNotify> {
+    fn instance(&self, name: &Arc<str>) -> Option<&Instance> {
         self.now.instances.get(name).or(self.before.instances.get(name))
     }
 }

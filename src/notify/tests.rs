@@ -1,11 +1,12 @@
 use std::net::SocketAddr;
 
-use lbd_grammar::config::{Config, VirtualServerId, VrrpNotify};
+use lbd_grammar::config::{Config, GroupKey, VirtualServerId, VrrpNotify};
 use lbd_health::ScriptId;
 use lbd_ipvs::{Family, Protocol, ServiceId};
 use lbd_vrrp::State;
 use tracing::Level;
 
+use super::fifo_line::Of;
 use super::line::{Facts, Line, line};
 use super::plan::{LIMIT, Object, STOP_LIMIT};
 use super::*;
@@ -48,8 +49,8 @@ fn lines_that_people_alert_on() {
     let mark = ServiceId::FwMark { mark: 7.try_into().unwrap(), family: Family::Inet };
     let v6 = ServiceId::Addr { protocol: Protocol::Udp, vip: "[2001:db8::1]:53".parse().unwrap() };
     let none = Facts::default();
-    let known = Facts { quorum: Some((2, 1)), down: false };
-    let down = Facts { quorum: None, down: true };
+    let known = Facts { quorum: Some((2, 1)), ..Facts::default() };
+    let down = Facts { down: true, ..Facts::default() };
     let weight = Event::Weight { service: vs(), address: rs(), from: 1, to: 5 };
     let script = |good| Event::Script { name: "chk".into(), good, reason: "why".into() };
     for (event, facts, level, text, reason) in [
@@ -250,6 +251,150 @@ fn scripts_of_events() {
         reason: String::new(),
     };
     assert_eq!(plans.jobs(&other), [], "unknown");
+}
+
+/// What of `event` is written, and to which FIFO besides notify_fifo.
+fn written(plans: &mut Plans, event: &Event) -> Option<(Of, String)> {
+    let facts = plans.facts(event);
+    plans.jobs(event);
+    fifo_line(event, &facts)
+}
+
+#[test]
+fn fifo_lines_octet_by_octet() {
+    let mark = ServiceId::FwMark { mark: 7.try_into().unwrap(), family: Family::Inet };
+    let v6 = ServiceId::Addr { protocol: Protocol::Sctp, vip: "[2001:db8::1]:53".parse().unwrap() };
+    let server = |service: ServiceId, address: &str, up| Event::RealServer {
+        service: service.into(),
+        address: address.parse().unwrap(),
+        up,
+        inhibited: false,
+        cause: Cause::Result,
+        reason: "why".into(),
+    };
+    let priority = |to| Event::VrrpPriority { instance: "VI_1".into(), from: 1, to, reason: String::new() };
+    let mut plans = Plans::default();
+    let mut tells = config(true);
+    tells.vrrp_instances[0].tells_priority = true;
+    plans.update(&tells);
+    let (vrrp, lvs) = (Of::Vrrp, Of::Lvs);
+    // In this order: each sees the state that the one before it left.
+    for (name, event, want) in [
+        ("priority before any state", priority(90), Some((vrrp, "INSTANCE \"VI_1\" BACKUP_PRIORITY 90\n"))),
+        ("backup", entering(State::Backup), Some((vrrp, "INSTANCE \"VI_1\" BACKUP 100\n"))),
+        ("backup's priority", priority(95), Some((vrrp, "INSTANCE \"VI_1\" BACKUP_PRIORITY 95\n"))),
+        ("master", entering(State::Master), Some((vrrp, "INSTANCE \"VI_1\" MASTER 100\n"))),
+        ("master's priority", priority(95), Some((vrrp, "INSTANCE \"VI_1\" MASTER_PRIORITY 95\n"))),
+        (
+            "lower priority heard",
+            Event::VrrpLowerPriority { instance: "VI_1".into(), priority: 100 },
+            Some((vrrp, "INSTANCE \"VI_1\" MASTER_RX_LOWER_PRI 100\n")),
+        ),
+        ("fault", entering(State::Fault), Some((vrrp, "INSTANCE \"VI_1\" FAULT 100\n"))),
+        ("removed in fault: told already", stopped(true), None),
+        ("no state yet", entering(State::Initialize), None),
+        ("removed", stopped(true), Some((vrrp, "INSTANCE \"VI_1\" FAULT 100\n"))),
+        ("stop", stopped(false), Some((vrrp, "INSTANCE \"VI_1\" STOP 100\n"))),
+        ("server up", real(true, false), Some((lvs, "RS [10.0.0.2]:tcp:80 [10.0.0.1]:tcp:80 UP\n"))),
+        ("server down", real(false, true), Some((lvs, "RS [10.0.0.2]:tcp:80 [10.0.0.1]:tcp:80 DOWN\n"))),
+        ("mark", server(mark, "10.0.0.2:80", true), Some((lvs, "RS [10.0.0.2]:none:80 FWM 7 UP\n"))),
+        (
+            "IPv6",
+            server(v6, "[2001:db8::2]:53", false),
+            Some((lvs, "RS [2001:db8::2]:sctp:53 [2001:db8::1]:sctp:53 DOWN\n")),
+        ),
+        ("quorum", quorum(true, 1, 1, None), Some((lvs, "VS [10.0.0.1]:tcp:80 UP\n"))),
+        ("no quorum", quorum(false, 0, 1, None), Some((lvs, "VS [10.0.0.1]:tcp:80 DOWN\n"))),
+        ("a script", Event::Script { name: "x".into(), good: true, reason: String::new() }, None),
+    ] {
+        let got = written(&mut plans, &event);
+        assert_eq!(got, want.map(|(of, line)| (of, line.to_owned())), "{name}");
+    }
+    plans.update(&config(true));
+    assert_eq!(written(&mut plans, &priority(95)), None, "not asked for");
+}
+
+fn group(name: &str, protocol: Option<Protocol>) -> VirtualServerId {
+    VirtualServerId::Group(GroupKey { group: name.into(), protocol, family: Family::Inet })
+}
+
+#[test]
+fn virtual_servers_of_a_group_are_numbered_in_file_order() {
+    let mut config = Config::default();
+    let ids = [
+        group("g", Some(Protocol::Tcp)),
+        group("h", None),
+        vs(),
+        group("g", Some(Protocol::Udp)),
+        group("g", None),
+    ];
+    for id in &ids {
+        config.virtual_servers.push(fixtures::virtual_server(id.clone(), rs()).into());
+    }
+    let mut plans = Plans::default();
+    plans.update(&config);
+    let line = |plans: &mut Plans, service: &VirtualServerId| {
+        let (service, address, cause) = (service.clone(), rs(), Cause::Result);
+        let reason = String::new();
+        let event = Event::RealServer { service, address, up: true, inhibited: false, cause, reason };
+        written(plans, &event).map(|(_, line)| line)
+    };
+    let want = [
+        "RS [10.0.0.2]:tcp:80 [g]:0 UP\n",
+        "RS [10.0.0.2]:none:80 [h]:0 UP\n",
+        "RS [10.0.0.2]:tcp:80 [10.0.0.1]:tcp:80 UP\n",
+        "RS [10.0.0.2]:udp:80 [g]:1 UP\n",
+        "RS [10.0.0.2]:none:80 [g]:2 UP\n",
+    ];
+    for (id, want) in ids.iter().zip(want) {
+        assert_eq!(line(&mut plans, id).as_deref(), Some(want));
+    }
+    let event = Event::Quorum {
+        service: group("g", Some(Protocol::Udp)),
+        up: false,
+        weight: 0,
+        needed: 1,
+        sorry_server: None,
+        cause: Cause::Result,
+    };
+    assert_eq!(line::line(&event, &plans.facts(&event)).text, "Lost quorum 1-0=1 > 0 for VS [g]:1");
+    // A reload takes the first one of the group away: its last line has its old number.
+    config.virtual_servers.remove(0);
+    plans.update(&config);
+    assert_eq!(line(&mut plans, &ids[0]).as_deref(), Some(want[0]));
+    assert_eq!(line(&mut plans, &ids[3]).as_deref(), Some("RS [10.0.0.2]:udp:80 [g]:0 UP\n"));
+}
+
+#[test]
+fn a_removal_told_as_deleted() {
+    let mut tells = config(true);
+    tells.vrrp_instances[0].tells_deleted = true;
+    tells.vrrp_instances[0].notify.deleted = id("gone");
+    let mut plans = Plans::default();
+    plans.update(&tells);
+    jobs(&mut plans, &entering(State::Fault));
+    plans.update(&config(false));
+    let line = fifo_line(&stopped(true), &plans.facts(&stopped(true)));
+    assert_eq!(line, Some((Of::Vrrp, "INSTANCE \"VI_1\" DELETED 100\n".to_owned())));
+    // Also of one in FAULT.
+    assert_eq!(jobs(&mut plans, &stopped(true)), ["gone", "any INSTANCE VI_1 DELETED 100"]);
+}
+
+#[test]
+fn states_that_a_reload_keeps_are_told_if_asked_for() {
+    let mut plans = Plans::default();
+    plans.update(&config(true));
+    jobs(&mut plans, &entering(State::Master));
+    let event = Event::VrrpPriority { instance: "VI_1".into(), from: 100, to: 90, reason: String::new() };
+    jobs(&mut plans, &event);
+    plans.update(&config(true));
+    assert_eq!(plans.kept_states(), [], "not asked for");
+    let mut asks = config(true);
+    asks.global.fifos.states_on_reload = true;
+    asks.vrrp_instances.push(fixtures::instance("VI_2", VrrpNotify::default()));
+    plans.update(&asks);
+    // VI_2 is new: its first state is an event of its own.
+    assert_eq!(plans.kept_states(), [("VI_1".into(), State::Master, 90)]);
 }
 
 #[test]

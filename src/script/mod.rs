@@ -123,6 +123,27 @@ impl ScriptRoom {
         extra: &[String],
         limit: Duration,
     ) -> impl Future<Output = ScriptOutcome> + Send + use<> {
+        self.run(id, extra, limit, std::future::pending())
+    }
+
+    /// Runs a program that is meant to run on, with arguments appended to its own, until `stop` is
+    /// done; then ends it and waits for that. Dropping the future ends it too.
+    pub fn run_until<S: Future<Output = ()> + Send>(
+        &self,
+        id: &ScriptId,
+        extra: &[String],
+        stop: S,
+    ) -> impl Future<Output = ScriptOutcome> + Send + use<S> {
+        self.run(id, extra, Duration::MAX, stop)
+    }
+
+    fn run<S: Future<Output = ()> + Send>(
+        &self,
+        id: &ScriptId,
+        extra: &[String],
+        limit: Duration,
+        stop: S,
+    ) -> impl Future<Output = ScriptOutcome> + Send + use<S> {
         let program = {
             let known = self.programs.read().unwrap_or_else(PoisonError::into_inner);
             known.now.get(id).or(known.before.get(id)).cloned().unwrap_or(Err(ScriptError::NotExecutable))
@@ -139,7 +160,7 @@ impl ScriptRoom {
                 Ok(started) => started,
                 Err(outcome) => return outcome,
             };
-            match started.end().await {
+            match started.end(stop).await {
                 Ok(outcome) => outcome,
                 Err((error, text)) => {
                     if complained.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {

@@ -34,7 +34,7 @@ pub(super) struct Command<'a> {
 pub(super) struct Started {
     end: oneshot::Receiver<End>,
     // Its drop tells the task that nobody waits any more.
-    _wanted: oneshot::Sender<()>,
+    wanted: oneshot::Sender<()>,
 }
 
 /// How it ended, or why it was not executed.
@@ -42,9 +42,19 @@ type End = Result<ScriptOutcome, (ScriptError, String)>;
 
 impl Started {
     /// Waits for the end.
-    pub async fn end(self) -> End {
+    ///
+    /// When `stop` is done before, the program is ended first.
+    pub async fn end(self, stop: impl Future<Output = ()>) -> End {
+        let Started { mut end, wanted } = self;
+        let ended = tokio::select! {
+            ended = &mut end => ended,
+            () = stop => {
+                drop(wanted);
+                end.await
+            }
+        };
         // The task is gone only with its runtime.
-        self.end.await.unwrap_or(Err((ScriptError::Resources, "lbd is stopping".into())))
+        ended.unwrap_or(Err((ScriptError::Resources, "lbd is stopping".into())))
     }
 }
 
@@ -90,7 +100,7 @@ pub(super) fn start(
     let (end, ended) = oneshot::channel();
     let (wanted, unwanted) = oneshot::channel();
     tokio::spawn(supervise(child, group, limit, unwanted, end));
-    Ok(Started { end: ended, _wanted: wanted })
+    Ok(Started { end: ended, wanted })
 }
 
 /// The process group. When it is dropped with its leader alive (the runtime goes), it is killed.

@@ -9,9 +9,8 @@ use std::time::Duration;
 use lbd_vrrp::{TrackerId, Weight};
 
 use super::call::Call;
-use super::global::{NO_FIFO, NO_MAIL};
 use super::root::Root;
-use super::{Part, Row, Table, later, row, tracking};
+use super::{Part, Row, Table, row, tracking};
 use crate::config::{GarpGroup, VrrpNotify};
 use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::source::Span;
@@ -170,21 +169,17 @@ const NOTIFY: Rows = &[
         },
     )
     .example("/usr/local/bin/changed"),
-    later(
-        "notify_priority_changes",
-        "[BOOL]",
-        "What members do that do not say it.",
-        NO_FIFO,
-        |b: &mut S, c| {
-            b.tells_priority = c.switch().or(b.tells_priority);
-        },
-    )
+    row("notify_priority_changes", "[BOOL]", "What members do that do not say it.", |b: &mut S, c| {
+        b.tells_priority = c.switch().or(b.tells_priority);
+    })
     .otherwise("vrrp_notify_priority_changes")
+    .by(Part::Notify)
     .example("true"),
-    later("smtp_alert", "[BOOL]", "Mail on a change of the group's state.", NO_MAIL, |b: &mut S, c| {
+    row("smtp_alert", "[BOOL]", "Mail on a change of the group's state.", |b: &mut S, c| {
         b.mail = c.switch().or(b.mail);
     })
     .otherwise("smtp_alert_vrrp, else smtp_alert of global_defs, else off")
+    .by(Part::Notify)
     .example("true"),
 ];
 

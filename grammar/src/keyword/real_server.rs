@@ -10,7 +10,7 @@ use super::checker::{self, CheckBuilder};
 use super::virtual_server::{
     DELAY, Endpoint, LIMIT, METHODS, NO_SNMP, Schedule, ServerBuilder, TIME, endpoint, forwarding,
 };
-use super::{Part, Row, Table, global, later, row};
+use super::{Part, Row, Table, later, row};
 use crate::source::Span;
 
 /// What a real_server says.
@@ -92,16 +92,11 @@ const ROWS: &[Row<RealBuilder>] = &[
     })
     .range(LIMIT)
     .otherwise("the virtual server's"),
-    later(
-        "smtp_alert",
-        "[BOOL]",
-        "Mail on a change of a checker's state.",
-        global::NO_MAIL,
-        |b: &mut B, c| {
-            b.smtp_alert = c.switch().or(b.smtp_alert);
-        },
-    )
+    row("smtp_alert", "[BOOL]", "Mail on a change of a checker's state.", |b: &mut B, c| {
+        b.smtp_alert = c.switch().or(b.smtp_alert);
+    })
     .otherwise("smtp_alert_checker, else smtp_alert of global_defs, else true")
+    .by(Part::Notify)
     .example("true"),
     row("virtualhost", "NAME", "Host of HTTP checks.", |b: &mut B, c| {
         b.virtualhost = c.word().map(|word| word.text.to_owned()).or(b.virtualhost.take());

@@ -12,7 +12,7 @@ use lbd_ipvs::{Family, Forwarding, Netmask, Protocol, Scheduler, ServiceFlags, T
 
 use super::call::Call;
 use super::real_server::RealBuilder;
-use super::{Part, Row, Table, global, later, row};
+use super::{Part, Row, Table, later, row};
 use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::source::Span;
 
@@ -273,10 +273,11 @@ const STATE: Rows = &[
     row("ha_suspend", "", "Check only while the address is on this host.", |b: &mut B, c| {
         b.ha_suspend = Some(c.place())
     }),
-    later("smtp_alert", "[BOOL]", "Mail on a change of the quorum.", global::NO_MAIL, |b: &mut B, c| {
+    row("smtp_alert", "[BOOL]", "Mail on a change of the quorum.", |b: &mut B, c| {
         b.smtp_alert = c.switch().or(b.smtp_alert);
     })
     .otherwise("smtp_alert_checker, else smtp_alert of global_defs, else false")
+    .by(Part::Notify)
     .example("true"),
     later("snmp_name", "NAME", "Name for SNMP.", NO_SNMP, |b: &mut B, c| {
         b.snmp_name = c.word().map(|word| word.text.to_owned()).or(b.snmp_name.take());

@@ -5,9 +5,9 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use super::super::call::Call;
-use super::super::{Row, later, tracking};
+use super::super::{Part, Row, later, row, tracking};
+use super::GlobalBuilder;
 use super::names::last;
-use super::{GlobalBuilder, NO_MAIL};
 use crate::config::{MailHost, MailServer};
 use crate::diagnostic::quote;
 
@@ -15,11 +15,10 @@ use crate::diagnostic::quote;
 type B = GlobalBuilder;
 
 pub(super) const ROWS: &[Row<B>] = &[
-    later(
+    row(
         "notification_email",
         "{ ADDRESS … }",
         "Recipients of alert mail, any number of them.",
-        NO_MAIL,
         |b: &mut B, c| {
             for word in tracking::lines(c).into_iter().flatten() {
                 if word.text.is_empty() {
@@ -31,33 +30,30 @@ pub(super) const ROWS: &[Row<B>] = &[
         },
     )
     .block()
-    .example("noc@example.org"),
-    later("notification_email_from", "ADDRESS", "Sender of alert mail.", NO_MAIL, |b: &mut B, c| {
+    .example("noc@example.org")
+    .by(Part::Notify),
+    row("notification_email_from", "ADDRESS", "Sender of alert mail.", |b: &mut B, c| {
         last(c, &mut b.rest.mail.from);
     })
     .otherwise("the user and host that lbd runs as")
-    .example("lb1@example.org"),
-    later(
-        "smtp_server",
-        "ADDRESS|NAME [PORT]",
-        "Mail relay; without one no mail is sent.",
-        NO_MAIL,
-        |b: &mut B, c| {
-            b.rest.mail.server = server(c).or(b.rest.mail.server.take());
-        },
-    )
+    .example("lb1@example.org")
+    .by(Part::Notify),
+    row("smtp_server", "ADDRESS|NAME [PORT]", "Mail relay; without one no mail is sent.", |b: &mut B, c| {
+        b.rest.mail.server = server(c).or(b.rest.mail.server.take());
+    })
     .range("port 1..=65535, 25 without")
-    .example("192.0.2.25 25"),
-    later("smtp_helo_name", "NAME", "Name given to the mail relay.", NO_MAIL, |b: &mut B, c| {
+    .example("192.0.2.25 25")
+    .by(Part::Notify),
+    row("smtp_helo_name", "NAME", "Name given to the mail relay.", |b: &mut B, c| {
         last(c, &mut b.rest.mail.helo);
     })
     .otherwise("the name of this host")
-    .example("lb1.example.org"),
-    later(
+    .example("lb1.example.org")
+    .by(Part::Notify),
+    row(
         "smtp_connect_timeout",
         "SECS",
         "Limit for connecting to the mail relay and for each of its answers.",
-        NO_MAIL,
         |b: &mut B, c| {
             let Some(time) = c.seconds(0..=4294) else { return };
             if time.is_zero() {
@@ -67,53 +63,45 @@ pub(super) const ROWS: &[Row<B>] = &[
         },
     )
     .range("0..=4294, 0 is 1")
-    .default("30"),
-    later(
-        "smtp_alert",
-        "[BOOL]",
-        "Default of every smtp_alert that is not said elsewhere.",
-        NO_MAIL,
-        |b: &mut B, c| {
-            b.smtp_alert = c.switch().or(b.smtp_alert);
-        },
-    )
+    .default("30")
+    .by(Part::Notify),
+    row("smtp_alert", "[BOOL]", "Default of every smtp_alert that is not said elsewhere.", |b: &mut B, c| {
+        b.smtp_alert = c.switch().or(b.smtp_alert);
+    })
     .otherwise("on for real servers, off for all others")
-    .example("true"),
-    later(
-        "smtp_alert_vrrp",
-        "[BOOL]",
-        "Default of smtp_alert for VRRP, before smtp_alert.",
-        NO_MAIL,
-        |b: &mut B, c| {
-            b.smtp_alert_vrrp = c.switch().or(b.smtp_alert_vrrp);
-        },
-    )
+    .example("true")
+    .by(Part::Notify),
+    row("smtp_alert_vrrp", "[BOOL]", "Default of smtp_alert for VRRP, before smtp_alert.", |b: &mut B, c| {
+        b.smtp_alert_vrrp = c.switch().or(b.smtp_alert_vrrp);
+    })
     .otherwise("smtp_alert")
-    .example("true"),
-    later(
+    .example("true")
+    .by(Part::Notify),
+    row(
         "smtp_alert_checker",
         "[BOOL]",
         "Default of smtp_alert for virtual and real servers, before smtp_alert.",
-        NO_MAIL,
         |b: &mut B, c| {
             b.smtp_alert_checker = c.switch().or(b.smtp_alert_checker);
         },
     )
     .otherwise("smtp_alert")
-    .example("true"),
-    later("no_email_faults", "", "No mail when an instance goes to FAULT.", NO_MAIL, |b: &mut B, _| {
+    .example("true")
+    .by(Part::Notify),
+    row("no_email_faults", "", "No mail when an instance goes to FAULT.", |b: &mut B, _| {
         b.rest.mail.no_faults = true;
-    }),
-    later(
+    })
+    .by(Part::Notify),
+    row(
         "no_checker_emails",
         "[BOOL]",
         "Mail when a real server changes, not for each of its checkers.",
-        NO_MAIL,
         |b: &mut B, c| {
             b.rest.mail.no_checkers = c.switch().unwrap_or(b.rest.mail.no_checkers);
         },
     )
-    .default("false"),
+    .default("false")
+    .by(Part::Notify),
     later(
         "checker_log_all_failures",
         "[BOOL]",

@@ -230,9 +230,6 @@ pub(crate) static TABLE: Table<GlobalBuilder> = Table {
     ],
 };
 
-/// What a mail keyword means until mails are sent.
-pub(super) const NO_MAIL: &str = "no alert mail is sent";
-pub(super) const NO_FIFO: &str = "no FIFO is written; use notify scripts";
 pub(super) const NO_V3: &str = "version 3 and IPv6 come later";
 pub(super) const NO_VMAC: &str = "addresses are put on the interface itself, with its own MAC address";
 const OWN_BUFFERS: &str = "lbd sizes its buffers itself";

@@ -6,8 +6,8 @@ use lbd_health::ScriptId;
 
 use super::super::call::Call;
 use super::super::{Context, Part, Row, later, row};
+use super::GlobalBuilder;
 use super::names::text;
-use super::{GlobalBuilder, NO_FIFO};
 use crate::config::{Fifo, Fifos, ScriptUser};
 use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::source::Span;
@@ -106,84 +106,74 @@ pub(super) const ROWS: &[Row<B>] = &[
 const NOT_RUN: &str = "the script is not run";
 
 pub(super) const FIFO_ROWS: &[Row<B>] = &[
-    later(
-        "notify_fifo",
-        "PATH [USER [GROUP]]",
-        "FIFO that gets every transition.",
-        NO_FIFO,
-        |b: &mut B, c| {
-            b.fifos.all.path(c);
-        },
-    )
-    .example("/run/lbd/notify"),
-    later(
+    row("notify_fifo", "PATH [USER [GROUP]]", "FIFO that gets every transition.", |b: &mut B, c| {
+        b.fifos.all.path(c);
+    })
+    .example("/run/lbd/notify")
+    .by(Part::Notify),
+    row(
         "notify_fifo_script",
         "CMD [USER [GROUP]]",
         "Reader of notify_fifo, started with its path as last argument.",
-        NO_FIFO,
         |b: &mut B, c| {
             let script = script(b, c);
             b.fifos.all.reader(c, script);
         },
     )
-    .example("/usr/local/bin/reader"),
-    later(
-        "vrrp_notify_fifo",
-        "PATH [USER [GROUP]]",
-        "FIFO that gets VRRP's transitions.",
-        NO_FIFO,
-        |b: &mut B, c| {
-            b.fifos.vrrp.path(c);
-        },
-    )
-    .example("/run/lbd/notify_vrrp"),
-    later(
+    .example("/usr/local/bin/reader")
+    .by(Part::Notify),
+    row("vrrp_notify_fifo", "PATH [USER [GROUP]]", "FIFO that gets VRRP's transitions.", |b: &mut B, c| {
+        b.fifos.vrrp.path(c);
+    })
+    .example("/run/lbd/notify_vrrp")
+    .by(Part::Notify),
+    row(
         "vrrp_notify_fifo_script",
         "CMD [USER [GROUP]]",
         "Reader of vrrp_notify_fifo, started with its path as last argument.",
-        NO_FIFO,
         |b: &mut B, c| {
             let script = script(b, c);
             b.fifos.vrrp.reader(c, script);
         },
     )
-    .example("/usr/local/bin/reader"),
-    later(
+    .example("/usr/local/bin/reader")
+    .by(Part::Notify),
+    row(
         "lvs_notify_fifo",
         "PATH [USER [GROUP]]",
         "FIFO that gets the checkers' transitions.",
-        NO_FIFO,
         |b: &mut B, c| {
             b.fifos.lvs.path(c);
         },
     )
-    .example("/run/lbd/notify_lvs"),
-    later(
+    .example("/run/lbd/notify_lvs")
+    .by(Part::Notify),
+    row(
         "lvs_notify_fifo_script",
         "CMD [USER [GROUP]]",
         "Reader of lvs_notify_fifo, started with its path as last argument.",
-        NO_FIFO,
         |b: &mut B, c| {
             let script = script(b, c);
             b.fifos.lvs.reader(c, script);
         },
     )
-    .example("/usr/local/bin/reader"),
-    later(
+    .example("/usr/local/bin/reader")
+    .by(Part::Notify),
+    row(
         "vrrp_notify_priority_changes",
         "[BOOL]",
         "Default of notify_priority_changes: FIFO lines when a priority changes.",
-        NO_FIFO,
         |b: &mut B, c| b.notify_priority_changes = c.switch().or(b.notify_priority_changes),
     )
-    .default("false"),
-    later(
+    .default("false")
+    .by(Part::Notify),
+    row(
         "fifo_write_vrrp_states_on_reload",
         "",
         "After a reload the states that stayed are written to the FIFOs too.",
-        NO_FIFO,
         |b: &mut B, _| b.rest.fifos.states_on_reload = true,
-    ),
+    )
+    .by(Part::Notify),
 ];
 
 /// The three FIFOs as written.

@@ -6,7 +6,6 @@ use super::election::old_name;
 use super::{B, Rows};
 use crate::config::GarpExtra;
 use crate::keyword::call::Call;
-use crate::keyword::global::{NO_FIFO, NO_MAIL};
 use crate::keyword::{Part, later, row};
 
 pub(super) const NOTIFY: Rows = &[
@@ -34,11 +33,10 @@ pub(super) const NOTIFY: Rows = &[
     })
     .by(Part::Notify)
     .example("/usr/local/bin/stops"),
-    later(
+    row(
         "notify_deleted",
         "[CMD [USER [GROUP]]]",
         "Run when a reload removes it; also: such a removal is told as DELETED, not as FAULT.",
-        "it is not run, and a removal is told as FAULT",
         |b: &mut B, c| {
             b.tells_deleted = true;
             if c.optional().is_some() {
@@ -48,6 +46,7 @@ pub(super) const NOTIFY: Rows = &[
             }
         },
     )
+    .by(Part::Notify)
     .example("/usr/local/bin/deleted"),
     row("notify", "CMD [USER [GROUP]]", "Run on every change, with what changed.", |b: &mut B, c| {
         let script = c.script();
@@ -66,21 +65,17 @@ pub(super) const NOTIFY: Rows = &[
     )
     .by(Part::Notify)
     .example("/usr/local/bin/lower"),
-    later(
-        "notify_priority_changes",
-        "[BOOL]",
-        "FIFO lines when the priority changes.",
-        NO_FIFO,
-        |b: &mut B, c| {
-            b.tells_priority = c.switch().or(b.tells_priority);
-        },
-    )
+    row("notify_priority_changes", "[BOOL]", "FIFO lines when the priority changes.", |b: &mut B, c| {
+        b.tells_priority = c.switch().or(b.tells_priority);
+    })
     .otherwise("that of its vrrp_sync_group, else vrrp_notify_priority_changes")
+    .by(Part::Notify)
     .example("true"),
-    later("smtp_alert", "[BOOL]", "Mail on a change of state.", NO_MAIL, |b: &mut B, c| {
+    row("smtp_alert", "[BOOL]", "Mail on a change of state.", |b: &mut B, c| {
         b.mail = c.switch().or(b.mail);
     })
     .otherwise("smtp_alert_vrrp, else smtp_alert of global_defs, else off")
+    .by(Part::Notify)
     .example("true"),
 ];
 
