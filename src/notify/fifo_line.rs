@@ -46,7 +46,8 @@ pub fn fifo_line(event: &Event, facts: &Facts) -> Option<(Of, String)> {
         | Event::Script { .. }
         | Event::Checker { .. }
         | Event::Weight { .. }
-        | Event::CheckFailed { .. } => return None,
+        | Event::CheckFailed { .. }
+        | Event::CheckWarning { .. } => return None,
     })
 }
 

@@ -145,7 +145,7 @@ pub fn line(event: &Event, facts: &Facts) -> Line {
             text: format!(
                 "{check} of {} of VS {} warns",
                 real_server(service, *address),
-                virtual_server(service)
+                virtual_server(service, facts.sequence)
             ),
             reason: because(warning),
         },

@@ -147,7 +147,8 @@ impl Plans {
             Event::Checker { service, address, .. }
             | Event::RealServer { service, address, .. }
             | Event::Weight { service, address, .. }
-            | Event::CheckFailed { service, address, .. } => Facts {
+            | Event::CheckFailed { service, address, .. }
+            | Event::CheckWarning { service, address, .. } => Facts {
                 down: self.down.contains(&(service.clone(), *address)),
                 mail: self.server(service, *address).is_some_and(|one| one.smtp_alert),
                 sequence: self.sequence(service),

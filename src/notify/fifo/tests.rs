@@ -55,7 +55,8 @@ fn what_is_no_fifo_is_refused_by_name_and_not_touched() {
     let (dir, path) = dir();
     let elsewhere = dir.path().join("elsewhere");
     mkfifo(&elsewhere, Mode::S_IRWXU).expect("made");
-    let makes: [(&str, Box<dyn Fn()>); 4] = [
+    type Make<'a> = Box<dyn Fn() + 'a>;
+    let makes: [(&str, Make<'_>); 4] = [
         ("a file", Box::new(|| fs::write(&path, "precious").expect("written"))),
         ("a directory", Box::new(|| fs::create_dir(&path).expect("made"))),
         // Also one that leads to a FIFO: whoever can change it could have lines written elsewhere.
@@ -81,7 +82,7 @@ fn what_is_no_fifo_is_refused_by_name_and_not_touched() {
 #[test]
 fn whose_it_is() {
     if !geteuid().is_root() {
-        eprintln!("whose_it_is: skipped, not root");
+        // Who is not root cannot give a FIFO away.
         return;
     }
     let (_dir, path) = dir();

@@ -175,7 +175,8 @@ impl Rules {
             | Event::VrrpPriority { .. }
             | Event::Script { .. }
             | Event::Weight { .. }
-            | Event::CheckFailed { .. } => None,
+            | Event::CheckFailed { .. }
+            | Event::CheckWarning { .. } => None,
         }
     }
 

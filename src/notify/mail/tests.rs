@@ -106,7 +106,8 @@ fn virtual_routers_are_mailed_when_they_differ_from_the_last_mail() {
     no_faults.global.mail.no_faults = true;
     let (master, backup, fault) = (State::Master, State::Backup, State::Fault);
     let entering_all = |states: &[State]| states.iter().map(|state| (entering(*state), on)).collect();
-    let all: [(&str, &Config, Vec<(Event, Facts)>, &[&str]); 9] = [
+    type Row<'a> = (&'a str, &'a Config, Vec<(Event, Facts)>, &'a [&'a str]);
+    let all: [Row<'_>; 9] = [
         (
             "each state",
             &faults,
