@@ -22,8 +22,7 @@ fn main() -> ExitCode {
 }
 
 fn run(mut words: impl Iterator<Item = String>) -> Result<()> {
-    let mut bed =
-        Bed { guest: false, fake_ipvs: None, daemons: vec![Daemon::Keepalived, Daemon::Lbd], show: false };
+    let mut bed = Bed { guest: false, fake_ipvs: None, daemons: Vec::new(), show: false };
     let mut files = Vec::new();
     while let Some(word) = words.next() {
         let mut value = || words.next().with_context(|| format!("{word} needs a value"));

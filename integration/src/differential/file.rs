@@ -99,6 +99,8 @@ pub enum Action {
     Unmute(String),
     /// What a script ends with.
     Exit(String, u8),
+    /// How many of its next runs a script fails.
+    Fail(String, u8),
     /// What is in a tracked file.
     Write(String, String),
     /// The daemon reads another configuration.
@@ -207,7 +209,9 @@ impl File {
                     | Action::Body(name, ..)
                     | Action::Mute(name)
                     | Action::Unmute(name) => (format!("server {name}"), self.server(name).is_some()),
-                    Action::Exit(name, _) => (format!("script {name}"), self.scripts.contains(name)),
+                    Action::Exit(name, _) | Action::Fail(name, _) => {
+                        (format!("script {name}"), self.scripts.contains(name))
+                    }
                     Action::Write(name, _) => {
                         (format!("file {name}"), self.files.iter().any(|(file, _)| file == name))
                     }
@@ -307,6 +311,7 @@ fn action(text: &str) -> Result<Action> {
         ["mute", name] => Action::Mute(own(name)),
         ["unmute", name] => Action::Unmute(own(name)),
         ["exit", name, code] => Action::Exit(own(name), code.parse().context("an exit status")?),
+        ["fail", name, runs] => Action::Fail(own(name), runs.parse().context("a number of runs")?),
         ["write", name, value] => Action::Write(own(name), own(value)),
         ["reload", name @ ..] => Action::Reload(name.join(" ")),
         ["address", "add", address] => Action::AddAddress(address.parse().context("an address")?),
@@ -382,7 +387,12 @@ step stop
             ("an unknown configuration", "reload other", "reload more", "no configuration more"),
             ("an unknown script", "exit check 4", "exit chekc 4", "no script chekc"),
             ("an unknown file", "write load", "write laod", "no file laod"),
-            ("a difference without a reason", "    because README\n    because has the row\n", "", "has a reason"),
+            (
+                "a difference without a reason",
+                "    because README\n    because has the row\n",
+                "",
+                "has a reason",
+            ),
             ("an unknown note", "    unchanged", "    unchangd", "`unchangd` is not understood"),
             ("started twice", "exit check 4", "start", "no daemon at rest"),
             ("stopped twice", "exit check 4", "stop", "no daemon that runs"),

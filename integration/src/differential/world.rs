@@ -21,6 +21,12 @@ use crate::netns::Netns;
 /// What a FIFO may hold that nobody has asked for: more is a flood.
 const FLOOD: usize = 1 << 20;
 
+/// A check's script: some failures, then what it is to end with.
+const SCRIPT: &str = "read fail <@DIR@/NAME.fail
+if [ \"$fail\" -gt 0 ]; then echo $((fail - 1)) >@DIR@/NAME.fail; exit 1; fi
+read code <@DIR@/NAME.exit
+exit $code";
+
 /// Both namespaces of a daemon, linked.
 #[derive(Debug)]
 pub struct Network {
@@ -116,8 +122,9 @@ impl<'w> World<'w> {
         };
         this.script("notify", "echo \"$*\" >>@DIR@/calls")?;
         for name in &file.scripts {
-            fs::write(this.director.path(&format!("{name}.exit")), "0")?;
-            this.script(name, &format!("read code <@DIR@/{name}.exit\nexit $code"))?;
+            fs::write(this.director.path(&format!("{name}.exit")), "0\n")?;
+            fs::write(this.director.path(&format!("{name}.fail")), "0\n")?;
+            this.script(name, &SCRIPT.replace("NAME", name))?;
         }
         for (name, value) in &file.files {
             fs::write(this.director.path(name), value)?;
@@ -184,6 +191,7 @@ impl<'w> World<'w> {
             }
             // By rename: nobody reads half of it.
             Action::Exit(name, code) => self.write(&format!("{name}.exit"), &code.to_string()),
+            Action::Fail(name, runs) => self.write(&format!("{name}.fail"), &runs.to_string()),
             Action::Write(name, value) => Ok(fs::write(self.director.path(name), value)?),
             Action::AddAddress(address) => self.ns.ip(&format!("address add {address} dev lo")),
             Action::RemoveAddress(address) => self.ns.ip(&format!("address del {address} dev lo")),
