@@ -35,6 +35,22 @@ fn every_example_loads_without_a_diagnostic_and_is_explained() {
     }
 }
 
+/// Apart from the others, which keepalived reads too.
+#[test]
+fn own_checks() {
+    let name = "lbd-only/own-checks.conf";
+    let explained = fs::read_to_string(folder().join("README.md")).expect("conf.d/README.md");
+    assert!(explained.contains(&format!("[{name}]({name})")));
+    assert_eq!(fs::read_dir(folder().join("lbd-only")).expect("lbd-only").count(), 1);
+    let config = example(name);
+    let servers = &config.virtual_servers.first().expect("a virtual server").real_servers;
+    let kinds: Vec<Vec<&str>> = servers
+        .iter()
+        .map(|server| server.checks.iter().map(|check| check.kind.keyword()).collect())
+        .collect();
+    assert_eq!(kinds, [&["AGENT_CHECK", "TCP_CHECK"][..], &["GRPC_CHECK"], &["TCP_CHECK"]]);
+}
+
 #[test]
 fn each_deployment_is_what_it_says() {
     // name, VRID, forwarding, scheduler, real servers in the table, checks in all, sorry server

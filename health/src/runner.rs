@@ -82,7 +82,7 @@ pub struct Start {
 impl Start {
     /// Of a checker that never ran: up unless alpha.
     pub fn new(check: &Check) -> Self {
-        Start { up: !check.schedule.alpha, has_run: false, contribution: Contribution::None, first: None }
+        Start { up: !check.starts_down(), has_run: false, contribution: Contribution::None, first: None }
     }
 
     /// The same where the answer is there already: a FILE_CHECK begins with what its file says.

@@ -79,8 +79,8 @@ pub enum Contribution {
     Weight(u32),
     /// This much.
     Add(i64),
-    /// The difference between this part of the configured weight, in percent, and the whole; rounded
-    /// down, so that 0 is what is left of a small part of a small weight.
+    /// The difference between this part of the configured weight, in percent, and the whole. A part
+    /// is rounded down, and at least 1; none (0 %) leaves no weight, whatever others contribute.
     Percent(u32),
 }
 
@@ -92,7 +92,9 @@ impl Contribution {
             Contribution::Weight(weight) => i64::from(weight) - i64::from(configured),
             Contribution::Add(value) => value,
             Contribution::Percent(percent) => {
-                i64::from(configured) * i64::from(percent) / 100 - i64::from(configured)
+                let part = i64::from(configured) * i64::from(percent) / 100;
+                let least = i64::from(percent.min(configured).min(1));
+                part.max(least) - i64::from(configured)
             }
         }
     }
@@ -281,7 +283,7 @@ pub struct CheckerView {
 impl CheckerView {
     /// A checker that never ran.
     pub fn new(check: &Check) -> Self {
-        CheckerView { up: !check.schedule.alpha, has_run: false, contribution: Contribution::None }
+        CheckerView { up: !check.starts_down(), has_run: false, contribution: Contribution::None }
     }
 }
 
@@ -340,6 +342,9 @@ impl ServerState {
 
     /// Configured weight plus contributions, within 0..=2³¹-1 (the kernel's weight is an i32).
     pub fn effective_weight(&self, configured: u32) -> u32 {
+        if self.checkers.iter().any(|checker| checker.contribution == Contribution::Percent(0)) {
+            return 0;
+        }
         let contributions = self
             .checkers
             .iter()

@@ -19,6 +19,13 @@ pub struct Check {
     pub kind: CheckKind,
 }
 
+impl Check {
+    /// Whether it starts as down. A FILE_CHECK never does: its file is there to be asked.
+    pub fn starts_down(&self) -> bool {
+        self.schedule.alpha && !matches!(self.kind, CheckKind::File(_))
+    }
+}
+
 /// When a checker runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Schedule {

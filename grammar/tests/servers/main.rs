@@ -5,6 +5,7 @@ mod checks;
 #[path = "../common/mod.rs"]
 mod common;
 mod groups;
+mod own;
 mod pools;
 mod written;
 

@@ -324,8 +324,7 @@ fn rejoining() {
 fn misc_outcomes() {
     use crate::check::misc::judge;
     use crate::types::ScriptError;
-    let weight =
-        |weight, reason: &str| Outcome::good(reason).contributing(Contribution::Weight(weight));
+    let weight = |weight, reason: &str| Outcome::good(reason).contributing(Contribution::Weight(weight));
     for (name, dynamic, outcome, want) in [
         ("good", false, ScriptOutcome::Exited(0), Outcome::good("exit status 0")),
         ("bad", false, ScriptOutcome::Exited(1), Outcome::bad("exit status 1")),
@@ -342,4 +341,123 @@ fn misc_outcomes() {
     let none_left = judge(false, ScriptOutcome::NotStarted(ScriptError::Resources));
     assert_eq!(none_left.verdict, Verdict::Unknown);
     assert_eq!(judge(false, ScriptOutcome::NotStarted(ScriptError::Insecure)).verdict, Verdict::Bad);
+}
+
+/// Files whose numbers the test sets.
+#[derive(Default)]
+struct FakeFiles(std::collections::HashMap<String, watch::Sender<Option<i64>>>);
+
+impl Files for FakeFiles {
+    fn watch(&self, name: &str) -> Option<watch::Receiver<Option<i64>>> {
+        self.0.get(name).map(watch::Sender::subscribe)
+    }
+}
+
+fn file_check(weight: i32, alpha: bool) -> Arc<Check> {
+    let file = crate::types::FileCheck { file: "f".into(), weight, reverse: false };
+    Arc::new(Check { schedule: Schedule { alpha, ..schedule() }, kind: CheckKind::File(file) })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_check_follows_its_file_and_no_timer() {
+    let number = watch::Sender::new(None);
+    let files = FakeFiles([("f".to_owned(), number.clone())].into());
+    let tools = Arc::new(Tools::new(fake(&[(0, 0)])).with_files(Arc::new(files)));
+    let check = file_check(2, true);
+    let (sender, mut reports) = mpsc::channel(16);
+    // ha_suspend has no say.
+    let (_suspend, suspended) = watch::channel(true);
+    assert_eq!(Start::informed(&check, &tools), Start::new(&check), "nothing is read yet");
+    assert!(Start::new(&check).up, "never alpha");
+    let handle =
+        spawn(7, Arc::clone(&check), Start::informed(&check, &tools), tools.clone(), suspended, sender);
+    let base = Instant::now();
+    tokio::time::sleep(Duration::from_secs(1000)).await;
+    assert!(reports.try_recv().is_err(), "no number, no report");
+    let mut seen = Vec::new();
+    for value in [5, 5, -3, -(1 << 31), 0] {
+        // Setting it anew, also to the same number, is a change.
+        number.send_replace(Some(value));
+        let (_, report) = reports.recv().await.unwrap();
+        seen.push((report.up, report.changed, report.first, report.contribution, report.reason.to_string()));
+    }
+    let add = Contribution::Add;
+    let row = |up, changed, first, contribution, reason: &str| {
+        (up, changed, first, contribution, reason.to_owned())
+    };
+    assert_eq!(
+        seen,
+        [
+            row(true, false, true, add(10), "f: number 5, weight +10"),
+            row(true, false, false, add(10), "f: number 5, weight +10"),
+            row(true, false, false, add(-6), "f: number -3, weight -6"),
+            row(
+                false,
+                true,
+                false,
+                Contribution::None,
+                "f: number -2147483648 comes to -4294967296, which is a failure"
+            ),
+            row(true, true, false, add(0), "f: number 0, weight +0"),
+        ]
+    );
+    assert_eq!(base.elapsed(), Duration::from_secs(1000), "nothing waited for a timer");
+    assert_eq!(
+        Start::informed(&check, &tools),
+        Start { up: true, has_run: true, contribution: add(0), first: None },
+        "what is known at the start counts from the start"
+    );
+    number.send_replace(Some(-(1 << 31)));
+    assert!(!Start::informed(&check, &tools).up);
+    reports.recv().await.unwrap();
+    drop(tools);
+    drop(number);
+    assert!(reports.recv().await.is_none(), "the file is tracked no more");
+    drop(handle);
+}
+
+#[tokio::test]
+async fn a_file_check_without_file() {
+    let tools = Arc::new(Tools::new(fake(&[(0, 0)])));
+    let check = file_check(1, false);
+    let (sender, mut reports) = mpsc::channel(16);
+    let (_suspend, suspended) = watch::channel(false);
+    let _handle = spawn(7, Arc::clone(&check), Start::informed(&check, &tools), tools, suspended, sender);
+    let (_, report) = reports.recv().await.unwrap();
+    assert_eq!((report.up, report.has_run, &*report.reason), (true, false, "f: no such track_file"));
+}
+
+/// An agent's earlier words count in later runs, and its silence is no problem of this host.
+#[tokio::test]
+async fn an_agent_is_remembered() {
+    use tokio::io::AsyncWriteExt;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let agent = crate::types::AgentCheck {
+        connection: connection(listener.local_addr().unwrap()),
+        send: Box::default(),
+    };
+    let quick = Schedule { delay_loop: Duration::from_millis(1), alpha: true, ..schedule() };
+    let check = Arc::new(Check { schedule: quick, kind: CheckKind::Agent(Box::new(agent)) });
+    let mut bench = bench(Arc::clone(&check), at_once(&check), fake(&[(0, 0)]));
+    let mut seen = Vec::new();
+    for line in ["50%\n", "up\n", "drain\n", "", "ready\n", "maint\n", "up\n"] {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(line.as_bytes()).await.unwrap();
+        drop(stream);
+        let (_, report) = bench.reports.recv().await.unwrap();
+        seen.push((report.up, report.contribution));
+    }
+    let percent = Contribution::Percent;
+    assert_eq!(
+        seen,
+        [
+            (false, Contribution::None),
+            (true, percent(50)),
+            (true, percent(0)),
+            (true, percent(0)),
+            (true, percent(50)),
+            (false, Contribution::None),
+            (false, Contribution::None),
+        ]
+    );
 }

@@ -204,7 +204,7 @@ fn server_goes_with_the_first_and_returns_with_the_last() {
 
 #[test]
 fn effective_weights() {
-    use Contribution::{Add, None, Weight};
+    use Contribution::{Add, None, Percent, Weight};
     for (name, configured, contributions, want) in [
         ("none", 100, vec![None, None], 100),
         ("dynamic", 100, vec![Weight(3)], 3),
@@ -213,6 +213,15 @@ fn effective_weights() {
         ("two dynamic ones add their differences", 100, vec![Weight(60), Weight(70)], 30),
         ("below zero", 10, vec![Weight(0), Weight(0)], 0),
         ("a file", 10, vec![Add(-4), Weight(12)], 8),
+        ("half", 100, vec![Percent(50)], 50),
+        ("a part is rounded down", 5, vec![Percent(50)], 2),
+        ("and at least 1", 1, vec![Percent(1)], 1),
+        ("of nothing", 0, vec![Percent(50)], 0),
+        ("more than all", 100, vec![Percent(150)], 150),
+        ("far more than all", u32::MAX >> 1, vec![Percent(25_600)], u32::MAX >> 1),
+        ("none", 100, vec![Percent(0)], 0),
+        ("none, whatever others add", 100, vec![Add(50), Percent(0)], 0),
+        ("a part and a file", 100, vec![Add(5), Percent(50)], 55),
         ("largest", 2_147_483_647, vec![Add(1)], 2_147_483_647),
         ("no overflow", 1, vec![Add(i64::MAX), Add(i64::MAX)], 2_147_483_647),
         ("no underflow", 1, vec![Add(i64::MIN), Add(i64::MIN)], 0),
