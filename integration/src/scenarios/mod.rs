@@ -10,6 +10,8 @@ mod differential;
 pub mod examples;
 mod failover;
 mod faults;
+mod hostile;
+mod own_rules;
 pub mod pair;
 mod quorum;
 mod reload;
@@ -241,6 +243,22 @@ pub const ALL: &[Scenario] = &[
         60,
         telling::telling,
     ),
+    scenario(
+        "own_rules",
+        "slow_start, keep_at_least, flap_damping, agents that set weights",
+        Need::Ipvs,
+        90,
+        own_rules::own_rules,
+    )
+    .lbd_only(),
+    scenario(
+        "hostile",
+        "all kinds of broken and malicious servers beside healthy ones",
+        Need::Ipvs,
+        90,
+        hostile::hostile,
+    )
+    .lbd_only(),
     scenario("sick_servers", "real servers that hang or reset", Need::Ipvs, 60, faults::sick_servers),
     scenario(
         "differential_even",

@@ -69,6 +69,15 @@ pub fn https(name: &str, last_year: i32, page: &Page) -> Result<Behaviour> {
     }))
 }
 
+/// A certificate of its own making for `name`, in PEM, whose key is lost at once: an authority that has signed nothing else.
+///
+/// # Errors
+/// When no key or certificate can be made.
+pub fn certificate(name: &str) -> Result<String> {
+    let key = KeyPair::generate()?;
+    Ok(CertificateParams::new(vec![name.to_owned()])?.self_signed(&key)?.pem())
+}
+
 /// A server that knows nothing newer than `version`: it answers with a ServerHello of that version.
 pub fn old(version: [u8; 2]) -> Behaviour {
     Behaviour::new(move |mut stream| {
