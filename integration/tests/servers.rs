@@ -56,7 +56,7 @@ fn streams_say_what_they_are_told() {
         ("another question", talk::answers("PING", "+PONG\r\n"), "PONG\r\n", "?\r\n"),
         ("mail", talk::smtp("220 hi", "250 you"), "HELO a\r\nQUIT\r\n", "220 hi\r\n250 you\r\n221 bye\r\n"),
         ("trickle", hostile::trickles("ab", Duration::from_millis(1)), "?", "ababab"),
-        ("flood", hostile::floods("a", "b"), "?", "abbbbb"),
+        ("flood", hostile::floods("a", "b", Duration::ZERO), "?", "abbbbb"),
         ("fixed answer", hostile::answers_with("HTTP/1.1"), "?", "HTTP/1.1"),
     ];
     for (name, behaviour, question, answer) in rows {

@@ -32,14 +32,15 @@ pub fn trickles(octets: impl Into<Vec<u8>>, pause: Duration) -> Behaviour {
     })
 }
 
-/// Waits for a request, says `start`, then `more` without an end, as fast as it is taken.
-pub fn floods(start: impl Into<Vec<u8>>, more: impl Into<Vec<u8>>) -> Behaviour {
+/// Waits for a request, says `start`, then `more` without an end, with `pause` after each.
+pub fn floods(start: impl Into<Vec<u8>>, more: impl Into<Vec<u8>>, pause: Duration) -> Behaviour {
     let (start, more) = (start.into(), more.into());
     Behaviour::new(move |mut stream| {
         let _request = stream.read(&mut [0; 4096])?;
         stream.write_all(&start)?;
         loop {
             stream.write_all(&more)?;
+            wait::pause(pause);
         }
     })
 }
