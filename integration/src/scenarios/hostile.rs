@@ -88,8 +88,12 @@ fn bad_servers(dir: &Path) -> Result<Vec<Bad>> {
             hostile::floods("HTTP/1.1 200 OK\r\n", "X-More: and more\r\n".repeat(100), Duration::ZERO),
             "header larger than",
         ),
-        tcp("endless body", http, // The guest has one processor, and the sender's share of it is not to be what is measured.
-            hostile::floods("HTTP/1.1 200 OK\r\n\r\n", "x".repeat(32_768), second / 500), ""),
+        tcp(
+            "endless body",
+            http, // The guest has one processor, and the sender's share of it is not to be what is measured.
+            hostile::floods("HTTP/1.1 200 OK\r\n\r\n", "x".repeat(32_768), second / 500),
+            "",
+        ),
         tcp("wrong chunks", digest, hostile::answers_with(chunked), "digest"),
         tcp("octets instead of HTTP", http, hostile::answers_with([0, 255, 1, 254, 13, 10]), ""),
         tcp("hanging TLS", ssl, hostile::hangs(), "TLS handshake not complete after 0.5 s"),
