@@ -204,6 +204,68 @@ async fn a_slow_check_delays_no_other() {
     assert_eq!(seconds(&quick, base), [0, 10, 20]);
 }
 
+/// Servers that take everything and say nothing: each check of them lasts its whole timeout.
+#[tokio::test]
+async fn two_hundred_hanging_checks_delay_no_other() {
+    use crate::types::{DnsCheck, DnsType, SmtpCheck, UdpCheck};
+    // Nobody accepts: the kernel completes the connections by itself.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(128).unwrap();
+    let silent_tcp = connection(socket.local_addr().unwrap().as_socket().unwrap());
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let silent_udp = connection(silent.local_addr().unwrap());
+    let hanging = |i: u32| match i % 3 {
+        0 => CheckKind::Smtp(Box::new(SmtpCheck { connection: silent_tcp.clone(), helo: "a".into() })),
+        1 => CheckKind::Dns(Box::new(DnsCheck {
+            connection: silent_udp.clone(),
+            record: DnsType::Soa,
+            name: "".into(),
+        })),
+        _ => CheckKind::Udp(Box::new(UdpCheck {
+            connection: silent_udp.clone(),
+            payload: None,
+            reply: Some(Box::default()),
+            min_reply_length: 0,
+            max_reply_length: 255,
+        })),
+    };
+    let mut hung: Vec<Bench> = (0..200)
+        .map(|i| {
+            let check = Arc::new(Check { schedule: schedule(), kind: hanging(i) });
+            bench(Arc::clone(&check), at_once(&check), fake(&[(0, 0)]))
+        })
+        .collect();
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = listener.local_addr().unwrap();
+    let period = Duration::from_millis(20);
+    let schedule = Schedule { delay_loop: period, ..schedule() };
+    let check = Arc::new(Check { schedule, kind: CheckKind::Tcp(connection(target)) });
+    let began = Instant::now();
+    let mut quick = bench(Arc::clone(&check), at_once(&check), fake(&[(0, 0)]));
+    for _ in 0..30 {
+        let accepted = timeout(Duration::from_secs(2), listener.accept()).await;
+        accepted.expect("checked in time").unwrap();
+        let (_, report) = timeout(Duration::from_secs(2), quick.reports.recv()).await.unwrap().unwrap();
+        assert_eq!((report.up, &*report.reason), (true, "connected"));
+        assert!(report.latency < Duration::from_secs(2), "{:?}", report.latency);
+    }
+    // And not hurried.
+    assert!(began.elapsed() >= period * 29, "{:?}", began.elapsed());
+    drop(quick);
+    for bench in &mut hung {
+        let limit = Duration::from_secs(30);
+        let (_, report) = timeout(limit, bench.reports.recv()).await.expect("in bounded time").unwrap();
+        assert!(!report.up);
+        assert!(
+            ["no greeting after 3 s", "no answer after 3 s"].contains(&&*report.reason),
+            "{}",
+            report.reason
+        );
+    }
+}
+
 #[tokio::test]
 async fn tcp_on_loopback() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -338,9 +400,21 @@ fn misc_outcomes() {
     ] {
         assert_eq!(judge(dynamic, outcome), want, "{name}");
     }
-    let none_left = judge(false, ScriptOutcome::NotStarted(ScriptError::Resources));
-    assert_eq!(none_left.verdict, Verdict::Unknown);
-    assert_eq!(judge(false, ScriptOutcome::NotStarted(ScriptError::Insecure)).verdict, Verdict::Bad);
+    for (name, error, want) in [
+        (
+            "cannot run",
+            ScriptError::NotExecutable,
+            Outcome::bad("not run: the program is not there or not executable for its user"),
+        ),
+        ("insecure", ScriptError::Insecure, Outcome::bad("not run: refused by enable_script_security")),
+        (
+            "no processes left",
+            ScriptError::Resources,
+            Outcome::unknown("not run: this host has no processes or memory left"),
+        ),
+    ] {
+        assert_eq!(judge(true, ScriptOutcome::NotStarted(error)), want, "{name}");
+    }
 }
 
 /// Files whose numbers the test sets.
