@@ -60,7 +60,7 @@ pub enum Event {
         /// Outcome in words.
         reason: String,
     },
-    /// A checker's state changed. What it means for its real server follows as events of their own.
+    /// A checker's state changed. What it meant for its real server came before it, as events of their own.
     Checker {
         /// Its virtual server.
         service: VirtualServerId,
@@ -153,6 +153,8 @@ pub enum Cause {
     Removed,
     /// The daemon stops (omega).
     Stop,
+    /// A command of the operator.
+    Operator,
 }
 
 /// Where events go: a bounded queue that never blocks its sender. When it is full, the event is

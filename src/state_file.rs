@@ -16,6 +16,8 @@ use lbd_grammar::config::{GroupKey, VirtualServerId};
 use lbd_ipvs::{Family, Protocol, ServiceId};
 use serde::{Deserialize, Serialize};
 
+use crate::director::pool::Order;
+
 /// Keys of the kernel's table that belong to this lbd.
 pub type Owned = BTreeMap<ServiceId, BTreeSet<SocketAddr>>;
 
@@ -25,6 +27,41 @@ pub struct SavedServer {
     /// Checkers by a fingerprint of their configuration; left out are those that found what a start
     /// assumes anyway.
     pub checks: BTreeMap<String, SavedCheck>,
+    /// What the operator wants of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<SavedOrder>,
+}
+
+/// What the operator wants of a real server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SavedOrder {
+    /// Weight 0 and kept.
+    Drain,
+    /// Out.
+    Maint,
+    /// This weight.
+    Weight(u32),
+}
+
+impl From<Order> for SavedOrder {
+    fn from(order: Order) -> Self {
+        match order {
+            Order::Drain => SavedOrder::Drain,
+            Order::Maint => SavedOrder::Maint,
+            Order::Weight(weight) => SavedOrder::Weight(weight),
+        }
+    }
+}
+
+impl From<SavedOrder> for Order {
+    fn from(order: SavedOrder) -> Self {
+        match order {
+            SavedOrder::Drain => Order::Drain,
+            SavedOrder::Maint => Order::Maint,
+            SavedOrder::Weight(weight) => Order::Weight(weight),
+        }
+    }
 }
 
 /// Last verdict of a checker.
@@ -249,8 +286,10 @@ mod tests {
         let real: SocketAddr = "10.0.0.2:80".parse().expect("address");
         let owned: Owned = [(id, [real].into())].into();
         let group = GroupKey { group: "g".into(), protocol: None, family: Family::Inet6 };
-        let found =
-            SavedServer { checks: [("TCP".to_owned(), SavedCheck { up: false, weight: Some(7) })].into() };
+        let found = SavedServer {
+            checks: [("TCP".to_owned(), SavedCheck { up: false, weight: Some(7) })].into(),
+            order: Some(SavedOrder::Weight(3)),
+        };
         let verdicts: Verdicts =
             [((id.into(), real), found.clone()), ((VirtualServerId::Group(group), real), found)].into();
         let instance =

@@ -11,5 +11,5 @@ pub mod types;
 mod warning;
 
 pub use runner::{CheckerHandle, Files, Programs, Report, Start, Tools, spawn};
-pub use state::{CheckerView, Contribution, Outcome, ServerChange, ServerState, Verdict};
+pub use state::{CheckerState, CheckerView, Contribution, Outcome, ServerChange, ServerState, Verdict};
 pub use types::*;

@@ -75,6 +75,8 @@ pub struct Start {
     pub has_run: bool,
     /// What it added to the weight.
     pub contribution: Contribution,
+    /// Retries that it had used up (reload).
+    pub tries: u32,
     /// Delay of the first check; `None` is 1 s plus a random part of warmup, as keepalived does.
     pub first: Option<Duration>,
 }
@@ -82,7 +84,13 @@ pub struct Start {
 impl Start {
     /// Of a checker that never ran: up unless alpha.
     pub fn new(check: &Check) -> Self {
-        Start { up: !check.starts_down(), has_run: false, contribution: Contribution::None, first: None }
+        Start {
+            up: !check.starts_down(),
+            has_run: false,
+            contribution: Contribution::None,
+            tries: 0,
+            first: None,
+        }
     }
 
     /// The same where the answer is there already: a FILE_CHECK begins with what its file says.
@@ -91,7 +99,7 @@ impl Start {
         if let CheckKind::File(file) = &check.kind
             && let Some(number) = tools.files.watch(&file.file).and_then(|numbers| *numbers.borrow())
         {
-            let mut state = CheckerState::resume(check, start.view());
+            let mut state = CheckerState::resume(check, start.view(), 0);
             let step = state.on_outcome(check, &check::file::judge(file, number));
             (start.up, start.has_run, start.contribution) = (step.up, true, step.contribution);
         }
@@ -119,6 +127,8 @@ pub struct Report {
     pub first: bool,
     /// It failed without a change of state (a retry follows, or it was down already).
     pub failed_try: bool,
+    /// Retries used up now.
+    pub tries: u32,
     /// Outcome in words.
     pub reason: Arc<str>,
     /// What somebody should look at although the server is good; it stays until a good run has none.
@@ -140,6 +150,7 @@ impl Report {
             contribution: step.contribution,
             first: step.first,
             failed_try: step.failed_try,
+            tries: state.tries(),
             reason,
             warning: None,
             new_warning: false,
@@ -205,7 +216,7 @@ async fn drive<K: Clone>(
     mut suspended: watch::Receiver<bool>,
     reports: mpsc::Sender<(K, Report)>,
 ) {
-    let mut state = CheckerState::resume(&check, start.view());
+    let mut state = CheckerState::resume(&check, start.view(), start.tries);
     // Boxed: few checkers have one.
     let mut agent = Agent::of(&check, start.up).map(Box::new);
     let mut complained = false;
@@ -263,7 +274,7 @@ async fn follow<K: Clone>(
     reports: mpsc::Sender<(K, Report)>,
 ) {
     let CheckKind::File(file) = &check.kind else { return };
-    let mut state = CheckerState::resume(&check, start.view());
+    let mut state = CheckerState::resume(&check, start.view(), start.tries);
     let Some(mut numbers) = numbers else {
         let outcome = Outcome::unknown(format!("{}: no such track_file", file.file));
         let step = state.on_outcome(&check, &outcome);

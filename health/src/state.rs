@@ -144,15 +144,15 @@ pub struct CheckerState {
 impl CheckerState {
     /// A checker that never ran: up, or down with alpha.
     pub fn new(check: &Check) -> Self {
-        Self::resume(check, CheckerView::new(check))
+        Self::resume(check, CheckerView::new(check), 0)
     }
 
-    /// A checker of which an earlier process (or configuration) knew the state.
-    pub fn resume(check: &Check, known: CheckerView) -> Self {
+    /// A checker of which an earlier process (or configuration) knew the state, with so many retries used.
+    pub fn resume(check: &Check, known: CheckerView, tries: u32) -> Self {
         CheckerState {
             up: known.up,
             has_run: known.has_run,
-            tries: if known.has_run { 0 } else { check.schedule.retry },
+            tries: if known.has_run { tries.min(check.schedule.retry) } else { check.schedule.retry },
             contribution: known.contribution,
             url: 0,
             url_failed: false,
@@ -167,6 +167,11 @@ impl CheckerState {
     /// A verdict was reached.
     pub fn has_run(&self) -> bool {
         self.has_run
+    }
+
+    /// Retries used since the last success or failure.
+    pub fn tries(&self) -> u32 {
+        self.tries
     }
 
     /// Index of the url to ask in the next run; 0 for other checkers.

@@ -82,6 +82,9 @@ pub struct VirtualServerStatus {
     pub state: VirtualServerState,
     /// Live weight needed.
     pub quorum: u32,
+    /// keep_at_least, 0 for none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub keep_at_least: u32,
     /// Sum of the live servers' weights.
     pub alive_weight: u64,
     /// Seconds, 0 for none.
@@ -135,8 +138,29 @@ pub struct RealServerStatus {
     pub active_connections: u32,
     /// The kernel's count.
     pub inactive_connections: u32,
+    /// What the operator wants of it: `drain`, `maint`, `weight 5`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
+    /// It fails and is kept in the table (keep_at_least).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept: bool,
+    /// It is kept out until then, RFC 3339 (flap_damping).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_until: Option<String>,
+    /// It starts slowly (slow_start).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_start: Option<SlowStartStatus>,
     /// Its checkers in file order.
     pub checks: Vec<CheckStatus>,
+}
+
+/// A real server that starts slowly.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlowStartStatus {
+    /// Weight in the table now.
+    pub weight: u32,
+    /// When it has its whole weight, RFC 3339.
+    pub until: String,
 }
 
 /// State of a checker.
@@ -224,4 +248,9 @@ pub struct SyncGroupStatus {
     pub state: String,
     /// Members.
     pub members: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

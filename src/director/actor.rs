@@ -9,25 +9,24 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use lbd_grammar::config::{Config, RealServer, VirtualServer, VirtualServerId};
-use lbd_health::{
-    Check, CheckKind, CheckerHandle, CheckerView, Contribution, Report, ServerState, Start, Tools,
-};
+use lbd_health::{Check, CheckerHandle, CheckerView, Contribution, Report, ServerState, Start, Tools};
 use lbd_ipvs::ServiceId;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::error;
 
 use super::owner::{OwnerHandle, Part, PartId};
 use super::parts::{self, Services};
-use super::pool::{Pool, QuorumChange, Standing};
-use crate::control::status::{
-    CheckState, CheckStatus, RealServerState, RealServerStatus, SorryServerStatus, VirtualServerState,
-    VirtualServerStatus,
-};
+use super::pool::{Changes, Order, Pool, Standing, first_result_is_told};
+use crate::control::status::VirtualServerStatus;
 use crate::event::{Cause, Event, EventSender};
 use crate::state_file::{SavedCheck, Verdicts};
+
+mod memory;
+mod show;
+mod tell;
 
 /// Reports waiting for the director. When full, checkers wait with theirs: nothing is lost.
 const REPORT_QUEUE: usize = 4096;
@@ -71,6 +70,8 @@ enum Command {
 #[error("the checkers' thread did not answer within {} s", LIMIT.as_secs())]
 pub struct NoAnswer;
 
+const GONE: &str = "no longer in the configuration";
+
 const LIMIT: Duration = Duration::from_secs(10);
 
 impl DirectorHandle {
@@ -85,6 +86,8 @@ impl DirectorHandle {
             services: Vec::new(),
             places: HashMap::new(),
             next_key: 0,
+            due: None,
+            announce_initial: false,
             verdicts: Verdicts::new(),
             verdicts_changed: false,
             dirty: BTreeMap::new(),
@@ -156,6 +159,10 @@ struct Director {
     /// Checker → where it is now; a report of a checker that is gone finds no place.
     places: HashMap<u64, Place>,
     next_key: u64,
+    /// When the first of the pools wants to know of the time.
+    due: Option<Instant>,
+    /// rs_init_notifies
+    announce_initial: bool,
     verdicts: Verdicts,
     verdicts_changed: bool,
     dirty: BTreeMap<PartId, Option<Part>>,
@@ -173,6 +180,8 @@ struct Managed {
     services: Services,
     servers: Vec<Server>,
     suspended: watch::Sender<bool>,
+    /// When the pool wants to know of the time.
+    due: Option<Instant>,
 }
 
 struct Server {
@@ -240,6 +249,10 @@ impl Director {
                     self.flush();
                 }
                 Ok(()) = local.changed() => self.suspend(),
+                () = until(self.due) => {
+                    self.on_deadline();
+                    self.flush();
+                }
             }
         }
     }
@@ -259,99 +272,94 @@ impl Director {
         let Some(managed) = self.services.get_mut(place.service) else { return };
         let Some(server) = managed.servers.get_mut(place.server) else { return };
         let Some(checker) = server.checkers.get_mut(place.checker) else { return };
+        let view = report.view();
+        let failed_try = report.failed_try && !report.changed && checker.check.schedule.log_all_failures;
+        // By far the most reports say what is known: they cost nothing more.
+        let known = server.state.checkers().get(place.checker) == Some(&view);
+        if known && !report.first && !failed_try && !report.new_warning {
+            checker.last = Some(report);
+            return;
+        }
         let check = checker.check.clone();
         checker.last = Some(report.clone());
-        server.state.set(place.checker, report.view());
-        let virtual_server = managed.pool.config().clone();
-        let Some(config) = virtual_server.real_servers.get(place.server) else { return };
-        let service = &virtual_server.id;
-        let Some(before) = managed.pool.standing(place.server) else { return };
-        let standing = standing(server, config);
-        if report.failed_try && !report.changed && check.schedule.log_all_failures {
-            self.options.events.send(Event::CheckFailed {
+        server.state.set(place.checker, view);
+        let config = managed.pool.config().clone();
+        let Some(real) = config.real_servers.get(place.server) else { return };
+        let (service, address) = (&config.id, real.address);
+        let events = &self.options.events;
+        if failed_try {
+            events.send(Event::CheckFailed {
                 service: service.clone(),
-                address: config.address,
+                address,
                 check: check.kind.keyword(),
                 reason: report.reason.to_string(),
             });
         }
         if let Some(warning) = report.warning.as_ref().filter(|_| report.new_warning) {
-            self.options.events.send(Event::CheckWarning {
+            events.send(Event::CheckWarning {
                 service: service.clone(),
-                address: config.address,
+                address,
                 check: check.kind.keyword(),
                 warning: warning.to_string(),
             });
         }
-        let announced = report.first && check.schedule.alpha && !report.up;
-        if standing.alive != before.alive || announced {
-            server.since = report.at;
-            self.options.events.send(Event::RealServer {
+        let standing = standing(server, real);
+        let served = managed.pool.serves(place.server);
+        let words = format!("{}: {}", check.kind.keyword(), report.reason);
+        let changes = managed.pool.update(now(), place.server, standing);
+        let serves = managed.pool.serves(place.server);
+        if report.first
+            && serves == served
+            && first_result_is_told(report.changed, check.schedule.alpha, report.up)
+        {
+            if let Some(server) = managed.servers.get_mut(place.server) {
+                server.since = report.at;
+            }
+            events.send(tell::server(service, real, serves, Cause::Result, words.clone()));
+        }
+        tell::tell(events, managed, &changes, Cause::Result, &words);
+        if report.changed {
+            let remark = tell::remark(&managed.pool, place.server);
+            let remark = remark.map_or(String::new(), |remark| format!("; {remark}"));
+            events.send(Event::Checker {
                 service: service.clone(),
-                address: config.address,
-                up: standing.alive,
-                inhibited: config.inhibit_on_failure,
-                cause: Cause::Result,
-                reason: format!("{}: {}", check.kind.keyword(), report.reason),
+                address,
+                check: check.kind.keyword(),
+                up: report.up,
+                server_up: serves,
+                server_changed: serves != served,
+                reason: format!("{}{remark}", report.reason),
             });
         }
-        if standing.weight != before.weight {
-            self.options.events.send(Event::Weight {
-                service: service.clone(),
-                address: config.address,
-                from: before.weight,
-                to: standing.weight,
-            });
-        }
-        if standing != before {
-            let change = managed.pool.update(place.server, standing);
-            self.dirty.insert(service.clone(), Some(managed.part()));
-            announce_quorum(&self.options.events, service, change, Cause::Result);
-        }
-        self.remember(service, config.address, &check, report.view());
+        self.changed(place.service, &changes);
+        self.remember(service, address, &check, view);
     }
 
-    /// Notes what a start would not assume by itself.
-    fn remember(&mut self, service: &VirtualServerId, address: SocketAddr, check: &Check, view: CheckerView) {
-        let weight = match view.contribution {
-            Contribution::Weight(weight) => Some(weight),
-            Contribution::None | Contribution::Add(_) | Contribution::Percent(_) => None,
-        };
-        let plain = view.up && !check.schedule.alpha && weight.is_none();
-        if plain || !view.has_run {
-            return self.forget(service, address, check);
+    /// Notes what a pool's changes mean for the table and for the time.
+    fn changed(&mut self, service: usize, changes: &Changes) {
+        let Some(managed) = self.services.get_mut(service) else { return };
+        if changes.table {
+            self.dirty.insert(managed.pool.config().id.clone(), Some(managed.part()));
         }
-        let now = SavedCheck { up: view.up, weight };
-        let server = self.verdicts.entry((service.clone(), address)).or_default();
-        self.verdicts_changed |= server.checks.insert(fingerprint(check), now) != Some(now);
-    }
-
-    fn forget(&mut self, service: &VirtualServerId, address: SocketAddr, check: &Check) {
-        if self.verdicts.is_empty() {
-            return;
-        }
-        let key = (service.clone(), address);
-        let Some(server) = self.verdicts.get_mut(&key) else { return };
-        self.verdicts_changed |= server.checks.remove(&fingerprint(check)).is_some();
-        if server.checks.is_empty() {
-            self.verdicts.remove(&key);
+        let due = managed.pool.deadline(now());
+        if due != managed.due {
+            managed.due = due;
+            self.due = self.services.iter().filter_map(|managed| managed.due).min();
         }
     }
 
-    /// What an earlier process found: the same check, else the only one of its kind.
-    fn saved(&self, service: &VirtualServerId, address: SocketAddr, check: &Check) -> Option<SavedCheck> {
-        // Its file says it anew.
-        if matches!(check.kind, CheckKind::File(_)) {
-            return None;
+    /// Gives every pool that is due its time.
+    fn on_deadline(&mut self) {
+        let now = now();
+        for index in 0..self.services.len() {
+            let Some(managed) = self.services.get_mut(index) else { continue };
+            if managed.due.is_none_or(|due| due > now) {
+                continue;
+            }
+            let changes = managed.pool.tick(now);
+            tell::tell(&self.options.events, managed, &changes, Cause::Result, "");
+            self.changed(index, &changes);
         }
-        let checks = &self.options.saved.get(&(service.clone(), address))?.checks;
-        let alike = || {
-            let mut alike = checks.iter().filter(|(print, _)| {
-                print.strip_prefix(check.kind.keyword()).is_some_and(|rest| rest.starts_with(' '))
-            });
-            alike.next().filter(|_| alike.next().is_none()).map(|(_, saved)| saved)
-        };
-        checks.get(&fingerprint(check)).or_else(alike).copied()
     }
 
     /// Makes the running virtual servers those of `config`: what did not change keeps its state.
@@ -361,22 +369,25 @@ impl Director {
             .map(|managed| (managed.pool.config().id.clone(), managed))
             .collect();
         self.places.clear();
-        let now = SystemTime::now();
+        self.announce_initial = config.global.announce_initial_servers;
+        let at = SystemTime::now();
         for virtual_server in &config.virtual_servers {
             let services = parts::services(&virtual_server.id, config);
             let managed = match old.remove(&virtual_server.id) {
-                Some(managed) => self.reconfigure(managed, virtual_server, services, now),
-                None => self.create(virtual_server, services, now),
+                Some(managed) => self.reconfigure(managed, virtual_server, services, at),
+                None => self.create(virtual_server, services, at),
             };
             self.places_of(&managed);
             self.services.push(managed);
         }
         for (id, managed) in old {
-            self.dirty.insert(id, None);
+            self.dirty.insert(id.clone(), None);
             for server in &managed.servers {
-                self.removed(managed.pool.config(), server);
+                self.forget_server(&id, server);
             }
+            tell::tell_end(&self.options.events, &managed.pool, Cause::Removed, GONE);
         }
+        self.due = self.services.iter().filter_map(|managed| managed.due).min();
         self.suspend();
     }
 
@@ -389,13 +400,20 @@ impl Director {
         }
     }
 
-    fn create(&mut self, config: &Arc<VirtualServer>, services: Services, now: SystemTime) -> Managed {
+    fn create(&mut self, config: &Arc<VirtualServer>, services: Services, at: SystemTime) -> Managed {
         let suspended = watch::Sender::new(false);
         let servers: Vec<Server> =
-            config.real_servers.iter().map(|real| self.server(&config.id, real, None, now)).collect();
-        let (pool, change) = Pool::new(config.clone(), standings(&servers, config));
-        announce_quorum(&self.options.events, &config.id, change, Cause::Start);
-        let managed = Managed { pool, services, servers, suspended };
+            config.real_servers.iter().map(|real| self.server(&config.id, real, None, at)).collect();
+        let orders: Vec<(usize, Order)> = config
+            .real_servers
+            .iter()
+            .enumerate()
+            .filter_map(|(index, real)| Some((index, self.saved_order(&config.id, real.address)?)))
+            .collect();
+        let (pool, change) = Pool::new(now(), config.clone(), &standings(&servers, config), &orders);
+        let managed = Managed { pool, services, servers, suspended, due: None };
+        self.announce_new(&managed, &|_| true);
+        tell::quorum(&self.options.events, &config.id, change, Cause::Start);
         self.dirty.insert(config.id.clone(), Some(managed.part()));
         managed
     }
@@ -405,34 +423,67 @@ impl Director {
         managed: Managed,
         config: &Arc<VirtualServer>,
         services: Services,
-        now: SystemTime,
+        at: SystemTime,
     ) -> Managed {
         let before = managed.part();
         let Managed { mut pool, servers, suspended, .. } = managed;
-        let mut old: HashMap<SocketAddr, Server> =
-            servers.into_iter().map(|server| (server.address, server)).collect();
+        let served = |index: usize, pool: &Pool| pool.serves(index);
+        let mut old: HashMap<SocketAddr, (Server, bool)> = servers
+            .into_iter()
+            .enumerate()
+            .map(|(index, server)| (server.address, (server, served(index, &pool))))
+            .collect();
+        let mut new = Vec::new();
         let servers: Vec<Server> = config
             .real_servers
             .iter()
             .map(|real| {
-                let (kept, since) = old.remove(&real.address).map_or((None, now), |server| {
-                    let views = server.state.checkers().to_vec();
-                    (Some(server.checkers.into_iter().zip(views).collect()), server.since)
-                });
+                let (kept, since) = match old.remove(&real.address) {
+                    Some((server, _)) => {
+                        let views = server.state.checkers().to_vec();
+                        (Some(server.checkers.into_iter().zip(views).collect()), server.since)
+                    }
+                    None => {
+                        new.push(real.address);
+                        (None, at)
+                    }
+                };
                 self.server(&config.id, real, kept, since)
             })
             .collect();
-        for server in old.values() {
-            self.removed(pool.config(), server);
+        // keepalived runs notify_down for a server that a reload took away.
+        for real in &pool.config().real_servers {
+            let Some((server, served)) = old.remove(&real.address) else { continue };
+            self.forget_server(&config.id, &server);
+            if served {
+                let event = tell::server(&config.id, real, false, Cause::Removed, GONE.to_owned());
+                self.options.events.send(tell::without_inhibit(event));
+            }
         }
-        let change = pool.reconfigure(config.clone(), standings(&servers, config));
-        announce_quorum(&self.options.events, &config.id, change, Cause::Result);
-        let managed = Managed { pool, services, servers, suspended };
+        let changes = pool.reconfigure(now(), config.clone(), &standings(&servers, config));
+        let due = pool.deadline(now());
+        let mut managed = Managed { pool, services, servers, suspended, due };
+        self.announce_new(&managed, &|address| new.contains(&address));
+        tell::tell(&self.options.events, &mut managed, &changes, Cause::Result, "");
         let after = managed.part();
         if after != before {
             self.dirty.insert(config.id.clone(), Some(after));
         }
         managed
+    }
+
+    /// rs_init_notifies: new servers that are up from the beginning are announced.
+    fn announce_new(&self, managed: &Managed, is_new: &dyn Fn(SocketAddr) -> bool) {
+        if !self.announce_initial {
+            return;
+        }
+        let config = managed.pool.config();
+        for (index, real) in config.real_servers.iter().enumerate() {
+            if is_new(real.address) && managed.pool.serves(index) {
+                let reason = "up from the start".to_owned();
+                self.options.events.send(tell::server(&config.id, real, true, Cause::Start, reason));
+            }
+        }
     }
 
     /// A real server with its checkers. Of `kept`, those that ask the same go on untouched; those with
@@ -458,7 +509,9 @@ impl Director {
                     // Another question may have another answer: it is asked at once.
                     let first = (checker.check.kind != check.kind).then_some(Duration::ZERO);
                     let CheckerView { up, has_run, contribution } = view;
-                    let start = Start { up, has_run, contribution, first };
+                    // keepalived keeps the retries that were used up, too.
+                    let tries = checker.last.as_ref().map_or(0, |report| report.tries);
+                    let start = Start { up, has_run, contribution, tries, first };
                     (Checker { last: checker.last.clone(), ..self.checker(check, start) }, view)
                 }
                 None => {
@@ -467,6 +520,7 @@ impl Director {
                             up,
                             has_run: true,
                             contribution: weight.map_or(Contribution::None, Contribution::Weight),
+                            tries: 0,
                             first: Some(Duration::ZERO),
                         },
                         // A server that serves is not taken out for one question more.
@@ -511,49 +565,10 @@ impl Director {
         }
     }
 
-    /// A real server that a reload took away is announced as down (keepalived runs notify_down).
-    fn removed(&mut self, config: &VirtualServer, server: &Server) {
-        for checker in &server.checkers {
-            self.forget(&config.id, server.address, &checker.check);
-        }
-        if server.state.is_up() {
-            self.options.events.send(Event::RealServer {
-                service: config.id.clone(),
-                address: server.address,
-                up: false,
-                inhibited: false,
-                cause: Cause::Removed,
-                reason: "no longer in the configuration".to_owned(),
-            });
-        }
-    }
-
     fn stop(&mut self) {
         for managed in self.services.drain(..) {
-            let config = managed.pool.config();
-            if !config.omega {
-                continue;
-            }
-            for (index, server) in managed.servers.iter().enumerate() {
-                if managed.pool.standing(index).is_some_and(|standing| standing.alive) {
-                    self.options.events.send(Event::RealServer {
-                        service: config.id.clone(),
-                        address: server.address,
-                        up: false,
-                        inhibited: false,
-                        cause: Cause::Stop,
-                        reason: "shutting down".to_owned(),
-                    });
-                }
-            }
-            if managed.pool.has_quorum() {
-                let change = QuorumChange {
-                    up: false,
-                    weight: 0,
-                    needed: u64::from(config.quorum),
-                    sorry_server: None,
-                };
-                announce_quorum(&self.options.events, &config.id, Some(change), Cause::Stop);
+            if managed.pool.config().omega {
+                tell::tell_end(&self.options.events, &managed.pool, Cause::Stop, "shutting down");
             }
         }
     }
@@ -573,98 +588,11 @@ impl Director {
             managed.suspended.send_if_modified(|now| std::mem::replace(now, suspended) != suspended);
         }
     }
-
-    fn status(&self) -> Vec<Shown> {
-        let shown = |managed: &Managed| Shown {
-            status: managed.status(),
-            services: managed.services.clone(),
-            addresses: managed.servers.iter().map(|server| server.address).collect(),
-        };
-        self.services.iter().map(shown).collect()
-    }
 }
 
 impl Managed {
     fn part(&self) -> Part {
         parts::part(&self.services, self.pool.wanted())
-    }
-
-    fn status(&self) -> VirtualServerStatus {
-        let config = self.pool.config();
-        VirtualServerStatus {
-            id: config.id.to_string(),
-            scheduler: config.service.scheduler.as_str().to_owned(),
-            forwarding: config.forwarding.to_string(),
-            state: if self.pool.has_quorum() {
-                VirtualServerState::Up
-            } else if self.pool.sorry_active() {
-                VirtualServerState::Sorry
-            } else {
-                VirtualServerState::Down
-            },
-            quorum: config.quorum,
-            alive_weight: self.pool.alive_weight(),
-            persistence_timeout_s: config.service.persistence_timeout,
-            sorry_server: config.sorry_server.as_ref().map(|sorry| SorryServerStatus {
-                address: sorry.address.to_string(),
-                active: self.pool.sorry_active(),
-            }),
-            real_servers: self
-                .servers
-                .iter()
-                .zip(&config.real_servers)
-                .map(|(server, config)| server.status(config))
-                .collect(),
-        }
-    }
-}
-
-impl Server {
-    fn status(&self, config: &RealServer) -> RealServerStatus {
-        let standing = standing(self, config);
-        let unchecked = self.state.checkers().iter().any(|view| !view.has_run);
-        let failed = self.state.checkers().iter().any(|view| view.has_run && !view.up);
-        let state = if failed {
-            if config.inhibit_on_failure { RealServerState::Inhibited } else { RealServerState::Down }
-        } else if unchecked {
-            RealServerState::Unknown
-        } else if standing.weight == 0 {
-            RealServerState::Drained
-        } else {
-            RealServerState::Up
-        };
-        RealServerStatus {
-            address: config.address.to_string(),
-            weight: config.destination.weight,
-            effective_weight: standing.weight,
-            state,
-            since: humantime::format_rfc3339_millis(self.since).to_string(),
-            active_connections: 0,
-            inactive_connections: 0,
-            checks: self
-                .checkers
-                .iter()
-                .zip(self.state.checkers())
-                .map(|(checker, view)| checker.status(view))
-                .collect(),
-        }
-    }
-}
-
-impl Checker {
-    fn status(&self, view: &CheckerView) -> CheckStatus {
-        CheckStatus {
-            kind: self.check.kind.keyword().to_owned(),
-            state: match (view.has_run, view.up) {
-                (false, _) => CheckState::Unknown,
-                (true, true) => CheckState::Up,
-                (true, false) => CheckState::Down,
-            },
-            warning: self.last.as_ref().and_then(|report| report.warning.as_deref().map(str::to_owned)),
-            last_result: self.last.as_ref().map(|report| report.reason.to_string()),
-            last_at: self.last.as_ref().map(|report| humantime::format_rfc3339_millis(report.at).to_string()),
-            latency_ms: self.last.as_ref().map(|report| report.latency.as_secs_f64() * 1000.0),
-        }
     }
 }
 
@@ -677,7 +605,11 @@ fn served(checks: &[Arc<Check>]) -> Cow<'_, [Arc<Check>]> {
 }
 
 fn standing(server: &Server, config: &RealServer) -> Standing {
-    Standing { alive: server.state.is_up(), weight: server.state.effective_weight(config.destination.weight) }
+    Standing {
+        alive: server.state.is_up(),
+        failed: server.state.checkers().iter().any(|view| view.has_run && !view.up),
+        weight: server.state.effective_weight(config.destination.weight),
+    }
 }
 
 fn standings(servers: &[Server], config: &VirtualServer) -> Vec<Standing> {
@@ -702,22 +634,16 @@ fn matched(checks: &[Arc<Check>], kept: &mut Kept) -> Vec<Option<(Checker, Check
     matched
 }
 
-fn announce_quorum(
-    events: &EventSender,
-    service: &VirtualServerId,
-    change: Option<QuorumChange>,
-    cause: Cause,
-) {
-    if let Some(QuorumChange { up, weight, needed, sorry_server }) = change {
-        events.send(Event::Quorum { service: service.clone(), up, weight, needed, sorry_server, cause });
-    }
+/// The time on the runtime's clock, which tests may hold.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
-/// What a checker asks, as text that the next process understands.
-fn fingerprint(check: &Check) -> String {
-    match &check.kind {
-        CheckKind::Misc(misc) => format!("MISC_CHECK {}", misc.script.0),
-        kind => format!("{} {kind:?}", kind.keyword()),
+/// Ends at `due`; without, never.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
 }
 

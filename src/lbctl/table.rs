@@ -150,6 +150,21 @@ impl Page {
     }
 
     fn real_server(&self, real: &RealServerStatus) -> Row {
+        let checks: Vec<String> = real.checks.iter().map(check).collect();
+        let weight = real.slow_start.as_ref().map_or(real.effective_weight, |slow| slow.weight);
+        Row::Columns(vec![
+            cell(format!("  {}", real.address)),
+            self.state(real),
+            cell(now_of(weight, real.weight)),
+            cell(real.active_connections.to_string()),
+            cell(real.inactive_connections.to_string()),
+            cell(self.since(&real.since)),
+            cell(if checks.is_empty() { "none".to_owned() } else { checks.join("; ") }),
+        ])
+    }
+
+    /// The state, with what makes it so besides the checks.
+    fn state(&self, real: &RealServerStatus) -> Cell {
         let (state, tone) = match real.state {
             RealServerState::Up => ("up", Tone::Good),
             RealServerState::Down => ("down", Tone::Bad),
@@ -157,16 +172,23 @@ impl Page {
             RealServerState::Drained => ("drained", Tone::Warn),
             RealServerState::Unknown => ("unknown", Tone::Dim),
         };
-        let checks: Vec<String> = real.checks.iter().map(check).collect();
-        Row::Columns(vec![
-            cell(format!("  {}", real.address)),
-            toned(state, tone),
-            cell(now_of(real.effective_weight, real.weight)),
-            cell(real.active_connections.to_string()),
-            cell(real.inactive_connections.to_string()),
-            cell(self.since(&real.since)),
-            cell(if checks.is_empty() { "none".to_owned() } else { checks.join("; ") }),
-        ])
+        let left = |until: &str| match humantime::parse_rfc3339_weak(until) {
+            Ok(until) => short(until.duration_since(self.look.now).unwrap_or_default()),
+            Err(_) => until.to_owned(),
+        };
+        if let Some(order) = &real.order {
+            return toned(format!("{state}, by {order}"), if tone == Tone::Good { Tone::Warn } else { tone });
+        }
+        if real.kept {
+            return toned("fails, kept", Tone::Bad);
+        }
+        if let Some(until) = &real.held_until {
+            return toned(format!("held out, {} left", left(until)), Tone::Warn);
+        }
+        match &real.slow_start {
+            Some(slow) => toned(format!("{state}, slow start, {} left", left(&slow.until)), tone),
+            None => toned(state, tone),
+        }
     }
 
     fn instances(&mut self, instances: &[InstanceStatus]) {

@@ -34,6 +34,7 @@ fn sample() -> Status {
         active_connections: 12,
         inactive_connections: 3,
         checks,
+        ..RealServerStatus::default()
     };
     let up = |latency| check("TCP_CHECK", CheckState::Up, Some("connected"), Some(latency));
     Status {
@@ -54,6 +55,7 @@ fn sample() -> Status {
                 forwarding: "DR".into(),
                 state: VirtualServerState::Up,
                 quorum: 1,
+                keep_at_least: 0,
                 alive_weight: 180,
                 persistence_timeout_s: 600,
                 sorry_server: Some(SorryServerStatus { address: "127.0.0.1:80".into(), active: false }),

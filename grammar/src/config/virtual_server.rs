@@ -25,6 +25,8 @@ pub struct VirtualServer {
     pub quorum: u32,
     /// Below `quorum`.
     pub hysteresis: u32,
+    /// keep_at_least: failures never leave fewer servers than this; 0 is off.
+    pub keep_at_least: u32,
     /// ha_suspend: run checks only while the address is on this host.
     pub ha_suspend: bool,
     /// smtp_alert: mail on a change of the quorum.
@@ -213,8 +215,23 @@ pub struct RealServer {
     pub smtp_alert: bool,
     /// snmp_name
     pub snmp_name: Option<String>,
+    /// slow_start: the weight grows for so long after it was down; zero is off.
+    pub slow_start: Duration,
+    /// flap_damping
+    pub flap_damping: Option<FlapDamping>,
     /// Checkers; none means always up. Shared, not copied, with who runs them.
     pub checks: Vec<Arc<Check>>,
+}
+
+/// flap_damping: a server that went down too often stays out for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlapDamping {
+    /// It went down so often, ≥ 1 …
+    pub changes: u32,
+    /// … within this time, > 0.
+    pub within: Duration,
+    /// It has to hold out so long without a failure, > 0.
+    pub hold: Duration,
 }
 
 /// SSL: client certificate of SSL_GET. Files in PEM.

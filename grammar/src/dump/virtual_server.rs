@@ -7,7 +7,7 @@ use lbd_ipvs::{Destination, Forwarding, Netmask, Service, ServiceFlags, ServiceI
 
 use super::{Writer, check};
 use crate::config::{
-    ClientTls, Config, GroupMember, RealServer, SorryServer, VirtualServer, VirtualServerId,
+    ClientTls, Config, FlapDamping, GroupMember, RealServer, SorryServer, VirtualServer, VirtualServerId,
 };
 
 pub(super) fn write(writer: &mut Writer<'_>, config: &Config) {
@@ -75,6 +75,8 @@ fn body(writer: &mut Writer<'_>, server: &VirtualServer) {
     writer.flag("omega", server.omega);
     writer.value("quorum", server.quorum);
     writer.value("hysteresis", server.hysteresis);
+    // Words of our own are written only where they say something.
+    writer.maybe("keep_at_least", Some(server.keep_at_least).filter(|keep| *keep > 0));
     writer.script("quorum_up", server.quorum_up.as_ref());
     writer.script("quorum_down", server.quorum_down.as_ref());
     if let Some(SorryServer { address, destination, inhibit }) = &server.sorry_server {
@@ -133,6 +135,12 @@ fn real_server(writer: &mut Writer<'_>, real: &RealServer) {
     writer.value("uthreshold", upper_threshold);
     writer.value("lthreshold", lower_threshold);
     writer.switch("inhibit_on_failure", real.inhibit_on_failure);
+    if !real.slow_start.is_zero() {
+        writer.value("slow_start", real.slow_start.as_secs());
+    }
+    if let Some(FlapDamping { changes, within, hold }) = real.flap_damping {
+        writer.line("flap_damping", [u64::from(changes), within.as_secs(), hold.as_secs()]);
+    }
     writer.script("notify_up", real.notify_up.as_ref());
     writer.script("notify_down", real.notify_down.as_ref());
     writer.switch("smtp_alert", real.smtp_alert);

@@ -8,7 +8,8 @@ use lbd_ipvs::Forwarding;
 use super::call::Call;
 use super::checker::{self, CheckBuilder};
 use super::virtual_server::{
-    DELAY, Endpoint, LIMIT, METHODS, NO_SNMP, Schedule, ServerBuilder, TIME, endpoint, forwarding,
+    DELAY, Endpoint, FLAP_DAMPING, FLAP_RANGE, LIMIT, METHODS, NO_SNMP, SLOW_RANGE, SLOW_START, Schedule,
+    ServerBuilder, Steadiness, TIME, endpoint, forwarding,
 };
 use super::{Part, Row, Table, later, row};
 use crate::source::Span;
@@ -26,6 +27,7 @@ pub(crate) struct RealBuilder {
     pub notify_up: Option<ScriptId>,
     pub notify_down: Option<ScriptId>,
     pub schedule: Schedule,
+    pub steadiness: Steadiness,
     pub virtualhost: Option<String>,
     pub smtp_alert: Option<bool>,
     pub snmp_name: Option<String>,
@@ -71,6 +73,13 @@ const ROWS: &[Row<RealBuilder>] = &[
         let script = c.script();
         c.once(&mut b.notify_down, script);
     }),
+    row("slow_start", "SECS", SLOW_START, |b: &mut B, c| b.steadiness.slow_start(c))
+        .range(SLOW_RANGE)
+        .otherwise("the virtual server's"),
+    row("flap_damping", "CHANGES [SECS HOLD]", FLAP_DAMPING, |b: &mut B, c| b.steadiness.flap_damping(c))
+        .range(FLAP_RANGE)
+        .otherwise("the virtual server's")
+        .example("3 60 300"),
     row("alpha", "[BOOL]", "Starts as down.", |b: &mut B, c| b.schedule.alpha(c))
         .otherwise("the virtual server's"),
     row("retry", "N", "Retries before it counts as down.", |b: &mut B, c| b.schedule.retry(c, 1))

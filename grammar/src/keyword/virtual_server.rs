@@ -13,6 +13,7 @@ use lbd_ipvs::{Family, Forwarding, Netmask, Protocol, Scheduler, ServiceFlags, T
 use super::call::Call;
 use super::real_server::RealBuilder;
 use super::{Part, Row, Table, later, row};
+use crate::config::FlapDamping;
 use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::source::Span;
 
@@ -38,6 +39,8 @@ pub(crate) struct ServerBuilder {
     pub snmp_name: Option<String>,
     pub quorum: Option<(u32, Span)>,
     pub hysteresis: Option<(u32, Span)>,
+    pub keep_at_least: Option<u32>,
+    pub steadiness: Steadiness,
     pub quorum_up: Option<ScriptId>,
     pub quorum_down: Option<ScriptId>,
     pub inhibit_on_failure: bool,
@@ -55,6 +58,42 @@ pub(crate) struct SorryBuilder {
     pub inhibit: bool,
     pub forwarding: Option<Forwarding>,
 }
+
+/// How a server returns that was down: of a virtual server or a real server.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Steadiness {
+    pub slow_start: Option<Duration>,
+    /// `Some(None)`: switched off.
+    pub flap_damping: Option<Option<FlapDamping>>,
+}
+
+impl Steadiness {
+    pub fn slow_start(&mut self, call: &mut Call<'_, '_>) {
+        self.slow_start = call.seconds(0..=DAY).or(self.slow_start);
+    }
+
+    pub fn flap_damping(&mut self, call: &mut Call<'_, '_>) {
+        let Some(changes) = call.number_as::<u32>(0..=MOST_CHANGES) else { return };
+        if changes == 0 {
+            self.flap_damping = Some(None);
+            return;
+        }
+        let (Some(within), Some(hold)) = (call.seconds(1..=DAY), call.seconds(1..=DAY)) else { return };
+        self.flap_damping = Some(Some(FlapDamping { changes, within, hold }));
+    }
+}
+
+/// Longest time of own keywords, in seconds.
+const DAY: u64 = 86_400;
+/// So many changes of a server are kept in mind.
+const MOST_CHANGES: u64 = 100;
+
+pub(super) const SLOW_START: &str = "After it was down, the weight grows from a tenth to the whole in ten steps within SECS. \
+     The quorum counts the whole. keepalived does not know it.";
+pub(super) const FLAP_DAMPING: &str = "A server that went down CHANGES times within SECS stays out after its recovery \
+     until HOLD seconds have passed without a failure. keepalived does not know it.";
+pub(super) const SLOW_RANGE: &str = "0..=86400, 0 for off";
+pub(super) const FLAP_RANGE: &str = "CHANGES 0..=100, 0 for off; SECS and HOLD 1..=86400";
 
 /// What checkers inherit: of a virtual server, a real server or a checker.
 #[derive(Clone, Debug, Default)]
@@ -297,6 +336,18 @@ const STATE: Rows = &[
     })
     .range("0, below quorum")
     .default("0"),
+    row("keep_at_least", "N", KEEP, |b: &mut B, c| {
+        b.keep_at_least = c.number_as(0..=u32::MAX.into()).or(b.keep_at_least);
+    })
+    .range("0..=4294967295, 0 for off")
+    .default("0"),
+    row("slow_start", "SECS", SLOW_START, |b: &mut B, c| b.steadiness.slow_start(c))
+        .range(SLOW_RANGE)
+        .default("0"),
+    row("flap_damping", "CHANGES [SECS HOLD]", FLAP_DAMPING, |b: &mut B, c| b.steadiness.flap_damping(c))
+        .range(FLAP_RANGE)
+        .otherwise("off")
+        .example("3 60 300"),
     row("quorum_up", "CMD [USER [GROUP]]", "Run when the quorum is gained.", |b: &mut B, c| {
         let script = c.script();
         c.once(&mut b.quorum_up, script);
@@ -314,6 +365,10 @@ const STATE: Rows = &[
     .range("1..=2147483647")
     .default("1"),
 ];
+
+const KEEP: &str = "Failures never leave fewer than N servers that take connections: those that failed last stay in, with their weight \
+     and for the quorum, until enough others are up. Servers that were never up, and commands of the operator, are \
+     not overruled. keepalived does not know it.";
 
 const SERVERS: Rows = &[
     row("sorry_server", "ADDR [PORT]", "Used while the quorum is lost.", |b: &mut B, c| {

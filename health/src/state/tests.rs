@@ -154,10 +154,10 @@ fn misc_counts_from_the_start() {
 #[test]
 fn known_states_are_resumed() {
     let check = tcp(1, false);
-    let mut up = CheckerState::resume(&check, view(true, Contribution::None));
+    let mut up = CheckerState::resume(&check, view(true, Contribution::None), 0);
     let step = up.on_outcome(&check, &Outcome::bad("x"));
     assert!(step.up && step.failed_try && !step.first, "a server known to be up is retried");
-    let mut down = CheckerState::resume(&check, view(false, Contribution::None));
+    let mut down = CheckerState::resume(&check, view(false, Contribution::None), 0);
     let step = down.on_outcome(&check, &Outcome::good("x"));
     assert!(step.changed && step.up && !step.first);
 }

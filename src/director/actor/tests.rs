@@ -10,6 +10,7 @@ use lbd_ipvs::Op;
 use lbd_ipvs::fake::FakeIpvs;
 
 use super::*;
+use crate::control::status::RealServerState;
 use crate::director::owner::{OwnerOptions, TableOwner};
 use crate::state_file::{Owned, StateFile};
 

@@ -24,6 +24,8 @@ pub fn virtual_server(id: impl Into<VirtualServerId>, address: SocketAddr) -> Vi
         notify_down: script("down"),
         smtp_alert: true,
         snmp_name: None,
+        slow_start: std::time::Duration::ZERO,
+        flap_damping: None,
         checks: Vec::new(),
     };
     VirtualServer {
@@ -38,6 +40,7 @@ pub fn virtual_server(id: impl Into<VirtualServerId>, address: SocketAddr) -> Vi
         forwarding: Forwarding::Direct,
         quorum: 1,
         hysteresis: 0,
+        keep_at_least: 0,
         delay_loop: std::time::Duration::from_secs(60),
         ha_suspend: false,
         smtp_alert: false,

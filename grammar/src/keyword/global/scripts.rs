@@ -91,15 +91,15 @@ pub(super) const ROWS: &[Row<B>] = &[
     )
     .range("1..=1000")
     .default("10"),
-    later(
+    row(
         "rs_init_notifies",
         "[BOOL]",
         "Announce real servers that are up from the start: notify_up and FIFO.",
-        "they are not announced",
         |b: &mut B, c| {
             b.rest.announce_initial_servers = c.switch().unwrap_or(b.rest.announce_initial_servers);
         },
     )
+    .by(Part::Director)
     .default("false"),
 ];
 

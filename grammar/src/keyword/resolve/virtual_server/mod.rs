@@ -159,6 +159,7 @@ impl Resolver<'_, '_> {
             delay_loop,
             quorum,
             hysteresis,
+            keep_at_least: builder.keep_at_least.unwrap_or_default(),
             ha_suspend,
             smtp_alert,
             snmp_name: builder.snmp_name,

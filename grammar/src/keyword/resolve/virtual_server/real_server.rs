@@ -142,6 +142,8 @@ impl Resolver<'_, '_> {
             notify_down: real.notify_down,
             smtp_alert: self.smtp_alert(real.smtp_alert, true),
             snmp_name: real.snmp_name,
+            slow_start: real.steadiness.slow_start.or(self.builder.steadiness.slow_start).unwrap_or_default(),
+            flap_damping: real.steadiness.flap_damping.or(self.builder.steadiness.flap_damping).flatten(),
             checks,
         })
     }
