@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -17,7 +17,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::status::Status;
-use super::{Problem, ReloadOutcome};
+use super::{Problem, ReloadOutcome, ServerDone, ServerOrder};
 
 /// Time in which the socket must accept.
 pub const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -135,6 +135,15 @@ impl Client {
         self.ask(Method::GET, path, CONFIG_TIME).await
     }
 
+    /// `POST /v1/server`
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`ClientError::Problem`] where a name is not known.
+    pub async fn server(&self, order: &ServerOrder) -> Result<ServerDone, ClientError> {
+        let body = serde_json::to_vec(order).map_err(|error| self.no_answer(error.to_string()))?;
+        self.decode(&self.send(Method::POST, "/v1/server", body.into(), STATUS_TIME).await?)
+    }
+
     /// Reads the JSON of an answer.
     ///
     /// # Errors
@@ -151,15 +160,31 @@ impl Client {
         path: &str,
         limit: Duration,
     ) -> Result<Bytes, ClientError> {
+        self.send(method, path, Bytes::new(), limit).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        limit: Duration,
+    ) -> Result<Bytes, ClientError> {
         let timed_out = |limit| ClientError::TimedOut { path: self.socket.clone(), limit };
         let stream = timeout(CONNECT_TIME.min(limit), UnixStream::connect(&self.socket))
             .await
             .map_err(|_| timed_out(CONNECT_TIME.min(limit)))?
             .map_err(|source| self.connect_error(source))?;
-        timeout(limit, self.exchange(stream, method, path)).await.map_err(|_| timed_out(limit))?
+        timeout(limit, self.exchange(stream, method, path, body)).await.map_err(|_| timed_out(limit))?
     }
 
-    async fn exchange(&self, stream: UnixStream, method: Method, path: &str) -> Result<Bytes, ClientError> {
+    async fn exchange(
+        &self,
+        stream: UnixStream,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Bytes, ClientError> {
         let failed = |error: hyper::Error| self.no_answer(error.to_string());
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
@@ -167,7 +192,8 @@ impl Client {
             .method(method)
             .uri(path)
             .header(hyper::header::HOST, "lbd")
-            .body(Empty::<Bytes>::new())
+            .header(hyper::header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
             .map_err(|error| self.no_answer(error.to_string()))?;
         let answer = async {
             let response = sender.send_request(request).await.map_err(failed)?;

@@ -13,7 +13,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{RawQuery, Request, State};
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, RawQuery, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
@@ -29,7 +30,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::status::Status;
-use super::{Problem, ReloadOutcome};
+use super::{Problem, ReloadOutcome, ServerDone, ServerOrder};
 use crate::lock::{LockError, LockedFile};
 use crate::pid_file::{of_pid, remedy};
 use lbd_grammar::Secrets;
@@ -45,14 +46,17 @@ pub trait Backend: Send + Sync + 'static {
     fn reload(&self) -> Answer<ReloadOutcome>;
     /// The configuration that runs, as text. May take long without holding others up.
     fn config(&self, secrets: Secrets) -> Answer<String>;
+    /// Has a real server drained, taken out or back; an error says what is wrong with the names.
+    fn server(&self, order: ServerOrder) -> Answer<Result<ServerDone, String>>;
 }
 
 /// Connections served at once; more wait in the listen queue.
 pub const MAX_CONNECTIONS: usize = 32;
 /// Longest request head, in octets.
 pub const MAX_HEAD: usize = 16 * 1024;
-/// Longest request body, in octets: no request has one today.
+/// Longest request body, in octets.
 pub const MAX_BODY: u64 = 64 * 1024;
+const MAX_BODY_LENGTH: usize = 64 * 1024;
 /// Time in which the head of a request must come.
 pub const HEAD_TIME: Duration = Duration::from_secs(10);
 /// Time after which a connection is closed, whatever it does. Longer than a reload takes.
@@ -229,14 +233,16 @@ fn router(backend: Arc<dyn Backend>) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/reload", post(reload))
         .route("/v1/config", get(config))
+        .route("/v1/server", post(server))
         .method_not_allowed_fallback(async || problem(StatusCode::METHOD_NOT_ALLOWED, "wrong method"))
         .fallback(async || {
             problem(
                 StatusCode::NOT_FOUND,
-                "no such path; there are GET /v1/status, GET /v1/config and POST /v1/reload",
+                "no such path; there are GET /v1/status, GET /v1/config, POST /v1/reload and POST /v1/server",
             )
         })
         .layer(from_fn(limit_body))
+        .layer(DefaultBodyLimit::max(MAX_BODY_LENGTH))
         .with_state(backend)
 }
 
@@ -260,6 +266,27 @@ async fn config(State(backend): State<Arc<dyn Backend>>, RawQuery(query): RawQue
     finish(backend.config(secrets), IntoResponse::into_response).await
 }
 
+async fn server(
+    State(backend): State<Arc<dyn Backend>>,
+    order: Result<Json<ServerOrder>, JsonRejection>,
+) -> Response {
+    let order = match order {
+        Ok(Json(order)) => order,
+        Err(error) => {
+            let text = format!(
+                "{}; wanted is {{\"virtual_server\": …, \"real_server\": …, \"action\": \"drain\"}}",
+                error.body_text()
+            );
+            return problem(error.status(), &text);
+        }
+    };
+    let shown = |answer: Result<ServerDone, String>| match answer {
+        Ok(done) => json(done),
+        Err(error) => problem(StatusCode::NOT_FOUND, &error),
+    };
+    finish(backend.server(order), shown).await
+}
+
 fn json<T: serde::Serialize>(answer: T) -> Response {
     Json(answer).into_response()
 }
@@ -276,7 +303,7 @@ async fn finish<T: Send + 'static>(answer: Answer<T>, shown: fn(T) -> Response) 
     }
 }
 
-/// No handler reads a body today, so a long one is refused by what it announces.
+/// A long body is refused by what it announces; one that does not say is cut off by the handler that reads it.
 async fn limit_body(request: Request, next: Next) -> Response {
     if request.body().size_hint().lower() > MAX_BODY {
         return problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than 65536 octets");

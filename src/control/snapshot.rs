@@ -6,9 +6,9 @@ use std::time::Instant;
 use lbd_grammar::{Config, Secrets};
 use tokio::sync::{mpsc, oneshot};
 
-use super::ReloadOutcome;
 use super::server::{Answer, Backend};
 use super::status::{ConfigStatus, InstanceStatus, IpvsStatus, Status, VrrpStatus};
+use super::{ReloadOutcome, ServerDone, ServerOrder};
 use crate::director::checkers::Checkers;
 use crate::director::owner::OwnerHandle;
 use crate::router::Router;
@@ -82,6 +82,16 @@ impl Backend for Api {
     fn config(&self, secrets: Secrets) -> Answer<String> {
         let config = self.0.running.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Box::pin(dumped(config, secrets))
+    }
+
+    fn server(&self, order: ServerOrder) -> Answer<Result<ServerDone, String>> {
+        let checkers = self.0.parts().checkers.clone();
+        Box::pin(async move {
+            let Some(checkers) = checkers else {
+                return Err("there are no virtual servers".to_owned());
+            };
+            checkers.director().operate(order).await.unwrap_or_else(|error| Err(error.to_string()))
+        })
     }
 
     fn reload(&self) -> Answer<ReloadOutcome> {

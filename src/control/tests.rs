@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use super::client::{Client, ClientError};
 use super::server::{Answer, Backend, BindError, ControlSocket};
 use super::status::Status;
-use super::{Problem, ReloadOutcome};
+use super::{Problem, ReloadOutcome, ServerDone, ServerOrder};
 
 /// A daemon that counts its reloads; `held` makes them wait for `go`.
 #[derive(Default)]
@@ -42,6 +42,17 @@ impl Backend for Fake {
         Box::pin(async move {
             assert!(!panics, "a mistake inside lbd");
             format!("{}{secrets:?}\n", "# as large as thousands of servers\n".repeat(200_000))
+        })
+    }
+
+    fn server(&self, order: ServerOrder) -> Answer<Result<ServerDone, String>> {
+        Box::pin(async move {
+            if order.virtual_server == "mail" {
+                return Err("there is no virtual server `mail`; there are `web`".to_owned());
+            }
+            let message = format!("{:?}", order.action);
+            let ServerOrder { virtual_server, real_server, .. } = order;
+            Ok(ServerDone { virtual_server, real_server, message })
         })
     }
 

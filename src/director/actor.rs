@@ -21,10 +21,12 @@ use super::owner::{OwnerHandle, Part, PartId};
 use super::parts::{self, Services};
 use super::pool::{Changes, Order, Pool, Standing, first_result_is_told};
 use crate::control::status::VirtualServerStatus;
+use crate::control::{ServerDone, ServerOrder};
 use crate::event::{Cause, Event, EventSender};
 use crate::state_file::{SavedCheck, Verdicts};
 
 mod memory;
+mod operate;
 mod show;
 mod tell;
 
@@ -62,6 +64,7 @@ pub struct DirectorHandle {
 enum Command {
     Reload(Arc<Config>, oneshot::Sender<()>),
     Status(oneshot::Sender<Vec<Shown>>),
+    Operate(ServerOrder, oneshot::Sender<Result<ServerDone, String>>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -116,6 +119,14 @@ impl DirectorHandle {
     /// [`NoAnswer`] after 10 s.
     pub async fn status(&self) -> Result<Vec<Shown>, NoAnswer> {
         self.ask(Command::Status).await
+    }
+
+    /// Does with a real server what the operator wants; the error names what is wrong with the names.
+    ///
+    /// # Errors
+    /// [`NoAnswer`] after 10 s.
+    pub async fn operate(&self, order: ServerOrder) -> Result<Result<ServerDone, String>, NoAnswer> {
+        self.ask(|answer| Command::Operate(order, answer)).await
     }
 
     /// Ends all checkers; with omega, the down-notifications are sent first.
@@ -230,6 +241,9 @@ impl Director {
                     }
                     Some(Command::Status(answer)) => {
                         let _gone = answer.send(self.status());
+                    }
+                    Some(Command::Operate(order, answer)) => {
+                        let _gone = answer.send(self.operate(&order));
                     }
                     Some(Command::Stop(done)) => {
                         self.stop();

@@ -12,6 +12,7 @@ use lbd_grammar::Secrets;
 
 use crate::control::client::{Client, ClientError};
 use crate::control::status::Status;
+use crate::control::{ServerAction, ServerDone, ServerOrder};
 use crate::language::explain;
 use crate::loading::{self, Lints, report};
 use crate::options::{CONTROL_SOCKET, config_path};
@@ -65,6 +66,7 @@ where
     let done = match typed.command {
         Command::Status { json } => status(&client, json, look).await,
         Command::Reload => reload(&client).await,
+        Command::Server { action } => server(&client, action.order()).await,
         Command::Check(what) => Ok(check(what, look)),
         Command::Explain { json, keyword, block } => Ok(explain(keyword.as_deref(), block.as_deref(), json)),
         Command::Config { secrets } => config(&client, secrets).await,
@@ -108,6 +110,11 @@ enum Command {
     },
     /// Read the configuration again; a bad one changes nothing and is explained
     Reload,
+    /// Drain a real server, take it out or back; holds over reloads
+    Server {
+        #[command(subcommand)]
+        action: ServerCommand,
+    },
     /// Say what is wrong with a configuration file; needs no daemon
     Check(Check),
     /// Say what a keyword of the configuration does; without one list the blocks
@@ -126,6 +133,45 @@ enum Command {
         #[arg(long)]
         secrets: bool,
     },
+}
+
+#[derive(Subcommand, Debug)]
+enum ServerCommand {
+    /// Weight 0: no new connections, those that are there go on
+    Drain(Which),
+    /// Out of the table and of the quorum
+    Maint(Which),
+    /// As its checks and the configuration say
+    Ready(Which),
+    /// Another weight than the configuration and the checks say
+    Weight {
+        #[command(flatten)]
+        which: Which,
+        /// 0 to 2147483647
+        #[arg(value_parser = clap::value_parser!(u32).range(0..=0x7fff_ffff))]
+        weight: u32,
+    },
+}
+
+#[derive(clap::Args, Debug)]
+struct Which {
+    /// As status shows it, or a part that is enough: "TCP 10.0.0.1:80", 10.0.0.1:80, "FWM 7", a group's name
+    virtual_server: String,
+    /// ADDRESS:PORT, or the address alone where that is enough
+    real_server: String,
+}
+
+impl ServerCommand {
+    fn order(self) -> ServerOrder {
+        let (which, action) = match self {
+            ServerCommand::Drain(which) => (which, ServerAction::Drain),
+            ServerCommand::Maint(which) => (which, ServerAction::Maint),
+            ServerCommand::Ready(which) => (which, ServerAction::Ready),
+            ServerCommand::Weight { which, weight } => (which, ServerAction::Weight { weight }),
+        };
+        let Which { virtual_server, real_server } = which;
+        ServerOrder { virtual_server, real_server, action }
+    }
 }
 
 #[derive(clap::Args, Debug)]
@@ -198,6 +244,22 @@ fn as_json(answer: &impl serde::Serialize) -> String {
 async fn config(client: &Client, secrets: bool) -> Result<Outcome, ClientError> {
     let text = client.config(if secrets { Secrets::Shown } else { Secrets::Masked }).await?;
     Ok(Outcome { out: String::from_utf8_lossy(&text).into_owned(), ..Outcome::default() })
+}
+
+async fn server(client: &Client, order: ServerOrder) -> Result<Outcome, ClientError> {
+    match client.server(&order).await {
+        Ok(done) => {
+            let ServerDone { virtual_server, real_server, message } = done;
+            let out = format!("{real_server} of {virtual_server}: {message}\n");
+            Ok(Outcome { out: table::clean(&out), ..Outcome::default() })
+        }
+        // The name is wrong, not the daemon.
+        Err(ClientError::Problem { status, error, .. }) if status == hyper::StatusCode::NOT_FOUND => {
+            let err = format!("lbctl: {}\n", table::clean(&error));
+            Ok(Outcome { err, status: EXIT_FAILED, ..Outcome::default() })
+        }
+        Err(error) => Err(error),
+    }
 }
 
 async fn reload(client: &Client) -> Result<Outcome, ClientError> {

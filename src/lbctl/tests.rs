@@ -265,6 +265,17 @@ impl Backend for Fake {
         Box::pin(async move { format!("global_defs {{\n}}\n# {secrets:?}\n") })
     }
 
+    fn server(&self, order: ServerOrder) -> Answer<Result<ServerDone, String>> {
+        Box::pin(async move {
+            if order.virtual_server == "mail" {
+                return Err("there is no virtual server `mail`; there are `web`".to_owned());
+            }
+            let message = format!("{:?}", order.action);
+            let ServerOrder { virtual_server, real_server, .. } = order;
+            Ok(ServerDone { virtual_server, real_server, message })
+        })
+    }
+
     fn reload(&self) -> Answer<ReloadOutcome> {
         let outcome = self.0.clone();
         Box::pin(async { outcome })
@@ -428,4 +439,36 @@ fn a_denied_socket_says_who_may() {
 fn the_definition_is_consistent_and_in_the_man_page() {
     command().debug_assert();
     crate::options::tests::in_the_man_page(&command(), include_str!("../../man/lbctl.1"));
+}
+
+#[tokio::test]
+async fn servers_are_steered() {
+    for (name, words, out, err, status) in [
+        ("drain", &["server", "drain", "web", "10.0.0.2"][..], "10.0.0.2 of web: Drain\n", "", EXIT_OK),
+        (
+            "weight",
+            &["server", "weight", "web", "10.0.0.2", "7"],
+            "10.0.0.2 of web: Weight { weight: 7 }\n",
+            "",
+            EXIT_OK,
+        ),
+        (
+            "an unknown one",
+            &["server", "maint", "mail", "10.0.0.2"],
+            "",
+            "lbctl: there is no virtual server `mail`; there are `web`\n",
+            EXIT_FAILED,
+        ),
+    ] {
+        let outcome = beside(ReloadOutcome::default(), words).await;
+        assert_eq!(outcome, Outcome { out: out.into(), err: err.into(), status }, "{name}");
+    }
+    for words in [
+        &["server", "weight", "web", "10.0.0.2"][..],
+        &["server", "weight", "web", "10.0.0.2", "2147483648"],
+        &["server", "drain", "web"],
+        &["server"],
+    ] {
+        assert_eq!(beside(ReloadOutcome::default(), words).await.status, EXIT_USAGE, "{words:?}");
+    }
 }

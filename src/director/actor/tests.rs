@@ -11,6 +11,7 @@ use lbd_ipvs::fake::FakeIpvs;
 
 use super::*;
 use crate::control::status::RealServerState;
+use crate::control::{ServerAction, ServerOrder};
 use crate::director::owner::{OwnerOptions, TableOwner};
 use crate::state_file::{Owned, StateFile};
 
@@ -398,4 +399,179 @@ async fn a_service_that_several_groups_share_goes_with_its_last_user() {
     assert!(matches!(ops.as_slice(), [Op::DelDest(..)]), "the other one's server goes: {ops:?}");
     let ops = bed.reload("").await;
     assert!(matches!(ops.as_slice(), [Op::DelService(_)]), "{ops:?}");
+}
+
+/// The next events, in short, until as many as wanted have come.
+async fn told(bed: &mut Bed, count: usize) -> Vec<String> {
+    let mut found = Vec::new();
+    while found.len() < count {
+        let event = bed.event("one more", |_| true).await;
+        let sign = |up: bool| if up { "up" } else { "down" };
+        found.push(match event {
+            Event::RealServer { address, up, cause, .. } => {
+                format!("RS {} {} {cause:?}", address.ip(), sign(up))
+            }
+            Event::Quorum { up, cause, .. } => format!("VS {} {cause:?}", sign(up)),
+            Event::Weight { address, from, to, .. } => format!("weight {} {from} {to}", address.ip()),
+            Event::Checker { address, check, up, server_up, server_changed, .. } => {
+                let changed = if server_changed { ", changed" } else { "" };
+                format!("{check} {} {}, server {}{changed}", address.ip(), sign(up), sign(server_up))
+            }
+            other => format!("{other:?}"),
+        });
+    }
+    found
+}
+
+#[tokio::test]
+async fn events_come_as_keepalived_tells_them_server_quorum_and_the_checker_last() {
+    let mut bed = Bed::start(&text(&[1], ""), Verdicts::new(), &[]).await;
+    assert_eq!(told(&mut bed, 1).await, ["VS up Start"]);
+    bed.answers.set("10.0.0.1", 1);
+    let want =
+        ["RS 10.0.0.1 down Result", "VS down Result", "MISC_CHECK 10.0.0.1 down, server down, changed"];
+    assert_eq!(told(&mut bed, 3).await, want);
+    bed.answers.set("10.0.0.1", 9);
+    let want = [
+        "RS 10.0.0.1 up Result",
+        "weight 10.0.0.1 3 7",
+        "VS up Result",
+        "MISC_CHECK 10.0.0.1 up, server up, changed",
+    ];
+    assert_eq!(told(&mut bed, 4).await, want);
+}
+
+#[tokio::test]
+async fn a_checker_of_several_changes_and_the_server_does_not() {
+    let second = "  MISC_CHECK {\n   misc_path \"/more 10.0.0.5\"\n   misc_timeout 1\n  }\n  MISC_CHECK";
+    let two = text(&[1], "").replace("  MISC_CHECK", second);
+    let mut bed = Bed::start(&two, Verdicts::new(), &[]).await;
+    assert_eq!(told(&mut bed, 1).await, ["VS up Start"]);
+    bed.answers.set("10.0.0.1", 1);
+    assert_eq!(told(&mut bed, 3).await.len(), 3);
+    bed.answers.set("10.0.0.5", 1);
+    assert_eq!(told(&mut bed, 1).await, ["MISC_CHECK 10.0.0.5 down, server down"]);
+    bed.answers.set("10.0.0.1", 0);
+    assert_eq!(told(&mut bed, 1).await, ["MISC_CHECK 10.0.0.1 up, server down"]);
+    bed.answers.set("10.0.0.5", 0);
+    let want = ["RS 10.0.0.1 up Result", "VS up Result", "MISC_CHECK 10.0.0.5 up, server up, changed"];
+    assert_eq!(told(&mut bed, 3).await, want);
+}
+
+#[tokio::test]
+async fn a_first_result_that_was_assumed_is_told_with_alpha() {
+    let mut bed = Bed::start(&text(&[1], "alpha"), Verdicts::new(), &["10.0.0.1"]).await;
+    assert_eq!(told(&mut bed, 1).await, ["RS 10.0.0.1 down Result"], "and no change of the checker");
+    bed.answers.set("10.0.0.1", 0);
+    assert_eq!(told(&mut bed, 1).await, ["RS 10.0.0.1 up Result"]);
+}
+
+#[tokio::test]
+async fn rs_init_notifies_announces_servers_that_are_up_from_the_start() {
+    let with = |servers: &[u8]| format!("global_defs {{\nrs_init_notifies\n}}\n{}", text(servers, ""));
+    let mut bed = Bed::start(&with(&[1, 2]), Verdicts::new(), &[]).await;
+    assert_eq!(told(&mut bed, 3).await, ["RS 10.0.0.1 up Start", "RS 10.0.0.2 up Start", "VS up Start"]);
+    bed.reload(&with(&[1, 2, 3])).await;
+    assert_eq!(told(&mut bed, 1).await, ["RS 10.0.0.3 up Start"], "new ones of a reload too");
+}
+
+#[tokio::test]
+async fn what_a_reload_takes_away_is_told() {
+    let mut bed = Bed::start(&text(&[1, 2, 3], ""), Verdicts::new(), &[]).await;
+    assert_eq!(told(&mut bed, 1).await, ["VS up Start"]);
+    bed.reload(&text(&[2, 3], "")).await;
+    assert_eq!(told(&mut bed, 1).await, ["RS 10.0.0.1 down Removed"]);
+    bed.reload("").await;
+    let want = ["RS 10.0.0.2 down Removed", "RS 10.0.0.3 down Removed", "VS down Removed"];
+    assert_eq!(told(&mut bed, 3).await, want);
+}
+
+#[tokio::test]
+async fn omega_tells_each_server_and_the_quorum_when_it_is_lost() {
+    let mut bed = Bed::start(&text(&[1, 2], "omega"), Verdicts::new(), &[]).await;
+    assert_eq!(told(&mut bed, 1).await, ["VS up Start"]);
+    bed.director.stop().await.expect("an answer");
+    assert_eq!(told(&mut bed, 3).await, ["RS 10.0.0.1 down Stop", "RS 10.0.0.2 down Stop", "VS down Stop"]);
+}
+
+#[tokio::test]
+async fn a_slow_start_reaches_its_weight_by_the_clock() {
+    let slow = text(&[1, 2], "slow_start 1").replace("weight 3", "weight 30");
+    let mut bed = Bed::start(&slow, Verdicts::new(), &[]).await;
+    bed.until("at once at the start", &[("10.0.0.1", 30), ("10.0.0.2", 30)]).await;
+    bed.answers.set("10.0.0.1", 1);
+    bed.until("out", &[("10.0.0.2", 30)]).await;
+    bed.kernel.take_record();
+    bed.answers.set("10.0.0.1", 0);
+    let event = bed.event("up", |event| matches!(event, Event::RealServer { up: true, .. })).await;
+    assert!(
+        matches!(event, Event::RealServer { ref reason, .. } if reason.contains("slow_start")),
+        "{event:?}"
+    );
+    bed.until("the whole weight", &[("10.0.0.1", 30), ("10.0.0.2", 30)]).await;
+    let weights: Vec<u32> = bed
+        .kernel
+        .take_record()
+        .iter()
+        .filter_map(|op| match op {
+            Op::NewDest(_, _, one) | Op::SetDest(_, _, one) => Some(one.weight),
+            _ => None,
+        })
+        .collect();
+    assert_eq!((weights.first(), weights.last()), (Some(&3), Some(&30)), "{weights:?}");
+    assert!(weights.is_sorted(), "{weights:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_kept_is_told_of_by_its_checker_and_shown() {
+    let mut bed = Bed::start(&text(&[1], "keep_at_least 1"), Verdicts::new(), &[]).await;
+    assert_eq!(told(&mut bed, 1).await, ["VS up Start"]);
+    bed.answers.set("10.0.0.1", 1);
+    let event = bed.event("fails", |_| true).await;
+    let Event::Checker { up: false, server_up: true, server_changed: false, reason, .. } = event else {
+        panic!("{event:?}");
+    };
+    assert!(reason.ends_with("; the server is kept (keep_at_least 1)"), "{reason}");
+    assert_eq!(bed.table().len(), 1);
+    let shown = bed.director.status().await.expect("an answer");
+    assert!(shown[0].status.real_servers[0].kept);
+}
+
+fn order(action: ServerAction) -> ServerOrder {
+    ServerOrder { virtual_server: "10.0.0.100:80".into(), real_server: "10.0.0.1".into(), action }
+}
+
+#[tokio::test]
+async fn the_operator_steers_servers_over_reloads_and_restarts() {
+    let mut bed = Bed::start(&text(&[1, 2], ""), Verdicts::new(), &[]).await;
+    assert_eq!(told(&mut bed, 1).await, ["VS up Start"]);
+    let done = bed.director.operate(order(ServerAction::Drain)).await.expect("an answer").expect("done");
+    assert_eq!(done.message, "it stays in the table with weight 0");
+    bed.until("drained", &[("10.0.0.1", 0), ("10.0.0.2", 3)]).await;
+    assert_eq!(bed.reload(&text(&[2, 1], "")).await, [], "kept over a reload");
+    let saved = bed.remembered.lock().expect("lock").clone();
+    let second = Bed::start(&text(&[1, 2], ""), saved, &[]).await;
+    assert_eq!(second.table()["10.0.0.1"], 0, "and over a restart");
+    bed.director.operate(order(ServerAction::Maint)).await.expect("an answer").expect("done");
+    bed.until("out", &[("10.0.0.2", 3)]).await;
+    let shown = bed.director.status().await.expect("an answer");
+    let real = &shown[0].status.real_servers[1];
+    assert_eq!((real.order.as_deref(), real.state), (Some("maint"), RealServerState::Down));
+    bed.director.operate(order(ServerAction::Weight { weight: 5 })).await.expect("an answer").expect("done");
+    bed.until("weight", &[("10.0.0.1", 5), ("10.0.0.2", 3)]).await;
+    bed.director.operate(order(ServerAction::Ready)).await.expect("an answer").expect("done");
+    bed.until("ready", &[("10.0.0.1", 3), ("10.0.0.2", 3)]).await;
+    assert_eq!(bed.remembered.lock().expect("lock").len(), 0, "nothing is to be remembered");
+    let want = [
+        "weight 10.0.0.1 3 0",
+        "RS 10.0.0.1 down Operator",
+        "weight 10.0.0.1 0 3",
+        "RS 10.0.0.1 up Operator",
+        "weight 10.0.0.1 3 5",
+        "weight 10.0.0.1 5 3",
+    ];
+    assert_eq!(told(&mut bed, 6).await, want);
+    let wrong = ServerOrder { real_server: "10.0.0.7".into(), ..order(ServerAction::Drain) };
+    let error = bed.director.operate(wrong).await.expect("an answer").expect_err("no such server");
+    assert!(error.contains("there is no real server in TCP 10.0.0.100:80 `10.0.0.7`"), "{error}");
 }
