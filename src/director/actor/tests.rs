@@ -451,11 +451,11 @@ async fn a_checker_of_several_changes_and_the_server_does_not() {
     let want = ["RS 10.0.0.1 down Result", "VS down Result", "MISC_CHECK 10.0.0.1 down, server down, changed"];
     assert_eq!(told(&mut bed, 3).await, want);
     bed.answers.set("10.0.0.5", 1);
-    assert_eq!(told(&mut bed, 1).await, ["MISC_CHECK 10.0.0.5 down, server down"]);
+    assert_eq!(told(&mut bed, 1).await, ["MISC_CHECK 10.0.0.1 down, server down"]);
     bed.answers.set("10.0.0.1", 0);
     assert_eq!(told(&mut bed, 1).await, ["MISC_CHECK 10.0.0.1 up, server down"]);
     bed.answers.set("10.0.0.5", 0);
-    let want = ["RS 10.0.0.1 up Result", "VS up Result", "MISC_CHECK 10.0.0.5 up, server up, changed"];
+    let want = ["RS 10.0.0.1 up Result", "VS up Result", "MISC_CHECK 10.0.0.1 up, server up, changed"];
     assert_eq!(told(&mut bed, 3).await, want);
 }
 

@@ -149,6 +149,7 @@ impl Rules {
             Event::RealServer { service, address, up, cause, reason, .. } => {
                 let body = match cause {
                     Cause::Removed => format!("Removed{}.", because(reason)),
+                    Cause::Operator => format!("By the operator{}.", because(reason)),
                     _ => format!("lbd stops{}.", because(reason)),
                 };
                 let virtual_server = virtual_server(service, facts.sequence);
@@ -163,7 +164,7 @@ impl Rules {
                 let body = match cause {
                     Cause::Stop => "lbd stops.".into(),
                     Cause::Removed => "It is no longer in the configuration.".into(),
-                    Cause::Result | Cause::Start => format!(
+                    Cause::Result | Cause::Start | Cause::Operator => format!(
                         "{gained} the quorum: live weight {weight}, needed {needed}{}.",
                         sorry.unwrap_or_default()
                     ),
