@@ -478,7 +478,7 @@ async fn a_file_check_follows_its_file_and_no_timer() {
     assert_eq!(base.elapsed(), Duration::from_secs(1000), "nothing waited for a timer");
     assert_eq!(
         Start::informed(&check, &tools),
-        Start { up: true, has_run: true, contribution: add(0), first: None },
+        Start { up: true, has_run: true, contribution: add(0), tries: 0, first: None },
         "what is known at the start counts from the start"
     );
     number.send_replace(Some(-(1 << 31)));
