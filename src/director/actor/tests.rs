@@ -328,16 +328,16 @@ async fn checkers_are_matched_best_first() {
 fn a_server_is_as_if_it_were_without_checks_that_are_not_served() {
     let real = |checks: &str| {
         let text = format!(
-            "virtual_server 10.0.0.1 80 {{\nlb_algo rr\nlb_kind NAT\nprotocol TCP\nreal_server 10.0.0.2 80 {{\n{checks}\n}}\n}}\n"
+            "bfd_instance b {{\nneighbor_ip 10.0.0.9\nsource_ip 10.0.0.8\n}}\nvirtual_server 10.0.0.1 80 {{\nlb_algo rr\nlb_kind NAT\nprotocol TCP\nreal_server 10.0.0.2 80 {{\n{checks}\n}}\n}}\n"
         );
         config(&text).virtual_servers[0].real_servers[0].checks.clone()
     };
-    let (ssl, ping) = ("SSL_GET {\nurl {\npath /\n}\n}\n", "PING_CHECK {\n}\n");
+    let bfd = "BFD_CHECK {\nname b\n}\n";
     let tcp = "TCP_CHECK {\n}\n";
     for (name, checks, want) in [
         ("all are", tcp.repeat(2), vec!["TCP_CHECK", "TCP_CHECK"]),
-        ("some are", format!("{ssl}{tcp}{ping}"), vec!["TCP_CHECK"]),
-        ("none is", format!("{ssl}{ping}"), vec![]),
+        ("some are", format!("{bfd}{tcp}"), vec!["TCP_CHECK"]),
+        ("none is", bfd.to_owned(), vec![]),
     ] {
         let checks = real(&checks);
         let found: Vec<_> = served(&checks).iter().map(|check| check.kind.keyword()).collect();
