@@ -448,7 +448,8 @@ async fn a_checker_of_several_changes_and_the_server_does_not() {
     let mut bed = Bed::start(&two, Verdicts::new(), &[]).await;
     assert_eq!(told(&mut bed, 1).await, ["VS up Start"]);
     bed.answers.set("10.0.0.1", 1);
-    let want = ["RS 10.0.0.1 down Result", "VS down Result", "MISC_CHECK 10.0.0.1 down, server down, changed"];
+    let want =
+        ["RS 10.0.0.1 down Result", "VS down Result", "MISC_CHECK 10.0.0.1 down, server down, changed"];
     assert_eq!(told(&mut bed, 3).await, want);
     bed.answers.set("10.0.0.5", 1);
     assert_eq!(told(&mut bed, 1).await, ["MISC_CHECK 10.0.0.1 down, server down"]);

@@ -114,7 +114,7 @@ impl Model {
                         history.downs.push(self.ms);
                         let recent =
                             history.downs.iter().filter(|down| self.ms - **down <= within * 1000).count();
-                        history.damped |= recent as u64 >= changes;
+                        history.damped |= u64::try_from(recent).expect("a count") >= changes;
                     }
                 } else if !history.good && *good {
                     history.failed = None;
@@ -178,14 +178,14 @@ impl Model {
     fn kept(&self, given: &Given) -> bool {
         let servers = &self.setting.servers;
         let sound = servers.iter().filter(|one| self.takes(one) && self.sound(one)).count();
-        if self.sound(given) || !self.takes(given) || !self.rank(given).is_some() {
+        if self.sound(given) || !self.takes(given) || self.rank(given).is_none() {
             return false;
         }
         let before = servers
             .iter()
             .filter(|one| self.takes(one) && !self.sound(one) && self.rank(one) > self.rank(given))
             .count();
-        sound + before < self.setting.keep as usize
+        sound + before < usize::try_from(self.setting.keep).expect("a count")
     }
 
     /// Which one of those out is the first to be kept: the greatest.
@@ -287,7 +287,7 @@ fn configuration(setting: &Setting) -> Arc<VirtualServer> {
             inhibit_on_failure: given.inhibit,
             slow_start: Duration::from_secs(given.slow),
             flap_damping: (changes > 0).then(|| FlapDamping {
-                changes: changes as u32,
+                changes: u32::try_from(changes).expect("a count"),
                 within: Duration::from_secs(within),
                 hold: Duration::from_secs(hold),
             }),
@@ -327,7 +327,7 @@ fn agree(first: Setting, steps: &[Step]) -> Result<(), TestCaseError> {
                 pool.tick(due);
                 let ms = u64::try_from((due - begin).as_millis()).expect("milliseconds");
                 model.step(&Step::Time { ms: ms.saturating_sub(model.ms) });
-                let whole = (due - begin).as_nanos() % 1_000_000 == 0;
+                let whole = (due - begin).as_nanos().is_multiple_of(1_000_000);
                 if whole {
                     same(&pool, &model)?;
                 }
