@@ -79,7 +79,7 @@ impl Run<'_> {
         let mut parts = vec![(Vec::new(), String::new()); worlds.len()];
         let mut patience = PATIENCE;
         loop {
-            self.settle(worlds)?;
+            self.settle(worlds, step.quiet.unwrap_or(self.file.quiet))?;
             let mut records = Vec::new();
             for (world, (fifo, calls)) in worlds.iter_mut().zip(&mut parts) {
                 let (more, more_calls) = world.told()?;
@@ -144,9 +144,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Waits until nothing has changed for the file's quiet time.
-    fn settle(&self, worlds: &mut [World<'_>]) -> Result<()> {
-        let quiet = self.file.quiet + if self.bed.guest { GUEST } else { Duration::ZERO };
+    /// Waits until nothing has changed for that time.
+    fn settle(&self, worlds: &mut [World<'_>], quiet: Duration) -> Result<()> {
+        let quiet = quiet + if self.bed.guest { GUEST } else { Duration::ZERO };
         let (start, mut since) = (Instant::now(), Instant::now());
         let mut last = None;
         while since.elapsed() < quiet {

@@ -68,6 +68,8 @@ pub struct Step {
     pub text: String,
     /// What happens, all at once.
     pub actions: Vec<Action>,
+    /// Time without a change after which it has ended, when it is not the file's.
+    pub quiet: Option<Duration>,
     /// Whether nothing may change.
     pub unchanged: bool,
     /// Whether the order of what is told is left to chance: by several checks at once.
@@ -152,11 +154,7 @@ impl File {
         }
         match (*keyword, rest) {
             ("about", [_, ..]) => self.about = rest.join(" "),
-            ("quiet", [seconds]) => {
-                let seconds: f64 = seconds.parse().context("seconds")?;
-                ensure!((0.2..=20.0).contains(&seconds), "0.2 to 20 seconds");
-                self.quiet = Duration::from_secs_f64(seconds);
-            }
+            ("quiet", [seconds]) => self.quiet = quiet(seconds)?,
             ("server", [name, kind, address, state @ ..]) => {
                 let up = match state {
                     [] => true,
@@ -260,11 +258,18 @@ fn kind_of(word: &str) -> Result<Kind> {
     })
 }
 
+fn quiet(seconds: &str) -> Result<Duration> {
+    let seconds: f64 = seconds.parse().context("seconds")?;
+    ensure!((0.2..=20.0).contains(&seconds), "0.2 to 20 seconds");
+    Ok(Duration::from_secs_f64(seconds))
+}
+
 fn step(number: usize, text: &str, body: &[(usize, &str)]) -> Result<Step> {
     let mut step = Step {
         line: number,
         text: text.to_owned(),
         actions: text.split(';').map(action).collect::<Result<_>>()?,
+        quiet: None,
         unchanged: false,
         unordered: false,
         differs: Vec::new(),
@@ -274,6 +279,7 @@ fn step(number: usize, text: &str, body: &[(usize, &str)]) -> Result<Step> {
         match line.split_once(' ') {
             None if *line == "unchanged" => step.unchanged = true,
             None if *line == "unordered" => step.unordered = true,
+            Some(("quiet", seconds)) => step.quiet = Some(quiet(seconds)?),
             Some(("-" | "+", _)) => step.differs.push((*line).to_owned()),
             Some(("because", reason)) => {
                 if !step.because.is_empty() {
@@ -350,6 +356,7 @@ step reload other
     because README
     because has the row
 step exit check 4
+    quiet 3
     unchanged
 step stop
 ";
@@ -373,6 +380,7 @@ step stop
             ]
         );
         assert!(file.steps[0].unordered && !file.steps[0].unchanged && file.steps[3].unchanged);
+        assert_eq!((file.steps[3].quiet, file.steps[0].quiet), (Some(Duration::from_secs(3)), None));
         assert_eq!(
             (file.steps[2].differs.as_slice(), file.steps[2].because.as_str()),
             (["- fifo RS x".to_owned()].as_slice(), "README has the row")
