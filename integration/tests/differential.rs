@@ -1,6 +1,22 @@
-//! The files of `integration/differential` are sound, and there are enough of them.
+//! Debian's keepalived and lbd, driven through the same steps (`integration/differential`).
+//!
+//! Here: that the files are sound and that there are enough of them, and running them. Not here: how (`lbd_integration::differential`).
 
 use lbd_integration::differential;
+
+fn run(name: &str) {
+    lbd_integration::run::test(env!("CARGO_BIN_EXE_bed"), name);
+}
+
+#[test]
+fn keepalived_and_lbd_do_the_same_even_files() {
+    run("differential_even");
+}
+
+#[test]
+fn keepalived_and_lbd_do_the_same_odd_files() {
+    run("differential_odd");
+}
 
 #[test]
 fn every_file_is_sound() {

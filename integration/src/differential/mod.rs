@@ -27,6 +27,9 @@ use file::File;
 /// Into how many guests the files are divided.
 pub const GROUPS: usize = 2;
 
+/// How many files a guest, which has one processor, runs beside each other.
+const IN_GUEST: usize = 5;
+
 /// Where and with what the files are run.
 #[derive(Clone, Debug)]
 pub struct Bed {
@@ -91,18 +94,23 @@ pub fn group(group: usize) -> Result<Vec<File>> {
 /// When a file's daemons differ otherwise than it lists: every step of every file that does.
 pub fn run(bed: &Bed, files: &[File]) -> Result<()> {
     ensure!(!files.is_empty(), "no scenario files");
+    let steps: usize = files.iter().map(|file| file.steps.len()).sum();
+    let listed = files.iter().flat_map(|file| &file.steps).filter(|step| !step.differs.is_empty()).count();
+    // The longest first: then they end at about the same time.
+    let mut waiting: Vec<&File> = files.iter().collect();
+    waiting.sort_by_key(|file| file.steps.len());
+    let threads = if bed.guest { IN_GUEST.min(files.len()) } else { files.len() };
+    let waiting = Mutex::new(waiting);
     let failures = Mutex::new(Vec::new());
-    let (mut steps, mut listed) = (0, 0);
     std::thread::scope(|scope| {
-        for file in files {
-            steps += file.steps.len();
-            listed += file.steps.iter().filter(|step| !step.differs.is_empty()).count();
-            let failures = &failures;
-            scope.spawn(move || {
-                if let Err(error) = drive::drive(bed, file)
-                    && let Ok(mut failures) = failures.lock()
-                {
-                    failures.push(format!("{}: {error:#}", file.name));
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(file) = take(&waiting) {
+                    if let Err(error) = drive::drive(bed, file)
+                        && let Ok(mut failures) = failures.lock()
+                    {
+                        failures.push(format!("{}: {error:#}", file.name));
+                    }
                 }
             });
         }
@@ -114,4 +122,8 @@ pub fn run(bed: &Bed, files: &[File]) -> Result<()> {
         bail!("{} of {} files\n{}", failures.len(), files.len(), failures.join("\n"));
     }
     Ok(())
+}
+
+fn take<'f>(waiting: &Mutex<Vec<&'f File>>) -> Option<&'f File> {
+    waiting.lock().ok()?.pop()
 }
