@@ -23,6 +23,7 @@ pub mod adverts;
 pub mod bench;
 pub mod build;
 pub mod cell;
+pub mod checks;
 pub mod client;
 pub mod demo;
 pub mod differential;
