@@ -380,7 +380,7 @@ impl Daemon {
         let remember = self.remember.clone();
         let options = DirectorOptions {
             owner: owner.clone(),
-            tools: Arc::new(Tools::new(self.room.clone()).with_files(self.files.clone())),
+            tools: Arc::new(Tools::new(self.room.clone()).with_files(self.files.clone()).with_beat()),
             events: self.events.clone(),
             saved: saved.verdicts,
             remember: Box::new(move |verdicts| remember.verdicts(verdicts)),

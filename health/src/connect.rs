@@ -12,6 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::time::timeout;
 
+use crate::dial::dial;
 use crate::types::Connection;
 
 /// Why there is no connection.
@@ -29,9 +30,24 @@ pub enum ConnectError {
 /// [`ConnectError::Ours`] when the socket cannot be made, bound or marked, and when ports or
 /// descriptors have run out; [`ConnectError::Theirs`] for everything the network or the server answers.
 pub async fn connect(connection: &Connection) -> Result<TcpStream, ConnectError> {
-    let socket = socket(connection)?;
-    match timeout(connection.timeout, socket.connect(connection.target)).await {
-        Ok(Ok(stream)) => Ok(stream),
+    let socket = TcpSocket::from_std_stream(socket(connection)?.into());
+    within(connection, socket.connect(connection.target)).await
+}
+
+/// Connects within `connection.timeout` and closes: a connection is possible.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn reach(connection: &Connection) -> Result<(), ConnectError> {
+    within(connection, dial(socket(connection)?, connection.target)).await
+}
+
+async fn within<T>(
+    connection: &Connection,
+    connecting: impl Future<Output = io::Result<T>>,
+) -> Result<T, ConnectError> {
+    match timeout(connection.timeout, connecting).await {
+        Ok(Ok(done)) => Ok(done),
         Ok(Err(error)) => Err(judge(connection, &error)),
         Err(_) => Err(ConnectError::Theirs(format!("connect timeout after {}", seconds(connection.timeout)))),
     }
@@ -79,7 +95,7 @@ fn out_of_resources(error: &io::Error) -> bool {
     )
 }
 
-fn socket(connection: &Connection) -> Result<TcpSocket, ConnectError> {
+fn socket(connection: &Connection) -> Result<Socket, ConnectError> {
     let socket = marked(connection, Type::STREAM, None)?;
     if let Some(source) = source(connection) {
         if source.port() == 0 {
@@ -95,7 +111,7 @@ fn socket(connection: &Connection) -> Result<TcpSocket, ConnectError> {
         }
         bind(&socket, source)?;
     }
-    Ok(TcpSocket::from_std_stream(socket.into()))
+    Ok(socket)
 }
 
 /// A UDP socket connected to the target; its port is random unless bind_port fixes it.
@@ -236,7 +252,6 @@ fn bind(socket: &Socket, source: SocketAddr) -> Result<(), ConnectError> {
         .map_err(ours(&format_args!("cannot bind to {source} (bindto): is the address on this host?")))
 }
 
-fn ours(what: &dyn Display) -> impl FnOnce(io::Error) -> ConnectError + use<> {
-    let what = what.to_string();
+fn ours(what: &dyn Display) -> impl FnOnce(io::Error) -> ConnectError {
     move |error| ConnectError::Ours(format!("{what}: {}", words(&error)))
 }

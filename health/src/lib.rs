@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod connect;
+mod dial;
 pub mod runner;
 pub mod state;
 pub mod types;

@@ -7,7 +7,7 @@
 //! and quotes in it), the answer is read to its end whatever its framing says, and the digest is over raw
 //! octets; broken chunking or headers that a library refuses are no failure for keepalived's users.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +50,7 @@ pub fn request(http: &HttpCheck, url: &Url) -> Vec<u8> {
         HttpProtocol::V1_1 => ("1.1", "Connection: close\r\n"),
     };
     // SocketAddr writes IPv6 in brackets and the port always.
-    let host = url.host.clone().unwrap_or_else(|| http.connection.target.to_string());
+    let host: &dyn Display = url.host.as_ref().map_or(&http.connection.target, |host| host);
     format!("GET {} HTTP/{version}\r\nUser-Agent: KeepAliveClient\r\n{close}Host: {host}\r\n\r\n", url.path)
         .into_bytes()
 }
@@ -80,11 +80,12 @@ async fn read(
     let whole = limit.saturating_mul(ANSWER_TIMEOUTS);
     let end = Instant::now() + whole;
     let mut answer = Answer::new(digest);
-    let mut buffer = vec![0; READ_BUFFER];
+    let mut buffer = Vec::with_capacity(READ_BUFFER);
     loop {
-        let read = match timeout_at(end.min(Instant::now() + limit), stream.read(&mut buffer)).await {
+        buffer.clear();
+        match timeout_at(end.min(Instant::now() + limit), stream.read_buf(&mut buffer)).await {
             Ok(Ok(0)) => return Ok(answer),
-            Ok(Ok(read)) => read,
+            Ok(Ok(_)) => {}
             // keepalived 2.2.7 fails a server that resets, after a complete answer too (observed).
             Ok(Err(error)) if answer.length() > 0 => {
                 return Err(format!("{} after {} octets", words(&error), answer.length()));
@@ -101,8 +102,8 @@ async fn read(
                     seconds(limit)
                 ));
             }
-        };
-        if answer.feed(buffer.get(..read).unwrap_or_default()).is_err() {
+        }
+        if answer.feed(&buffer).is_err() {
             return Err(format!("header larger than {} KiB", MAX_HEADER / 1024));
         }
         if answer.length() > MAX_ANSWER {

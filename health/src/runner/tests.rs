@@ -372,6 +372,29 @@ async fn tasks_are_small() {
     assert!(size <= 1536, "{size} octets");
 }
 
+#[tokio::test(start_paused = true)]
+async fn checks_begin_on_the_beat() {
+    let origin = Instant::now();
+    let us = Duration::from_micros;
+    for (name, from, delay, want) in [
+        ("just past a beat", 1_200, 1_000_000, 1_000_000),
+        ("nearer to the next", 2_600, 1_000_000, 1_005_000),
+        ("a tenth of a second: its hundredth", 300, 100_000, 100_000),
+        ("a tenth of a second, nearer to the next", 600, 100_000, 101_000),
+        ("shorter than a beat matters", 1_234, 20_000, 21_234),
+        ("at once", 1_234, 0, 1_234),
+    ] {
+        assert_eq!(on_beat(Some(origin), origin + us(from), us(delay)), origin + us(want), "{name}");
+        assert_eq!(on_beat(None, origin + us(from), us(delay)), origin + us(from + delay), "{name}, no beat");
+    }
+    // From beat to beat the time is what was asked: what a check takes does not add up.
+    let mut at = origin;
+    for _ in 0..10 {
+        at = on_beat(Some(origin), at + us(400), us(1_000_000));
+    }
+    assert_eq!(at, origin + us(10_000_000));
+}
+
 #[test]
 fn rejoining() {
     let due = Instant::now();
