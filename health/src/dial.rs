@@ -229,7 +229,6 @@ impl Drop for Entry {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
     use std::time::Duration;
 
     use socket2::{Domain, Type};
@@ -241,10 +240,11 @@ mod tests {
         Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None).unwrap()
     }
 
-    fn open() -> (TcpListener, SocketAddr) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        (listener, address)
+    /// An address at which connections wait to be taken; its queue has room for those of any test here.
+    fn open() -> (Socket, SocketAddr) {
+        let (bound, address) = closed();
+        bound.listen(1024).unwrap();
+        (bound, address)
     }
 
     /// An address at which nothing listens, and what keeps it so.
