@@ -11,10 +11,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::unistd::Pid;
 use socket2::{Domain, Socket, Type};
 
@@ -202,24 +202,20 @@ impl Account {
 pub(super) fn main(words: &[String]) -> Result<()> {
     let [kind, servers] = words else { bail!("{WORD} KEYWORD SERVERS") };
     let kind = [Kind::Tcp, Kind::Http].into_iter().find(|one| one.keyword() == kind).context("keyword")?;
-    let account = Mutex::new(Account::new(servers.parse()?));
+    let account = Arc::new(Mutex::new(Account::new(servers.parse()?)));
     let listener = listen(kind)?;
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            take(kind, &listener, &account);
-            eprintln!("the responder's port has failed");
-            std::process::exit(1);
-        });
-        for line in std::io::stdin().lines() {
-            let line = line?;
-            if line.is_empty() {
-                println!("{}", locked(&account).seen().line());
-            } else {
-                locked(&account).count(line.parse()?);
-            }
+    let counted = account.clone();
+    let thread = std::thread::spawn(move || take(kind, &listener, &counted));
+    for line in std::io::stdin().lines() {
+        let line = line?;
+        ensure!(!thread.is_finished(), "the port has failed");
+        if line.is_empty() {
+            println!("{}", locked(&account).seen().line());
+        } else {
+            locked(&account).count(line.parse()?);
         }
-        std::process::exit(0)
-    })
+    }
+    Ok(())
 }
 
 fn locked(account: &Mutex<Account>) -> MutexGuard<'_, Account> {
