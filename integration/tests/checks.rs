@@ -6,6 +6,11 @@ fn run(name: &str) {
 }
 
 #[test]
+fn checkers() {
+    run("checkers");
+}
+
+#[test]
 fn misc_dynamic() {
     run("misc_dynamic");
 }
@@ -23,4 +28,19 @@ fn inhibited_server_and_held_connection() {
 #[test]
 fn virtual_server_group() {
     run("group");
+}
+
+#[test]
+fn lines_scripts_and_mails() {
+    run("telling");
+}
+
+#[test]
+fn rules_that_keepalived_does_not_have() {
+    run("own_rules");
+}
+
+#[test]
+fn hostile_servers_beside_healthy_ones() {
+    run("hostile");
 }

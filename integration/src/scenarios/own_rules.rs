@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::Ctx;
 use super::behind::{self, VIP};
+use crate::director::Director;
 use crate::netns::Netns;
 use crate::servers::Server;
 use crate::servers::stream::Stream;
@@ -67,7 +68,29 @@ pub fn own_rules(ctx: &Ctx) -> Result<()> {
         behind::expect_weight(ns, &key(8004), "10.1.0.21:8004", want, limit)
             .with_context(|| format!("agent: {line}"))?;
     }
+    ordered(&director, ns, limit).context("lbctl server")?;
     ensure!(director.stop()?.success(), "the stop failed");
+    Ok(())
+}
+
+/// What the operator orders is done at once, and goes over what checks say.
+fn ordered(director: &Director<'_>, ns: &Netns, limit: Duration) -> Result<()> {
+    for (order, want) in [
+        (["drain", ""], Some(0)),
+        (["ready", ""], Some(100)),
+        (["maint", ""], None),
+        (["ready", ""], Some(100)),
+        (["weight", "30"], Some(30)),
+        (["ready", ""], Some(100)),
+    ] {
+        let [word, value] = order;
+        let service = format!("{VIP}:8004");
+        let words = ["server", word, &service, "10.1.0.21:8004", value];
+        let said = director.lbctl(words.strip_suffix(&[""]).unwrap_or(&words))?;
+        behind::expect_weight(ns, &key(8004), "10.1.0.21:8004", want, limit)
+            .with_context(|| format!("{word} {value}"))?;
+        step!("lbctl server {word} {value}: {}", said.trim());
+    }
     Ok(())
 }
 

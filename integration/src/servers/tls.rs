@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
-use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::{ServerConfig, ServerConnection};
@@ -75,7 +75,9 @@ pub fn https(name: &str, last_year: i32, page: &Page) -> Result<Behaviour> {
 /// When no key or certificate can be made.
 pub fn certificate(name: &str) -> Result<String> {
     let key = KeyPair::generate()?;
-    Ok(CertificateParams::new(vec![name.to_owned()])?.self_signed(&key)?.pem())
+    let mut params = CertificateParams::new(vec![name.to_owned()])?;
+    params.distinguished_name.push(DnType::CommonName, name);
+    Ok(params.self_signed(&key)?.pem())
 }
 
 /// A server that knows nothing newer than `version`: it answers with a ServerHello of that version.
