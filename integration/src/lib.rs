@@ -16,6 +16,9 @@
 //!
 //! `LBD_BED_LBD` and `LBD_BED_LBCTL` name binaries that were built already; without them the bed builds the workspace's.
 //!
+//! Real servers are threads of the scenario's process whose sockets are in a host's namespace ([`servers`]): of every protocol
+//! that is checked, and told to work, to fail or to misbehave while they run.
+//!
 //! Environment: `LBD_UML` and `LBD_UML_MODULES` (where user-mode-linux is), `LBD_SKIP_LOG` (a file to which skips are
 //! appended), `LBD_BED_DAEMON` (`lbd` or `keepalived`). The full output of each run is in `target/bed/NAME.log`.
 
