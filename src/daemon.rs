@@ -147,6 +147,7 @@ struct Daemon {
     remember: Remember,
     events: EventSender,
     room: Arc<ScriptRoom>,
+    tools: Arc<Tools>,
     notifier: Notifier,
     tracker: Option<Tracker>,
     files: Arc<TrackedFiles>,
@@ -192,6 +193,11 @@ impl Daemon {
             let room = room.clone();
             tokio::spawn(async move { room.reap_orphans().await });
         }
+        let files: Arc<TrackedFiles> = Arc::default();
+        let tools = Arc::new(Tools::new(room.clone()).with_files(files.clone()).with_beat());
+        if let Some(tls) = checked.tls.clone() {
+            tools.tls.replace(tls);
+        }
         let notifier = Notifier::start(room.clone(), queue);
         notifier.open(&config).await;
         notifier.update(&config);
@@ -221,9 +227,10 @@ impl Daemon {
             remember,
             events,
             room,
+            tools,
             notifier,
             tracker: None,
-            files: Arc::default(),
+            files,
             local: watch::Sender::new(HashSet::new()),
             lost,
             shared: shared.clone(),
@@ -380,7 +387,7 @@ impl Daemon {
         let remember = self.remember.clone();
         let options = DirectorOptions {
             owner: owner.clone(),
-            tools: Arc::new(Tools::new(self.room.clone()).with_files(self.files.clone()).with_beat()),
+            tools: self.tools.clone(),
             events: self.events.clone(),
             saved: saved.verdicts,
             remember: Box::new(move |verdicts| remember.verdicts(verdicts)),
@@ -491,7 +498,11 @@ impl Daemon {
         if !new.is_empty() {
             return Err(Failure::Configuration(new.join("\n")));
         }
+        let tls_before = checked.tls.clone().map(|tls| self.tools.tls.replace(tls));
         if let Err(failure) = self.apply(config).await {
+            if let Some(before) = tls_before {
+                self.tools.tls.replace(before);
+            }
             self.restore().await;
             return Err(failure);
         }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use lbd_grammar::config::Config;
 use lbd_grammar::{Diagnostic, Kind, LoadOptions, Severity, Sources};
+use lbd_health::{CheckKind, TlsFileError, TlsFiles, TlsSettings};
 
 use crate::script::disabled::drop_disabled;
 use crate::script::security::{self, FindingKind};
@@ -18,6 +19,8 @@ use crate::script::security::{self, FindingKind};
 pub struct Checked {
     /// `None` when a diagnostic is an error.
     pub config: Option<Arc<Config>>,
+    /// For SSL_GET, from the files of the `SSL` block.
+    pub tls: Option<TlsSettings>,
     /// In the order of the files; what this host lacks comes last.
     pub diagnostics: Vec<Diagnostic>,
     /// The texts, for rendering.
@@ -52,6 +55,7 @@ pub fn check(path: &Path, options: &LoadOptions) -> Checked {
     let mut loaded = lbd_grammar::load(path, options);
     tracing::debug!("{} read in {} ms", path.display(), began.elapsed().as_millis());
     let mut diagnostics = loaded.diagnostics;
+    let mut tls = None;
     if let Some(config) = &mut loaded.config {
         for name in config.interfaces() {
             if nix::net::if_::if_nametoindex(name).is_err() {
@@ -78,7 +82,38 @@ pub fn check(path: &Path, options: &LoadOptions) -> Checked {
             diagnostics.push(Diagnostic::warning(kind, span, finding.message).help(finding.remedy));
         }
     }
-    Checked { config: loaded.config.map(Arc::new), diagnostics, sources: loaded.sources }
+    if let Some(config) = &loaded.config {
+        match tls_settings(config) {
+            Ok(settings) => tls = settings,
+            // keepalived's checkers end on it; so nothing begins with it, and what runs stays.
+            Err(error) => {
+                diagnostics.push(
+                    Diagnostic::error(Kind::BadValue, loaded.spans.tls(), error.to_string())
+                        .help(error.remedy),
+                );
+                loaded.config = None;
+            }
+        }
+    }
+    Checked { config: loaded.config.map(Arc::new), tls, diagnostics, sources: loaded.sources }
+}
+
+/// Reads what SSL_GETs need; nothing where there are none, as keepalived does.
+fn tls_settings(config: &Config) -> Result<Option<TlsSettings>, TlsFileError> {
+    let checks = config.virtual_servers.iter().flat_map(|server| &server.real_servers);
+    let mut checks = checks.flat_map(|real| &real.checks).filter_map(|check| match &check.kind {
+        CheckKind::Http(http) => http.tls.as_ref(),
+        _ => None,
+    });
+    let Some(first) = checks.next() else { return Ok(None) };
+    let verify = first.verify || checks.any(|tls| tls.verify);
+    let files = config.tls.as_ref().map(|block| TlsFiles {
+        password: block.password.clone(),
+        ca: block.ca.as_ref().map(Into::into),
+        certificate: block.certificate.as_ref().map(Into::into),
+        key: block.key.as_ref().map(Into::into),
+    });
+    TlsSettings::load(&files.unwrap_or_default(), verify).map(Some)
 }
 
 impl Checked {

@@ -49,6 +49,11 @@ impl Spans {
         self.scripts.get(id).copied()
     }
 
+    /// The head of the `SSL` block.
+    pub fn tls(&self) -> Option<Span> {
+        self.tls
+    }
+
     /// The head of a vrrp_instance.
     pub fn instance(&self, name: &str) -> Option<Span> {
         self.instances.get(name).copied()

@@ -6,11 +6,14 @@
 pub mod check;
 pub mod connect;
 mod dial;
+pub mod pem;
 pub mod runner;
 pub mod state;
+pub mod tls;
 pub mod types;
 mod warning;
 
 pub use runner::{CheckerHandle, Files, Programs, Report, Start, Tools, spawn};
 pub use state::{CheckerState, CheckerView, Contribution, Outcome, ServerChange, ServerState, Verdict};
+pub use tls::{TlsClient, TlsFileError, TlsFiles, TlsSettings};
 pub use types::*;

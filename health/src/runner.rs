@@ -18,11 +18,11 @@ use crate::check;
 use crate::check::agent::Agent;
 use crate::check::ping::Pings;
 use crate::state::{CheckerState, CheckerView, Contribution, Next, Outcome, Step, Verdict};
+use crate::tls::{TlsClient, TlsSettings};
 use crate::types::{Check, CheckKind, ScriptId, ScriptOutcome};
 use crate::warning::Warnings;
 
 /// What checks need of the process around them; shared by all checkers.
-#[derive(Clone)]
 pub struct Tools {
     /// Runs the programs of MISC_CHECKs.
     pub programs: Arc<dyn Programs>,
@@ -32,12 +32,20 @@ pub struct Tools {
     pub pings: Pings,
     /// Since when the beat goes on which checks begin together; without it each begins at its own time.
     pub beat: Option<Instant>,
+    /// Settings of SSL_GETs; a reload replaces them.
+    pub tls: TlsClient,
 }
 
 impl Tools {
-    /// With these programs, and without files.
+    /// With these programs; without files, client certificate and verification.
     pub fn new(programs: Arc<dyn Programs>) -> Self {
-        Tools { programs, files: Arc::new(NoFiles), pings: Pings::default(), beat: None }
+        Tools {
+            programs,
+            files: Arc::new(NoFiles),
+            pings: Pings::default(),
+            beat: None,
+            tls: TlsClient::new(TlsSettings::default()),
+        }
     }
 
     /// With these files.

@@ -96,6 +96,7 @@ impl CheckKind {
     pub fn is_served(&self) -> bool {
         match self {
             CheckKind::Tcp(_)
+            | CheckKind::Http(_)
             | CheckKind::Smtp(_)
             | CheckKind::Dns(_)
             | CheckKind::Udp(_)
@@ -105,7 +106,6 @@ impl CheckKind {
             | CheckKind::Dialogue(_)
             | CheckKind::Agent(_)
             | CheckKind::Grpc(_) => true,
-            CheckKind::Http(http) => http.tls.is_none(),
             CheckKind::Bfd(_) => false,
         }
     }
@@ -174,20 +174,18 @@ pub struct HttpCheck {
     pub protocol: HttpProtocol,
     /// No delay between checks while recovering.
     pub fast_recovery: bool,
-    /// SSL_GET: over TLS, with this server name; the server's certificate is not verified.
-    pub tls: Option<Sni>,
+    /// SSL_GET: over TLS.
+    pub tls: Option<TlsCheck>,
 }
 
-/// Server name that a TLS client sends (RFC 6066 §3).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Sni {
-    /// None.
-    #[default]
-    Off,
-    /// enable_sni: the host of the url, none where it has none.
-    Host,
-    /// sni_name
-    Name(Box<str>),
+/// What an SSL_GET wants of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TlsCheck {
+    /// verify: the server's certificate must be for its name (server name, else host, else address) and
+    /// signed by an authority of `ca` (else of the system). Otherwise any certificate is taken.
+    pub verify: bool,
+    /// certificate_expiry_warning: a certificate that expires within so many days is worth a warning.
+    pub expiry_warning: Option<u32>,
 }
 
 /// One url of an HTTP_GET or SSL_GET.
@@ -198,6 +196,9 @@ pub struct Url {
     /// `Host`, literally; `None` sends the connect address with its port (virtualhost of url,
     /// checker, real server, virtual server, in this order).
     pub host: Option<String>,
+    /// Server name sent in TLS (RFC 6066 §3): sni_name, or with enable_sni the host of url, checker or
+    /// virtual server; that of the real server never, as in keepalived.
+    pub server_name: Option<Box<str>>,
     /// Wanted status codes; `None` is 200..=299.
     pub status: Option<StatusSet>,
     /// Wanted MD5 of the raw octets after the header.
@@ -219,9 +220,10 @@ pub struct Regex {
     pub options: RegexOptions,
     /// regex_min_offset: a match begins at this octet of the body or after it.
     pub min_offset: usize,
-    /// regex_max_offset: a match begins before this octet; above `min_offset`.
+    /// regex_max_offset: a match begins at this octet or before it; above `min_offset`.
     pub max_offset: Option<usize>,
-    /// regex_stack: first and greatest size of the matcher's stack in octets.
+    /// regex_stack: first and greatest size of the matcher's stack in octets; the greatest is room for
+    /// going back.
     pub stack: Option<(usize, usize)>,
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use lbd_health::{
-    Check, CheckKind, Connection, DialogueStep, HttpCheck, HttpProtocol, MaskedOctet, Regex, Schedule, Sni,
+    Check, CheckKind, Connection, DialogueStep, HttpCheck, HttpProtocol, MaskedOctet, Regex, Schedule,
     StatusSet, UdpCheck, Url,
 };
 
@@ -91,20 +91,59 @@ fn http(writer: &mut Writer<'_>, http: &HttpCheck) {
     };
     writer.value("http_protocol", version);
     writer.switch("fast_recovery", http.fast_recovery);
-    match &http.tls {
-        None => {}
-        Some(Sni::Off) => writer.switch("enable_sni", false),
-        Some(Sni::Host) => writer.switch("enable_sni", true),
-        Some(Sni::Name(name)) => writer.value("sni_name", name),
+    let sni = sni(http);
+    if let Some(tls) = &http.tls {
+        match sni {
+            Sni::Off => writer.switch("enable_sni", false),
+            Sni::Host => writer.switch("enable_sni", true),
+            Sni::Name(name) => writer.value("sni_name", name),
+        }
+        writer.switch("verify", tls.verify);
+        writer.maybe("certificate_expiry_warning", tls.expiry_warning);
     }
     for one in &http.urls {
-        writer.block::<&str>("url", [], |writer| url(writer, one, http.tls.is_some()));
+        let own_host = sni != Sni::Host || is_sent(one);
+        writer.block::<&str>("url", [], |writer| url(writer, one, own_host, http.tls.is_some()));
     }
 }
 
-fn url(writer: &mut Writer<'_>, url: &Url, tls: bool) {
+/// Which keyword makes the server names of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sni<'a> {
+    Off,
+    /// enable_sni
+    Host,
+    /// sni_name
+    Name(&'a str),
+}
+
+fn sni(http: &HttpCheck) -> Sni<'_> {
+    let mut names = http.urls.iter().map(|url| url.server_name.as_deref());
+    let first = names.next().flatten();
+    match (first, names.all(|name| name == first), http.urls.iter().all(is_sent)) {
+        (None, true, _) => Sni::Off,
+        (Some(name), true, false) => Sni::Name(name),
+        _ => Sni::Host,
+    }
+}
+
+/// The server name is the host.
+fn is_sent(url: &Url) -> bool {
+    url.server_name.as_deref() == url.host.as_deref()
+}
+
+/// Of a check that sends other names than its hosts: the host is the real server's, the name the
+/// virtual server's, and only there can they be written.
+pub(super) fn inherited(check: &Check) -> Option<&Url> {
+    match &check.kind {
+        CheckKind::Http(http) if sni(http) == Sni::Host => http.urls.iter().find(|url| !is_sent(url)),
+        _ => None,
+    }
+}
+
+fn url(writer: &mut Writer<'_>, url: &Url, own_host: bool, tls: bool) {
     writer.value("path", &url.path);
-    writer.maybe("virtualhost", url.host.as_ref());
+    writer.maybe("virtualhost", url.host.as_ref().filter(|_| own_host));
     if let Some(digest) = &url.digest {
         writer.value("digest", hex(digest));
     }

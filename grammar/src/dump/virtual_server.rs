@@ -72,6 +72,9 @@ fn body(writer: &mut Writer<'_>, server: &VirtualServer) {
     writer.flag("ha_suspend", server.ha_suspend);
     writer.switch("smtp_alert", server.smtp_alert);
     writer.maybe("snmp_name", server.snmp_name.as_ref());
+    let mut checks = server.real_servers.iter().flat_map(|real| &real.checks);
+    let inherited = checks.find_map(|check| check::inherited(check));
+    writer.maybe("virtualhost", inherited.and_then(|url| url.server_name.as_ref()));
     writer.flag("omega", server.omega);
     writer.value("quorum", server.quorum);
     writer.value("hysteresis", server.hysteresis);
@@ -145,6 +148,8 @@ fn real_server(writer: &mut Writer<'_>, real: &RealServer) {
     writer.script("notify_down", real.notify_down.as_ref());
     writer.switch("smtp_alert", real.smtp_alert);
     writer.maybe("snmp_name", real.snmp_name.as_ref());
+    let inherited = real.checks.iter().find_map(|check| check::inherited(check));
+    writer.maybe("virtualhost", inherited.and_then(|url| url.host.as_ref()));
     for check in &real.checks {
         check::write(writer, check);
     }

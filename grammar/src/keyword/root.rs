@@ -139,7 +139,8 @@ const ROWS: &[Row<Root>] = &[
     later("bfd_instance", "NAME { … }", "A BFD session.", "there is no such session", bfd::lower)
         .opens("bfd_instance")
         .example("neighbor_ip 192.0.2.1\nmin_rx 50\nmin_tx 50"),
-    later("SSL", "{ … }", "Client certificate of SSL_GET.", "SSL_GET is not supported either", tls::lower)
+    row("SSL", "{ … }", "Client certificate and authorities of SSL_GET.", tls::lower)
+        .by(Part::Checks)
         .opens("SSL")
         .example("certificate /etc/ssl/client.pem\nkey /etc/ssl/private/client.pem"),
     row(

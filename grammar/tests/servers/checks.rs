@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lbd_health::{CheckKind, DnsType, HttpProtocol, MaskedOctet, Sni};
+use lbd_health::{CheckKind, DnsType, HttpProtocol, MaskedOctet, TlsCheck};
 
 use super::{check, checks, config, of_real, targets};
 
@@ -133,20 +133,53 @@ fn connections() {
 
 #[test]
 fn ssl_get() {
-    for (name, lines, sni, compliant) in [
-        ("plain", "", Sni::Off, [false, false]),
-        ("enable_sni", "enable_sni", Sni::Host, [false, false]),
-        ("enable_sni off", "enable_sni\nenable_sni off", Sni::Off, [false, false]),
-        ("bare sni_name", "sni_name", Sni::Host, [false, false]),
-        ("sni_name", "enable_sni\nsni_name www.x", Sni::Name("www.x".into()), [false, false]),
-        ("tls_compliant", "tls_compliant", Sni::Off, [true, false]),
+    for (name, lines, names, compliant) in [
+        ("plain", "", [None, None], [false, false]),
+        ("enable_sni", "enable_sni\nvirtualhost h", [Some("u"), Some("h")], [false, false]),
+        ("enable_sni off", "enable_sni\nenable_sni off\nvirtualhost h", [None, None], [false, false]),
+        ("bare sni_name", "sni_name", [Some("u"), None], [false, false]),
+        ("sni_name", "enable_sni\nsni_name www.x", [Some("www.x"), Some("www.x")], [false, false]),
+        ("tls_compliant", "tls_compliant", [None, None], [true, false]),
     ] {
-        let lines =
-            format!("SSL_GET {{\nurl {{\npath /a\n}}\nurl {{\npath /b\ntls_compliant off\n}}\n{lines}\n}}");
+        let lines = format!(
+            "SSL_GET {{\nurl {{\npath /a\nvirtualhost u\n}}\nurl {{\npath /b\ntls_compliant off\n}}\n{lines}\n}}"
+        );
         let check = check(name, &lines, &[]);
         let CheckKind::Http(http) = &check.kind else { panic!("{name}") };
-        assert_eq!(http.tls, Some(sni), "{name}");
+        assert_eq!(http.tls, Some(TlsCheck::default()), "{name}");
+        let sent = [&http.urls[0], &http.urls[1]].map(|url| url.server_name.as_deref());
+        assert_eq!(sent, names, "{name}");
         assert_eq!([http.urls[0].tls_compliant, http.urls[1].tls_compliant], compliant, "{name}");
+    }
+}
+
+#[test]
+fn keywords_of_our_own_for_tls() {
+    let own = "SSL_GET {\nurl {\npath /\n}\nverify\ncertificate_expiry_warning 14\n}";
+    let check = check("both", own, &[]);
+    let CheckKind::Http(http) = &check.kind else { panic!("an SSL check") };
+    assert_eq!(http.tls, Some(TlsCheck { verify: true, expiry_warning: Some(14) }));
+}
+
+/// enable_sni sends the host of url, checker or virtual server, not that of the real server.
+#[test]
+fn a_real_servers_host_is_no_server_name() {
+    for (name, of_virtual, of_checker, want) in [
+        ("none else", "", "", (Some("rs"), None)),
+        ("virtual server", "virtualhost vs\n", "", (Some("rs"), Some("vs"))),
+        ("checker", "virtualhost vs\n", "virtualhost c\n", (Some("c"), Some("c"))),
+    ] {
+        let text =
+            of_real(&format!("virtualhost rs\nSSL_GET {{\nenable_sni\n{of_checker}url {{\npath /\n}}\n}}"))
+                .replacen("protocol TCP\n", &format!("protocol TCP\n{of_virtual}"), 1);
+        let config = config(name, &text, &[]);
+        let checks = checks(&config);
+        let CheckKind::Http(http) = &checks[0].kind else { panic!("{name}") };
+        let [url] = &http.urls[..] else { panic!("{name}") };
+        assert_eq!((url.host.as_deref(), url.server_name.as_deref()), want, "{name}");
+        // As text it is the same.
+        let text = lbd_grammar::dump(&config, lbd_grammar::Secrets::Shown);
+        assert_eq!(super::config(name, &text, &[]).virtual_servers, config.virtual_servers, "{name}: {text}");
     }
 }
 
@@ -240,7 +273,7 @@ fn patterns() {
         "crossed",
         crossed,
         &[
-            "c:10:1: `regex_max_offset` 3 is not above `regex_min_offset` 3; a match begins at the smaller one or after it, and before the larger one",
+            "c:10:1: `regex_max_offset` 3 is not above `regex_min_offset` 3; a match begins at the smaller one or after it, and not after the larger one",
             "c:12:15: `regex_stack`: 1 is less than 2; the second number is the limit",
         ],
     );

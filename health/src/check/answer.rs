@@ -17,6 +17,9 @@ pub struct Answer {
     content_length: Option<u64>,
     body: u64,
     digest: Option<Md5>,
+    /// The first octets of the body, as many as are wanted.
+    kept: Vec<u8>,
+    keep: usize,
 }
 
 /// The header is longer than [`MAX_HEADER`].
@@ -24,14 +27,17 @@ pub struct Answer {
 pub struct HeaderTooLong;
 
 impl Answer {
-    /// Nothing received yet; the digest is computed only where it is wanted.
-    pub fn new(digest: bool) -> Self {
+    /// Nothing received yet; the digest is computed only where it is wanted, and of the body at most
+    /// `keep` octets are kept.
+    pub fn new(digest: bool, keep: usize) -> Self {
         Answer {
             header: Vec::new(),
             header_done: false,
             content_length: None,
             body: 0,
             digest: digest.then(Md5::new),
+            kept: Vec::new(),
+            keep,
         }
     }
 
@@ -67,6 +73,8 @@ impl Answer {
             let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(octets.len());
             digest.update(octets.get(..wanted).unwrap_or_default());
         }
+        let room = self.keep.saturating_sub(self.kept.len()).min(octets.len());
+        self.kept.extend_from_slice(octets.get(..room).unwrap_or_default());
         self.body = self.body.saturating_add(u64::try_from(octets.len()).unwrap_or(u64::MAX));
     }
 
@@ -88,6 +96,13 @@ impl Answer {
     /// Octets after the header.
     pub fn body_length(&self) -> u64 {
         self.body
+    }
+
+    /// The octets of the body that were kept, and whether there were more.
+    pub fn take_body(&mut self) -> (Vec<u8>, bool) {
+        let kept = std::mem::take(&mut self.kept);
+        let cut = u64::try_from(kept.len()).unwrap_or(u64::MAX) < self.body;
+        (kept, cut)
     }
 
     /// What the header says about them.
@@ -158,7 +173,7 @@ fn find(octets: &[u8], wanted: &[u8]) -> Option<usize> {
 /// a property test share.
 pub fn agrees_when_cut(octets: &[u8], cut: usize) -> bool {
     let (start, rest) = octets.split_at(cut.min(octets.len()));
-    let (mut whole, mut pieces) = (Answer::new(true), Answer::new(true));
+    let (mut whole, mut pieces) = (Answer::new(true, KEPT), Answer::new(true, KEPT));
     let fits = whole.feed(octets).is_ok();
     if (pieces.feed(start).is_ok() && pieces.feed(rest).is_ok()) != fits {
         return false;
@@ -168,8 +183,12 @@ pub fn agrees_when_cut(octets: &[u8], cut: usize) -> bool {
             && pieces.status() == whole.status()
             && pieces.content_length == whole.content_length
             && pieces.length() == whole.length()
+            && pieces.take_body() == whole.take_body()
             && pieces.digest() == whole.digest())
 }
+
+/// What [`agrees_when_cut`] keeps of a body.
+const KEPT: usize = 16;
 
 #[cfg(test)]
 #[path = "answer/tests.rs"]

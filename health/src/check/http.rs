@@ -1,7 +1,7 @@
-//! HTTP_GET: one url is asked, its status and digest compared.
+//! HTTP_GET and SSL_GET: one url is asked, its status, digest and text compared.
 //!
 //! Here: the request's octets, reading the answer within bounds, the verdict. Not here: what the octets
-//! of an answer mean (`answer`), which url is next (`state`).
+//! of an answer mean (`answer`), patterns (`regex`), the handshake (`tls`), which url is next (`state`).
 //!
 //! No HTTP library on purpose: the path goes out as it is configured (a library refuses blanks
 //! and quotes in it), the answer is read to its end whatever its framing says, and the digest is over raw
@@ -16,11 +16,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answer::{Answer, MAX_HEADER, first_line};
+use super::{regex, tls};
 use crate::connect::{connect, seconds, words};
 use crate::state::Outcome;
+use crate::tls::TlsClient;
 use crate::types::{HttpCheck, HttpProtocol, StatusSet, Url};
 
-/// Largest answer, in octets. Nothing of it is kept; the bound is on work.
+/// Largest answer, in octets. Of it at most [`regex::MAX_BODY`] are kept, and only for a pattern; the
+/// bound is on work.
 pub const MAX_ANSWER: u64 = 64 * 1024 * 1024;
 
 /// The whole answer may take this many times connect_timeout. keepalived gives each read
@@ -28,18 +31,53 @@ pub const MAX_ANSWER: u64 = 64 * 1024 * 1024;
 pub const ANSWER_TIMEOUTS: u32 = 10;
 
 /// Asks one url; an index that does not exist asks the first.
-pub async fn run(http: &HttpCheck, url: usize) -> Outcome {
+pub async fn run(http: &HttpCheck, url: usize, client: &TlsClient) -> Outcome {
     let Some(url) = http.urls.get(url).or(http.urls.first()) else {
         return Outcome::unknown("no url configured");
     };
-    let mut outcome = match connect(&http.connection).await {
-        Ok(stream) => converse(http, url, stream).await,
-        Err(error) => error.into(),
-    };
+    let mut outcome = ask(http, url, client).await;
     if http.urls.len() > 1 {
         outcome.reason = Arc::from(format!("{}: {}", shown(url.path.as_bytes()), outcome.reason));
     }
     outcome
+}
+
+async fn ask(http: &HttpCheck, url: &Url, client: &TlsClient) -> Outcome {
+    let limit = http.connection.timeout;
+    let end = Instant::now() + limit;
+    let stream = match connect(&http.connection).await {
+        Ok(stream) => stream,
+        Err(error) => return error.into(),
+    };
+    let Some(tls) = &http.tls else {
+        let end = Ending { whole: limit.saturating_mul(ANSWER_TIMEOUTS), cut: Cut::Ends };
+        return converse(http, url, stream, end).await;
+    };
+    match tls::handshake(http, tls, url, client, stream, end).await {
+        Err(outcome) => outcome,
+        // keepalived gives connect_timeout to connection and handshake, and again to request and answer.
+        Ok(tls::Session { stream, warning }) => {
+            let cut = if url.tls_compliant { Cut::Fails } else { Cut::Ends };
+            converse(http, url, stream, Ending { whole: limit, cut }).await.warned(warning)
+        }
+    }
+}
+
+/// How an answer may end.
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    /// Limit of the whole answer.
+    whole: Duration,
+    cut: Cut,
+}
+
+/// What a TLS connection is that ends without close_notify.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    /// A normal end.
+    Ends,
+    /// An error (tls_compliant).
+    Fails,
 }
 
 /// The octets of the request, in keepalived's order and case.
@@ -56,18 +94,43 @@ pub fn request(http: &HttpCheck, url: &Url) -> Vec<u8> {
 }
 
 /// Request and answer on a connection.
-async fn converse(http: &HttpCheck, url: &Url, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Outcome {
+async fn converse(
+    http: &HttpCheck,
+    url: &Url,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    ending: Ending,
+) -> Outcome {
     let limit = http.connection.timeout;
-    match timeout(limit, stream.write_all(&request(http, url))).await {
+    let sending = async {
+        stream.write_all(&request(http, url)).await?;
+        stream.flush().await
+    };
+    match timeout(limit, sending).await {
         Ok(Ok(())) => {}
         // A server that answers and closes before it has read: its answer is still to be read.
         Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        Ok(Err(error)) => return Outcome::bad(words(&error)),
+        Ok(Err(error)) => return Outcome::bad(said(&error)),
         Err(_) => return Outcome::bad(format!("request not taken after {}", seconds(limit))),
     }
-    match read(&mut stream, limit, url.digest.is_some()).await {
-        Ok(answer) => judge(url, answer),
-        Err(reason) => Outcome::bad(reason),
+    let keep = if url.regex.is_some() { regex::MAX_BODY } else { 0 };
+    let answer = match read(&mut stream, limit, ending, Answer::new(url.digest.is_some(), keep)).await {
+        Ok(answer) => answer,
+        Err(reason) => return Outcome::bad(reason),
+    };
+    if ending.cut == Cut::Fails {
+        // The server has said goodbye; so do we, and don't insist on being heard.
+        let _gone = timeout(limit, stream.shutdown()).await;
+    }
+    drop(stream);
+    judge(url, answer).await
+}
+
+/// An error of the connection in words, also those of TLS.
+fn said(error: &io::Error) -> String {
+    match tls::inner(error) {
+        Some(rustls::Error::AlertReceived(alert)) => tls::refused(*alert),
+        Some(error) => format!("TLS: {error}"),
+        None => words(error),
     }
 }
 
@@ -75,26 +138,35 @@ async fn converse(http: &HttpCheck, url: &Url, mut stream: impl AsyncRead + Asyn
 async fn read(
     stream: &mut (impl AsyncRead + Unpin),
     limit: Duration,
-    digest: bool,
+    ending: Ending,
+    mut answer: Answer,
 ) -> Result<Answer, String> {
-    let whole = limit.saturating_mul(ANSWER_TIMEOUTS);
-    let end = Instant::now() + whole;
-    let mut answer = Answer::new(digest);
+    let end = Instant::now() + ending.whole;
     let mut buffer = Vec::with_capacity(READ_BUFFER);
     loop {
         buffer.clear();
         match timeout_at(end.min(Instant::now() + limit), stream.read_buf(&mut buffer)).await {
             Ok(Ok(0)) => return Ok(answer),
             Ok(Ok(_)) => {}
+            // TLS: closed without close_notify.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                if ending.cut == Cut::Ends {
+                    return Ok(answer);
+                }
+                let octets = answer.length();
+                return Err(format!(
+                    "connection closed without close_notify (tls_compliant) after {octets} octets"
+                ));
+            }
             // keepalived 2.2.7 fails a server that resets, after a complete answer too (observed).
             Ok(Err(error)) if answer.length() > 0 => {
-                return Err(format!("{} after {} octets", words(&error), answer.length()));
+                return Err(format!("{} after {} octets", said(&error), answer.length()));
             }
-            Ok(Err(error)) => return Err(words(&error)),
-            Err(_) if Instant::now() >= end => {
-                return Err(format!("answer not complete after {}", seconds(whole)));
-            }
+            Ok(Err(error)) => return Err(said(&error)),
             Err(_) if answer.length() == 0 => return Err(format!("no answer after {}", seconds(limit))),
+            Err(_) if Instant::now() >= end => {
+                return Err(format!("answer not complete after {}", seconds(ending.whole)));
+            }
             Err(_) => {
                 return Err(format!(
                     "answer stopped after {} octets: connection still open, nothing for {}",
@@ -112,8 +184,8 @@ async fn read(
     }
 }
 
-/// Status first, then digest.
-fn judge(url: &Url, answer: Answer) -> Outcome {
+/// Status first, then digest, then pattern.
+async fn judge(url: &Url, mut answer: Answer) -> Outcome {
     if answer.length() == 0 {
         return Outcome::bad("no data received");
     }
@@ -145,11 +217,20 @@ fn judge(url: &Url, answer: Answer) -> Outcome {
         }
         _ => {}
     }
+    let (body, cut) = answer.take_body();
     if let (Some(want), Some(got)) = (url.digest, answer.digest()) {
         if want != got {
             return Outcome::bad(format!("digest {} differs from {}", hex(&got), hex(&want)));
         }
         reason.push_str(", digest as wanted");
+    }
+    if let Some(pattern) = &url.regex {
+        match regex::check(pattern, body, cut).await {
+            Ok(found) => {
+                let _infallible = write!(reason, ", {found}");
+            }
+            Err(why) => return Outcome::bad(why),
+        }
     }
     Outcome::good(reason)
 }

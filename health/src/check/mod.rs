@@ -9,12 +9,16 @@ pub mod dialogue;
 pub mod dns;
 pub mod file;
 pub mod grpc;
+pub mod hello;
 pub mod http;
 pub mod misc;
+mod pcre;
 pub mod ping;
+pub mod regex;
 mod shown;
 pub mod smtp;
 pub mod tcp;
+mod tls;
 pub mod udp;
 
 use crate::connect::ConnectError;
@@ -27,7 +31,7 @@ pub async fn run(check: &Check, url: usize, tools: &Tools) -> Outcome {
     match &check.kind {
         CheckKind::Tcp(connection) => tcp::run(connection).await,
         // Boxed so that the many tasks of TCP checks stay small.
-        CheckKind::Http(http) if http.tls.is_none() => Box::pin(http::run(http, url)).await,
+        CheckKind::Http(http) => Box::pin(http::run(http, url, &tools.tls)).await,
         CheckKind::Smtp(smtp) => Box::pin(smtp::run(smtp)).await,
         CheckKind::Dns(dns) => Box::pin(dns::run(dns)).await,
         CheckKind::Udp(udp) => Box::pin(udp::run(udp)).await,

@@ -23,6 +23,8 @@ pub(crate) struct Http {
     pub enable_sni: Option<bool>,
     pub sni_name: Option<String>,
     pub tls_compliant: Option<bool>,
+    pub verify: Option<bool>,
+    pub expiry_warning: Option<u32>,
 }
 
 /// What a url block says.
@@ -129,7 +131,26 @@ const OWN: &[Row<Checker<Http>>] = &[
         },
     )
     .default("false"),
+    row(
+        "verify",
+        "[BOOL]",
+        "Not in keepalived. SSL_GET verifies the server's certificate: its name, and who signed it (ca).",
+        |b: &mut B, c| b.own.verify = c.switch().or(b.own.verify),
+    )
+    .default("false"),
+    row(
+        "certificate_expiry_warning",
+        "DAYS",
+        "Not in keepalived. SSL_GET warns when the server's certificate expires within DAYS.",
+        |b: &mut B, c| b.own.expiry_warning = c.number_as(0..=MOST_DAYS).or(b.own.expiry_warning),
+    )
+    .range("0..=36500")
+    .otherwise("no warning")
+    .example("14"),
 ];
+
+/// A hundred years.
+const MOST_DAYS: u64 = 36_500;
 
 pub(crate) static URL: Table<UrlBuilder> =
     Table { name: "url", part: Part::Checks, rows: &[URL_ROWS, regex::ROWS, URL_TLS] };

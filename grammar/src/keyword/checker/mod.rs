@@ -135,7 +135,7 @@ pub(super) const CHECKERS: &[Row<RealBuilder>] = &[
     })
     .opens("MISC_CHECK")
     .example("misc_path \"/usr/local/bin/check 192.0.2.10\""),
-    later("SSL_GET", "{ url { … } … }", "HTTP_GET over TLS.", WITHOUT, |b: &mut B, c| {
+    row("SSL_GET", "{ url { … } … }", "HTTP_GET over TLS.", |b: &mut B, c| {
         check(b, c, &SSL_GET, url, |own| Own::Ssl(Box::new(own)));
     })
     .opens("SSL_GET")

@@ -2,10 +2,11 @@
 //!
 //! Here: its rows, and what of them makes sense together. Not here: matching.
 
+use lbd_health::check::regex::Compiled;
 use lbd_health::{Regex, RegexOptions};
 
 use super::super::call::Call;
-use super::super::{Context, Row, later};
+use super::super::{Context, Row, row};
 use super::UrlBuilder;
 use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::source::Span;
@@ -15,6 +16,8 @@ use crate::suggest::nearest;
 #[derive(Clone, Default)]
 pub(crate) struct RegexBuilder {
     pub pattern: Option<Box<[u8]>>,
+    /// Of `regex`.
+    place: Option<Span>,
     /// The other keywords, of which `parameter` is the first.
     pub rest: Regex,
     parameter: Option<(&'static str, Span)>,
@@ -26,54 +29,36 @@ pub(crate) struct RegexBuilder {
 type B = UrlBuilder;
 
 pub(super) const ROWS: &[Row<UrlBuilder>] = &[
-    later(
-        "regex",
-        "PATTERN",
-        "What the body must hold, as a PCRE2 pattern; quoted.",
-        NO_REGEX,
-        |b: &mut B, c| {
-            b.regex.pattern = c.pattern().or(b.regex.pattern.take());
-        },
-    )
+    row("regex", "PATTERN", "What the body must hold, as a PCRE2 pattern; quoted.", |b: &mut B, c| {
+        b.regex.place = Some(c.place());
+        b.regex.pattern = c.pattern().or(b.regex.pattern.take());
+    })
     .example("\"<title>(up|ok)</title>\""),
-    later("regex_no_match", "", "The body must not hold the pattern.", NO_REGEX, |b: &mut B, c| {
+    row("regex_no_match", "", "The body must not hold the pattern.", |b: &mut B, c| {
         b.regex.parameter(c);
         b.regex.rest.no_match = true;
     }),
-    later("regex_options", "OPTION …", "Options of the pattern, as PCRE2 names them.", NO_REGEX, options)
+    row("regex_options", "OPTION …", "Options of the pattern, as PCRE2 names them.", options)
         .range("the compile options of PCRE2, in small letters and without PCRE2_")
         .example("caseless multiline"),
-    later(
-        "regex_min_offset",
-        "N",
-        "First octet of the body where a match may begin.",
-        NO_REGEX,
-        |b: &mut B, c| {
-            b.regex.parameter(c);
-            b.regex.rest.min_offset = c.number_as(0..=MOST).unwrap_or(b.regex.rest.min_offset);
-        },
-    )
+    row("regex_min_offset", "N", "First octet of the body where a match may begin.", |b: &mut B, c| {
+        b.regex.parameter(c);
+        b.regex.rest.min_offset = c.number_as(0..=MOST).unwrap_or(b.regex.rest.min_offset);
+    })
     .range("0..=4294967295")
     .default("0"),
-    later(
-        "regex_max_offset",
-        "N",
-        "A match begins before this octet of the body.",
-        NO_REGEX,
-        |b: &mut B, c| {
-            b.regex.parameter(c);
-            b.regex.most = Some(c.head());
-            b.regex.rest.max_offset = c.number_as(0..=MOST).or(b.regex.rest.max_offset);
-        },
-    )
+    row("regex_max_offset", "N", "A match begins at this octet of the body or before it.", |b: &mut B, c| {
+        b.regex.parameter(c);
+        b.regex.most = Some(c.head());
+        b.regex.rest.max_offset = c.number_as(0..=MOST).or(b.regex.rest.max_offset);
+    })
     .range("above regex_min_offset, up to 4294967295")
     .otherwise("the end of the body")
     .example("4096"),
-    later(
+    row(
         "regex_stack",
         "START MAX",
-        "Memory of the matcher in octets, first and at most.",
-        NO_REGEX,
+        "Memory of the matcher in octets, first and at most; more than 8 MiB is room for going back.",
         |b: &mut B, c| {
             b.regex.parameter(c);
             let Some(first) = c.number_as::<usize>(1..=MOST) else { return };
@@ -89,11 +74,10 @@ pub(super) const ROWS: &[Row<UrlBuilder>] = &[
         },
     )
     .range("1..=4294967295 each")
-    .otherwise("PCRE2's own")
+    .otherwise("8 MiB at most")
     .example("32768 1048576"),
 ];
 
-const NO_REGEX: &str = "the answer's text is not looked at; status code and digest are";
 const MOST: u64 = 0xffff_ffff;
 
 fn options(builder: &mut UrlBuilder, call: &mut Call<'_, '_>) {
@@ -142,9 +126,18 @@ impl RegexBuilder {
             context.report(
                 Diagnostic::warning(Kind::BadValue, self.most, message)
                     .label("both are ignored")
-                    .help("a match begins at the smaller one or after it, and before the larger one"),
+                    .help("a match begins at the smaller one or after it, and not after the larger one"),
             );
             (regex.min_offset, regex.max_offset) = (0, None);
+        }
+        if let Err(bad) = Compiled::new(&regex) {
+            let message = format!("`regex` cannot be used: {} at octet {} of it", bad.message, bad.offset);
+            context.report(
+                Diagnostic::warning(Kind::BadValue, self.place, message)
+                    .label("ignored")
+                    .help("correct the pattern; without it only status code and digest count"),
+            );
+            return None;
         }
         Some(Box::new(regex))
     }

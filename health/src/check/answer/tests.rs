@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn read(pieces: &[&[u8]]) -> Answer {
-    let mut answer = Answer::new(true);
+    let mut answer = Answer::new(true, 0);
     for piece in pieces {
         answer.feed(piece).expect("within bounds");
     }
@@ -77,7 +77,7 @@ fn digests_are_over_raw_octets() {
 
 #[test]
 fn header_is_bounded() {
-    let mut answer = Answer::new(false);
+    let mut answer = Answer::new(false, 0);
     let mut fed = 0;
     while answer.feed(b"X: y\r\n").is_ok() {
         fed += 6;
@@ -85,10 +85,10 @@ fn header_is_bounded() {
     }
     assert!(answer.header().len() <= MAX_HEADER + 4);
     let huge = vec![b'x'; 10 * MAX_HEADER];
-    assert_eq!(Answer::new(false).feed(&huge), Err(HeaderTooLong));
+    assert_eq!(Answer::new(false, 0).feed(&huge), Err(HeaderTooLong));
     let mut just = vec![b'x'; MAX_HEADER];
     just.extend_from_slice(b"\r\n\r\nbody");
-    let mut answer = Answer::new(false);
+    let mut answer = Answer::new(false, 0);
     assert_eq!(answer.feed(&just), Ok(()));
     assert_eq!((answer.has_header(), answer.body_length()), (true, 4));
 }
@@ -111,7 +111,7 @@ proptest! {
     #[test]
     fn pieces_make_no_difference(octets in octets(), cuts in prop::collection::vec(1_usize..9, 1..200)) {
         let whole = read(&[&octets]);
-        let mut cut = Answer::new(true);
+        let mut cut = Answer::new(true, 0);
         let mut rest = octets.as_slice();
         for size in cuts {
             let (piece, later) = rest.split_at(size.min(rest.len()));

@@ -22,6 +22,8 @@ fn http(urls: Vec<Url>, protocol: HttpProtocol, target: &str) -> HttpCheck {
     HttpCheck { connection, urls, protocol, fast_recovery: false, tls: None }
 }
 
+const PLAIN: Ending = Ending { whole: Duration::from_secs(30), cut: Cut::Ends };
+
 fn url(path: &str) -> Url {
     Url { path: path.into(), ..Url::default() }
 }
@@ -115,11 +117,11 @@ async fn serve(mut stream: DuplexStream, acts: Vec<Act>) {
     }
 }
 
-async fn ask(url: Url, acts: Vec<Act>) -> Outcome {
+async fn answer(url: Url, acts: Vec<Act>) -> Outcome {
     let (ours, theirs) = duplex(64 * 1024);
     let http = http(vec![url.clone()], HttpProtocol::V1_0, "10.0.0.2:80");
     tokio::select! {
-        outcome = converse(&http, &url, ours) => outcome,
+        outcome = converse(&http, &url, ours, PLAIN) => outcome,
         () = async { serve(theirs, acts).await; std::future::pending().await } => unreachable!(),
     }
 }
@@ -265,7 +267,7 @@ async fn answers() {
             "status 500, wanted 200-299",
         ),
     ] {
-        let outcome = ask(url, acts).await;
+        let outcome = answer(url, acts).await;
         let verdict = outcome.verdict == Verdict::Good(crate::state::Contribution::None);
         if name == "digest of the decoded body is another" {
             // The left digest is md5 of the chunk framing, computed rather than written by hand.
@@ -321,7 +323,7 @@ async fn a_reset_fails_the_server() {
         (b"HTTP/1.0 200 OK\r\n", "connection reset by the server after 17 octets"),
         (b"HTTP/1.0 200 OK\r\n\r\nx", "connection reset by the server after 20 octets"),
     ] {
-        assert_eq!(converse(&http, &url("/"), Resetting(answer)).await, Outcome::bad(want));
+        assert_eq!(converse(&http, &url("/"), Resetting(answer), PLAIN).await, Outcome::bad(want));
     }
 }
 
@@ -341,9 +343,10 @@ async fn on_loopback() {
             }
         }
     });
+    let client = TlsClient::new(crate::TlsSettings::default());
     let http = http(vec![url("/x"), url("/x")], HttpProtocol::V1_0, &target);
-    assert_eq!(run(&http, 0).await, Outcome::good("/x: status 200"));
-    assert_eq!(run(&http, 1).await, Outcome::bad("/x: connection reset by the server"));
+    assert_eq!(run(&http, 0, &client).await, Outcome::good("/x: status 200"));
+    assert_eq!(run(&http, 1, &client).await, Outcome::bad("/x: connection reset by the server"));
     server.await.unwrap();
-    assert_eq!(run(&http, 0).await, Outcome::bad("/x: connection refused"));
+    assert_eq!(run(&http, 0, &client).await, Outcome::bad("/x: connection refused"));
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lbd_health::{
     AgentCheck, BfdCheck, Check, CheckKind, Connection, DialogueCheck, DnsCheck, FileCheck, GrpcCheck,
-    HttpCheck, MiscCheck, SmtpCheck, Sni, UdpCheck, Url,
+    HttpCheck, MiscCheck, SmtpCheck, TlsCheck, UdpCheck, Url,
 };
 
 use super::Resolver;
@@ -194,8 +194,17 @@ impl Resolver<'_, '_> {
         let host = host.into_iter().find_map(Option::as_ref);
         let built_in = &self.checks.http.own;
         let compliant = http.tls_compliant.or(built_in.tls_compliant).unwrap_or_default();
+        let by_host = tls && http.enable_sni.or(built_in.enable_sni).unwrap_or_default();
+        let fixed = http.sni_name.filter(|_| tls);
+        // Not the real server's: keepalived leaves it out.
+        let named = http.virtualhost.as_ref().or(self.builder.virtualhost.as_ref());
         let urls = http.urls.into_iter().filter_map(|url| {
+            let name = match &fixed {
+                Some(name) => Some(name),
+                None => url.virtualhost.as_ref().or(named).filter(|_| by_host),
+            };
             Some(Url {
+                server_name: name.map(|name| name.as_str().into()),
                 status: url.status(),
                 path: url.path?,
                 host: url.virtualhost.or_else(|| host.cloned()),
@@ -204,11 +213,8 @@ impl Resolver<'_, '_> {
                 tls_compliant: tls && url.tls_compliant.unwrap_or(compliant),
             })
         });
-        let sni = match http.sni_name {
-            Some(name) => Sni::Name(name.into()),
-            None if http.enable_sni.or(built_in.enable_sni).unwrap_or_default() => Sni::Host,
-            None => Sni::Off,
-        };
+        let verify = http.verify.or(built_in.verify).unwrap_or_default();
+        let expiry_warning = http.expiry_warning;
         Some(Box::new(HttpCheck {
             connection,
             urls: urls.collect(),
@@ -217,7 +223,7 @@ impl Resolver<'_, '_> {
                 .fast_recovery
                 .or(built_in.fast_recovery)
                 .expect("fast_recovery has a default"),
-            tls: tls.then_some(sni),
+            tls: tls.then_some(TlsCheck { verify, expiry_warning }),
         }))
     }
 
