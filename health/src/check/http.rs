@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answer::{Answer, MAX_HEADER, first_line};
+use super::shown::shown;
 use super::{regex, tls};
 use crate::connect::{connect, seconds, words};
 use crate::state::Outcome;
@@ -236,15 +237,6 @@ async fn judge(url: &Url, mut answer: Answer) -> Outcome {
 }
 
 const READ_BUFFER: usize = 16 * 1024;
-
-/// What a peer sent, fit for a log line: short, no control characters.
-fn shown(octets: &[u8]) -> String {
-    let start = octets.get(..SHOWN).unwrap_or(octets);
-    let more = if octets.len() > SHOWN { "…" } else { "" };
-    format!("{}{more}", start.escape_ascii())
-}
-
-const SHOWN: usize = 60;
 
 fn hex(octets: &[u8]) -> String {
     octets.iter().fold(String::new(), |mut text, octet| {
