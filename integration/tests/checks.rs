@@ -6,6 +6,11 @@ fn run(name: &str) {
 }
 
 #[test]
+fn checkers() {
+    run("checkers");
+}
+
+#[test]
 fn misc_dynamic() {
     run("misc_dynamic");
 }
@@ -33,4 +38,9 @@ fn lines_scripts_and_mails() {
 #[test]
 fn rules_that_keepalived_does_not_have() {
     run("own_rules");
+}
+
+#[test]
+fn hostile_servers_beside_healthy_ones() {
+    run("hostile");
 }

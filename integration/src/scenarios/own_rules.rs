@@ -1,4 +1,5 @@
-//! What virtual servers can do that keepalived's cannot: slow_start, keep_at_least, flap_damping, agents that set weights.
+//! What virtual servers can do that keepalived's cannot: slow_start, keep_at_least, flap_damping, agents that set weights, warnings of certificates
+//! that expire, orders of the operator.
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use crate::netns::Netns;
 use crate::servers::Server;
 use crate::servers::stream::Stream;
 use crate::servers::talk;
+use crate::servers::tls::{Page, https};
 use crate::{step, table, wait};
 
 const TCP_CHECK: &str = "TCP_CHECK {\n    }";
@@ -36,6 +38,11 @@ pub fn own_rules(ctx: &Ctx) -> Result<()> {
         behind::virtual_server(&format!("{VIP} 8002"), "TCP", &format!("  keep_at_least 2\n{three}")),
         one(8003, &format!("flap_damping 2 30 {}", HOLD.as_secs()), TCP_CHECK),
         one(8004, "", "AGENT_CHECK {\n    }"),
+        one(
+            8005,
+            "",
+            "SSL_GET {\n      certificate_expiry_warning 36500\n      url {\n        path /\n      }\n    }",
+        ),
     ]
     .concat();
     let mut slow = Server::start(r1, "r1", "0.0.0.0:8001")?;
@@ -45,6 +52,7 @@ pub fn own_rules(ctx: &Ctx) -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     let mut damped = Server::start(r1, "r1", "0.0.0.0:8003")?;
     let agent = Stream::start(r1, "0.0.0.0:8004", talk::says("up ready 100%\n"))?;
+    let _tls = Stream::start(r1, "0.0.0.0:8005", https("bed.test", 2099, &Page::new(200, "all is well"))?)?;
     let mut director = ctx.director("a", ns, &config)?;
     director.start_and_wait()?;
     behind::expect_weight(ns, &key(8001), "10.1.0.21:8001", Some(100), behind::START)?;
@@ -68,6 +76,11 @@ pub fn own_rules(ctx: &Ctx) -> Result<()> {
         behind::expect_weight(ns, &key(8004), "10.1.0.21:8004", want, limit)
             .with_context(|| format!("agent: {line}"))?;
     }
+    let reason = behind::expect_check(&director, &key(8005), "10.1.0.21:8005", ("up", "status 200"), limit)?;
+    let status = director.status()?;
+    let warning = &behind::server(&status, &key(8005), "10.1.0.21:8005")?["checks"][0]["warning"];
+    step!("certificate_expiry_warning: {reason}, {warning}");
+    ensure!(warning.as_str().is_some_and(|text| text.starts_with("certificate expires in ")), "{warning}");
     ordered(&director, ns, limit).context("lbctl server")?;
     ensure!(director.stop()?.success(), "the stop failed");
     Ok(())
