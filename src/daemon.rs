@@ -112,6 +112,7 @@ pub fn run(options: Options) -> ExitCode {
     if let Some(mask) = options.umask {
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask));
     }
+    crate::limits::raise_descriptors();
     for notice in &options.notices {
         warn!("{notice}");
     }

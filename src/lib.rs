@@ -7,6 +7,7 @@ pub mod director;
 pub mod event;
 pub mod language;
 pub mod lbctl;
+pub mod limits;
 pub mod loading;
 pub mod lock;
 pub mod logging;

@@ -11,6 +11,7 @@ use lbd::script::ScriptRoom;
 use lbd_grammar::config::{Global, Script, ScriptUser};
 use lbd_health::{Programs, ScriptError, ScriptId, ScriptOutcome};
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -181,6 +182,17 @@ async fn environment() {
         assert!(std::env::var_os(name).is_some(), "{name} is there to be removed");
         assert!(!has(name), "{environment}");
     }
+}
+
+/// lbd itself may have more open.
+#[tokio::test]
+async fn a_program_has_the_limit_of_open_files_that_lbd_found() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("limit");
+    setrlimit(Resource::RLIMIT_NOFILE, 900.min(hard), hard).expect("limit");
+    lbd::limits::raise_descriptors();
+    assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).expect("limit"), (hard, hard));
+    let mut bench = Bench::new();
+    assert_eq!(bench.output("limit", "ulimit -n", &[]).await, format!("{}\n", 900.min(hard)));
 }
 
 #[tokio::test]

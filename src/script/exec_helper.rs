@@ -14,6 +14,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, dup2_stderr, getegid, geteuid, setgid, setgroups, setuid};
 
@@ -22,10 +23,11 @@ use super::sys;
 /// The hidden first argument.
 pub const WORD: &str = "exec-helper";
 
-/// Group list that leaves the groups as they are.
+/// Stands for a group list, or a limit, that leaves them as they are.
 pub const KEEP: &str = "-";
 
-/// `UID GID GROUPS PATH ARGV0 [ARGUMENT]…`; GROUPS is a list with commas, empty for none, or [`KEEP`].
+/// `UID GID GROUPS DESCRIPTORS PATH ARGV0 [ARGUMENT]…`; GROUPS is a list with commas, empty for none, or
+/// [`KEEP`]; DESCRIPTORS the soft limit of open files, or [`KEEP`].
 ///
 /// Returns only when the program could not be executed; what went wrong is written to standard error
 /// then, which is a pipe to the daemon until exec.
@@ -68,11 +70,18 @@ fn is_resource(error: &io::Error) -> bool {
 }
 
 fn prepare(arguments: &[OsString]) -> Result<Command, String> {
-    let [uid, gid, groups, path, argv0, rest @ ..] = arguments else {
-        return Err("exec-helper is for lbd's own use: UID GID GROUPS PATH ARGV0 [ARGUMENT]...".into());
+    let [uid, gid, groups, descriptors, path, argv0, rest @ ..] = arguments else {
+        return Err(
+            "exec-helper is for lbd's own use: UID GID GROUPS DESCRIPTORS PATH ARGV0 [ARGUMENT]...".into()
+        );
     };
     let uid = Uid::from_raw(number(uid)?);
     let gid = Gid::from_raw(number(gid)?);
+    if descriptors != KEEP {
+        let soft: u64 = descriptors.to_string_lossy().parse().map_err(failed("limit of open files"))?;
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(failed("limit of open files"))?;
+        setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard).map_err(failed("limit of open files"))?;
+    }
     identity(uid, gid, groups)?;
     // After the change of user, which clears it.
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
@@ -89,7 +98,7 @@ fn prepare(arguments: &[OsString]) -> Result<Command, String> {
 
 fn through_shell(arguments: &[OsString]) -> Command {
     let mut command = Command::new("/bin/sh");
-    if let [_, _, _, path, _, rest @ ..] = arguments {
+    if let [_, _, _, _, path, _, rest @ ..] = arguments {
         command.arg(path).args(rest);
     }
     command

@@ -72,10 +72,12 @@ pub(super) fn start(
         None => KEEP.to_owned(),
         Some(groups) => groups.iter().map(u32::to_string).collect::<Vec<_>>().join(","),
     };
+    let descriptors =
+        crate::limits::inherited_descriptors().map_or(KEEP.to_owned(), |limit| limit.to_string());
     let mut helper = tokio::process::Command::new(command.helper);
     helper
         .arg(WORD)
-        .args([program.uid.to_string(), program.gid.to_string(), groups])
+        .args([program.uid.to_string(), program.gid.to_string(), groups, descriptors])
         .arg(&program.path)
         .args(&program.argv)
         .args(command.extra)
