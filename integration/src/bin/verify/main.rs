@@ -27,7 +27,7 @@ Exit status 0 if nothing failed and every skip is one of integration/skips.txt.
 
   --full            also long property tests, each fuzz target, and cargo deny
   --fuzz-minutes N  time for each fuzz target (default 5)
-  --limit MINUTES   time for everything but the steps of --full (default 20)
+  --limit MINUTES   time for everything but the steps of --full (default 28)
   --no-install      install nothing";
 
 /// Cases of each property test with `--full`; proptest's own default is 256.
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
 }
 
 fn options(mut args: impl Iterator<Item = String>) -> Result<Option<Options>> {
-    let mut options = Options { full: false, install: true, fuzz_minutes: 5, limit: minutes(20) };
+    let mut options = Options { full: false, install: true, fuzz_minutes: 5, limit: minutes(28) };
     while let Some(arg) = args.next() {
         let mut number = || -> Result<u64> {
             let word = args.next().with_context(|| format!("{arg} needs a number"))?;
@@ -126,7 +126,7 @@ fn install(times: &mut Vec<(String, Duration)>) {
 fn everyday() -> Vec<Step> {
     vec![
         Step::cargo("formatting", minutes(1), &["fmt", "--all", "--check"]),
-        Step::cargo("lints", minutes(8), &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+        Step::cargo("lints", minutes(12), &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
         Step::cargo("documentation", minutes(4), &["doc", "--workspace", "--no-deps", "--lib"])
             // The programs' own readers see private items, too.
             .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"),
