@@ -14,6 +14,7 @@ use lbd_grammar::{Kind, exit_code};
 const REASONS: &[(&str, &str)] = &[
     ("missing-interface", "an interface that does not exist"),
     ("host-scripts", "a script or its user that does not exist"),
+    ("ssl-files", "`SSL` block with a file that cannot be used"),
 ];
 
 #[test]

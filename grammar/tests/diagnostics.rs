@@ -170,9 +170,9 @@ fn one_mistake_gives_one_diagnostic() {
             "c:5:11: `weight` takes no block; one keyword per line: begin a new line before it",
         ),
         (
-            "unserved check",
-            real(" SSL_GET {\n url {\n path /\n }\n }"),
-            "c:5:2: `SSL_GET` is not supported yet; the real server is without this check, and always up if it has no other",
+            "unserved keyword",
+            real(" snmp_name web1"),
+            "c:5:2: `snmp_name` is not supported yet; there is no SNMP",
         ),
         (
             "url without path",
