@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Mutex;
 
@@ -42,6 +43,8 @@ struct Bed {
     director: DirectorHandle,
     remembered: Arc<Mutex<Verdicts>>,
     events: mpsc::Receiver<Event>,
+    /// Addresses of the host.
+    local: watch::Sender<HashSet<IpAddr>>,
     _dir: tempfile::TempDir,
 }
 
@@ -68,17 +71,18 @@ impl Bed {
         let remembered = Arc::new(Mutex::new(Verdicts::new()));
         let memory = remembered.clone();
         let (events, received) = EventSender::channel();
+        let local = watch::Sender::new(HashSet::new());
         let options = DirectorOptions {
             owner: owner.clone(),
             tools: Arc::new(Tools::new(answers.clone())),
             events,
             saved,
             remember: Box::new(move |verdicts| *memory.lock().expect("lock") = verdicts),
-            local_addresses: watch::channel(HashSet::new()).1,
+            local_addresses: local.subscribe(),
         };
         let director = DirectorHandle::start(options, &config(text));
         assert!(owner.flush_wait(LIMIT).await, "the table converges");
-        Bed { kernel, answers, owner, director, remembered, events: received, _dir: dir }
+        Bed { kernel, answers, owner, director, remembered, events: received, local, _dir: dir }
     }
 
     async fn reload(&self, text: &str) -> Vec<Op> {
@@ -168,6 +172,31 @@ async fn servers_leave_and_return_and_the_sorry_server_stands_in() {
     assert_eq!(states, [(RealServerState::Down, 3), (RealServerState::Up, 7)]);
     let remembered = bed.remembered.lock().expect("lock").len();
     assert_eq!(remembered, 2, "the dead one, and the one with a weight of its own");
+}
+
+#[tokio::test]
+async fn ha_suspend_checks_only_while_the_address_is_on_the_host() {
+    let other = text(&[2], "").replace("10.0.0.100 80", "10.0.0.101 80");
+    let both = text(&[1], "ha_suspend") + &other;
+    let bed = Bed::start(&both, Verdicts::new(), &["10.0.0.1", "10.0.0.2"]).await;
+    // The other virtual server's checks are the clock.
+    let turns = async |kept: &[(&str, u32)]| {
+        for _ in 0..3 {
+            bed.answers.set("10.0.0.2", 0);
+            bed.until("checked", &[kept, &[("10.0.0.2", 3)]].concat()).await;
+            bed.answers.set("10.0.0.2", 1);
+            bed.until("checked", kept).await;
+        }
+    };
+    turns(&[("10.0.0.1", 3)]).await;
+    bed.local.send_replace(HashSet::from([IpAddr::from([10, 0, 0, 100])]));
+    bed.until("checked with the address", &[]).await;
+    bed.local.send_replace(HashSet::from([IpAddr::from([10, 0, 0, 101])]));
+    turns(&[]).await;
+    bed.answers.set("10.0.0.1", 0);
+    turns(&[]).await;
+    bed.local.send_replace(HashSet::from([IpAddr::from([10, 0, 0, 100])]));
+    bed.until("checked again", &[("10.0.0.1", 3)]).await;
 }
 
 #[tokio::test]
@@ -466,6 +495,28 @@ async fn a_first_result_that_was_assumed_is_told_with_alpha() {
     assert_eq!(told(&mut bed, 1).await, ["RS 10.0.0.1 down Result"], "and no change of the checker");
     bed.answers.set("10.0.0.1", 0);
     assert_eq!(told(&mut bed, 1).await, ["RS 10.0.0.1 up Result"]);
+}
+
+#[tokio::test]
+async fn each_failed_try_is_told_with_log_all_failures() {
+    for (name, global, first, second) in [
+        ("of the checker", "", "log_all_failures", ""),
+        ("of global_defs", "global_defs {\nchecker_log_all_failures\n}\n", "", "log_all_failures no"),
+    ] {
+        let [first, second] = [(1, first), (2, second)].map(|(last, word)| {
+            let text = text(&[last], "").replace("misc_dynamic\n", &format!("misc_dynamic\n{word}\n"));
+            text.replace("10.0.0.100", &format!("10.0.0.10{last}"))
+        });
+        let all = format!("{global}{first}{second}");
+        let mut bed = Bed::start(&all, Verdicts::new(), &["10.0.0.1", "10.0.0.2"]).await;
+        // The second is checked as often.
+        for _ in 0..5 {
+            let event = bed.event("a failed try", |event| matches!(event, Event::CheckFailed { .. })).await;
+            let Event::CheckFailed { address, check, reason, .. } = event else { unreachable!() };
+            let found = (address.ip().to_string(), check, reason);
+            assert_eq!(found, ("10.0.0.1".to_owned(), "MISC_CHECK", "exit status 1".to_owned()), "{name}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use super::super::call::Call;
-use super::super::{Part, Row, later, row, tracking};
+use super::super::{Part, Row, row, tracking};
 use super::GlobalBuilder;
 use super::names::last;
 use crate::config::{MailHost, MailServer};
@@ -102,16 +102,16 @@ pub(super) const ROWS: &[Row<B>] = &[
     )
     .default("false")
     .by(Part::Notify),
-    later(
+    row(
         "checker_log_all_failures",
         "[BOOL]",
         "Default of log_all_failures: each failed try is logged, not only the deciding one.",
-        "say log_all_failures at each checker",
         |b: &mut B, c| {
             b.checker_log_all_failures = c.switch().or(b.checker_log_all_failures);
         },
     )
-    .default("false"),
+    .default("false")
+    .by(Part::Checks),
 ];
 
 fn server(call: &mut Call<'_, '_>) -> Option<MailServer> {
