@@ -37,6 +37,7 @@ const REASONS: &[(&str, &str)] = &[
     ("same-server", "a virtual_server whose address is there already"),
     ("skips-a-word", "`inet` and `inet6` in a route or rule"),
     ("silent", "what has no effect: a name defined twice, words after a script, half of `authentication`"),
+    ("wrong-regex", "a `regex` that is wrong"),
 ];
 
 #[test]
