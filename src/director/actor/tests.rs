@@ -216,6 +216,11 @@ async fn a_reload_writes_what_changed_and_nothing_else() {
     );
     let ops = bed.reload(&text(&[2, 3], "persistence_timeout 60")).await;
     assert!(matches!(ops.as_slice(), [Op::SetService(..)]), "{ops:?}");
+    let ops = bed.reload(&text(&[2, 3], "persistence_timeout 60").replace("lb_kind DR", "lb_kind TUN")).await;
+    assert!(
+        matches!(ops.as_slice(), [Op::SetDest(_, address, _)] if address.to_string() == "10.0.0.3:80"),
+        "{ops:?}"
+    );
     let ops = bed.reload(&text(&[4], "").replace("10.0.0.100 80", "10.0.0.101 80")).await;
     assert!(matches!(ops.as_slice(), [Op::NewService(..), Op::NewDest(..), Op::DelService(_)]), "{ops:?}");
 }
