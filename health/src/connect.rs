@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::sys::socket::sockopt::{IpBindAddressNoPort, Ipv4RecvErr, Ipv6RecvErr};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpSocket, TcpStream, UdpSocket};
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 use crate::dial::dial;
@@ -27,11 +27,20 @@ pub enum ConnectError {
 /// Connects within `connection.timeout`.
 ///
 /// # Errors
-/// [`ConnectError::Ours`] when the socket cannot be made, bound or marked, and when ports or
-/// descriptors have run out; [`ConnectError::Theirs`] for everything the network or the server answers.
+/// [`ConnectError::Ours`] when the socket cannot be made, bound or marked, when ports or descriptors have
+/// run out, and when this host itself forbids the connection; [`ConnectError::Theirs`] for everything
+/// the network or the server answers.
 pub async fn connect(connection: &Connection) -> Result<TcpStream, ConnectError> {
-    let socket = TcpSocket::from_std_stream(socket(connection)?.into());
-    within(connection, socket.connect(connection.target)).await
+    let socket = begun(connection)?;
+    let connecting = async {
+        let stream = TcpStream::from_std(socket.into())?;
+        stream.writable().await?;
+        Ok(match stream.take_error()? {
+            None => Ok(stream),
+            Some(error) => Err(error),
+        })
+    };
+    within(connection, connecting).await
 }
 
 /// Connects within `connection.timeout` and closes: a connection is possible.
@@ -39,17 +48,37 @@ pub async fn connect(connection: &Connection) -> Result<TcpStream, ConnectError>
 /// # Errors
 /// As [`connect`].
 pub async fn reach(connection: &Connection) -> Result<(), ConnectError> {
-    within(connection, dial(socket(connection)?, connection.target)).await
+    let socket = begun(connection)?;
+    within(connection, async { dial(socket).await.map(|error| error.map_or(Ok(()), Err)) }).await
 }
 
+/// A connection under way.
+fn begun(connection: &Connection) -> Result<Socket, ConnectError> {
+    let socket = socket(connection)?;
+    match socket.connect(&connection.target.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(judge(connection, &error)),
+        _ => Ok(socket),
+    }
+}
+
+/// `connecting` fails as this host does; what it comes to is what the network says.
 async fn within<T>(
     connection: &Connection,
-    connecting: impl Future<Output = io::Result<T>>,
+    connecting: impl Future<Output = io::Result<io::Result<T>>>,
 ) -> Result<T, ConnectError> {
     match timeout(connection.timeout, connecting).await {
-        Ok(Ok(done)) => Ok(done),
+        Ok(Ok(said)) => said.map_err(|error| ConnectError::Theirs(refusal(&error))),
         Ok(Err(error)) => Err(judge(connection, &error)),
         Err(_) => Err(ConnectError::Theirs(format!("connect timeout after {}", seconds(connection.timeout)))),
+    }
+}
+
+/// Why there is no connection, as the network says it. What would be a missing right in a call of this
+/// host is what a firewall answers over IPv6 (RFC 4443 §3.1, codes 1, 5 and 6).
+fn refusal(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EACCES) => "prohibited by a router or filter".into(),
+        _ => words(error),
     }
 }
 
@@ -91,7 +120,16 @@ pub(crate) fn judge(connection: &Connection, error: &io::Error) -> ConnectError 
 fn out_of_resources(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EPERM | libc::EACCES)
+        // The last is epoll's, see fs.epoll.max_user_watches.
+        Some(
+            libc::EMFILE
+                | libc::ENFILE
+                | libc::ENOBUFS
+                | libc::ENOMEM
+                | libc::EPERM
+                | libc::EACCES
+                | libc::ENOSPC
+        )
     )
 }
 
@@ -255,3 +293,7 @@ fn bind(socket: &Socket, source: SocketAddr) -> Result<(), ConnectError> {
 fn ours(what: &dyn Display) -> impl FnOnce(io::Error) -> ConnectError {
     move |error| ConnectError::Ours(format!("{what}: {}", words(&error)))
 }
+
+#[cfg(test)]
+#[path = "connect/tests.rs"]
+mod tests;

@@ -7,7 +7,6 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -21,26 +20,17 @@ use tokio::task::AbortHandle;
 /// Events taken at a time.
 const EVENTS: usize = 256;
 
-/// Connects; the connection is closed before this returns.
+/// Waits until a connection that was begun is made, or what the network answers instead; it is closed
+/// before this returns.
 ///
 /// # Errors
-/// What connect(2) or the network answers; what epoll lacks (descriptors, memory).
-pub(crate) async fn dial(socket: Socket, target: SocketAddr) -> io::Result<()> {
-    match socket.connect(&target.into()) {
-        Ok(()) => return Ok(()),
-        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
-        Err(error) => return Err(error),
-    }
+/// What epoll lacks (descriptors, memory).
+pub(crate) async fn dial(socket: Socket) -> io::Result<Option<io::Error>> {
     // Dropped before the socket is closed, also where the caller gives up: an event after that finds
     // its entry gone.
     let entry = Dialer::here()?.enter(&socket)?;
     let event = poll_fn(|context| entry.poll(context)).await;
-    if event.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP)
-        && let Some(error) = socket.take_error()?
-    {
-        return Err(error);
-    }
-    Ok(())
+    if event.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP) { socket.take_error() } else { Ok(None) }
 }
 
 thread_local! {
@@ -229,6 +219,7 @@ impl Drop for Entry {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
     use std::time::Duration;
 
     use socket2::{Domain, Type};
@@ -238,6 +229,16 @@ mod tests {
 
     fn socket() -> Socket {
         Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None).unwrap()
+    }
+
+    /// Begins a connection and waits for it.
+    async fn dialled(target: SocketAddr) -> io::Result<()> {
+        let socket = socket();
+        match socket.connect(&target.into()) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+            _ => {}
+        }
+        dial(socket).await?.map_or(Ok(()), Err)
     }
 
     /// An address at which connections wait to be taken; its queue has room for those of any test here.
@@ -260,8 +261,8 @@ mod tests {
         let (_listener, open) = open();
         let (_bound, closed) = closed();
         for _ in 0..3 {
-            dial(socket(), open).await.expect("connected");
-            let refused = dial(socket(), closed).await.expect_err("refused");
+            dialled(open).await.expect("connected");
+            let refused = dialled(closed).await.expect_err("refused");
             assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
         }
     }
@@ -273,7 +274,7 @@ mod tests {
         let tasks: Vec<_> = (0..EVENTS * 2)
             .map(|number| {
                 let target = if number % 2 == 0 { open } else { closed };
-                tokio::spawn(async move { dial(socket(), target).await.is_ok() == (number % 2 == 0) })
+                tokio::spawn(async move { dialled(target).await.is_ok() == (number % 2 == 0) })
             })
             .collect();
         for task in tasks {
@@ -291,12 +292,11 @@ mod tests {
         let _first = std::net::TcpStream::connect(target).unwrap();
         let mut given_up = 0;
         for _ in 0..4 {
-            given_up +=
-                usize::from(timeout(Duration::from_millis(50), dial(socket(), target)).await.is_err());
+            given_up += usize::from(timeout(Duration::from_millis(50), dialled(target)).await.is_err());
         }
         assert!(given_up >= 2, "{given_up}");
         let (_listener, open) = open();
-        dial(socket(), open).await.expect("connected");
+        dialled(open).await.expect("connected");
         let entries = Dialer::here().unwrap();
         let entries = entries.shared.entries();
         assert_eq!((entries.slots.len(), entries.free.len()), (1, 1));
@@ -308,7 +308,7 @@ mod tests {
         for _ in 0..2 {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime
-                .block_on(async { timeout(Duration::from_secs(20), dial(socket(), open)).await })
+                .block_on(async { timeout(Duration::from_secs(20), dialled(open)).await })
                 .expect("in time")
                 .expect("connected");
         }

@@ -17,3 +17,5 @@ pub use runner::{CheckerHandle, Files, Programs, Report, Start, Tools, spawn};
 pub use state::{CheckerState, CheckerView, Contribution, Outcome, ServerChange, ServerState, Verdict};
 pub use tls::{TlsClient, TlsFileError, TlsFiles, TlsSettings};
 pub use types::*;
+#[cfg(test)]
+mod namespace;
