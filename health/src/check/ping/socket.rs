@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::UdpSocket;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::echo::{DATA, Echo, Family, Heard, filter, parse};
@@ -50,6 +50,7 @@ pub struct PingSocket {
     family: Family,
     id: u16,
     outstanding: Mutex<Outstanding>,
+    forgotten: Notify,
 }
 
 /// Echoes under way: at most [`MAX_OUTSTANDING`].
@@ -71,6 +72,9 @@ pub const MAX_OUTSTANDING: usize = 32_768;
 
 /// A socket without use is closed after this.
 const IDLE: Duration = Duration::from_secs(60);
+/// One that nobody finds any more after this: with thousands of checks that cannot send there would soon be
+/// no descriptors left.
+const FORGOTTEN: Duration = Duration::from_millis(20);
 
 impl Pings {
     /// The socket for a check, and whether others may have used it before.
@@ -93,13 +97,14 @@ impl Pings {
         Ok((socket, false))
     }
 
-    /// The next check does not use this socket any more.
+    /// The next check does not use this socket any more; it is closed when those that do have ended.
     pub fn forget(&self, connection: &Connection, socket: &Arc<PingSocket>) {
         let bindings = Bindings::of(connection);
         let mut registry = locked(&self.0);
         if registry.get(&bindings).is_some_and(|known| known.as_ptr() == Arc::as_ptr(socket)) {
             registry.remove(&bindings);
         }
+        socket.forgotten.notify_one();
     }
 }
 
@@ -117,8 +122,16 @@ impl Bindings {
 /// Hands out what is received, until nobody has used the socket for a while.
 async fn listen(socket: Arc<PingSocket>, registry: Arc<Mutex<Registry>>) {
     let mut buffer = [0; LARGEST];
+    let mut idle = IDLE;
     loop {
-        match timeout(IDLE, socket.socket.recv_from(&mut buffer)).await {
+        let received = tokio::select! {
+            received = timeout(idle, socket.socket.recv_from(&mut buffer)) => received,
+            () = socket.forgotten.notified() => {
+                idle = FORGOTTEN;
+                continue;
+            }
+        };
+        match received {
             Ok(Ok((length, from))) => socket.heard(from.ip(), buffer.get(..length).unwrap_or_default()),
             // Of the interface, say; the checks find out when they send. No faster than this.
             Ok(Err(error)) => {
@@ -153,7 +166,7 @@ impl PingSocket {
         // Room for the replies of thousands of checks at once; where it is not granted, for some hundreds.
         let _granted = setsockopt(&socket, sockopt::RcvBufForce, &BUFFER);
         let socket = UdpSocket::from_std(socket.into()).map_err(ours("cannot wait for ICMP"))?;
-        Ok(PingSocket { socket, family, id, outstanding: Mutex::default() })
+        Ok(PingSocket { socket, family, id, outstanding: Mutex::default(), forgotten: Notify::new() })
     }
 
     /// Enters an echo to `target` among those under way.

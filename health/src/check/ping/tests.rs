@@ -1,15 +1,14 @@
 use std::os::unix::net::UnixDatagram;
-use std::process::Command;
 use std::time::Duration;
 
 use lbd_integration::skip;
-use nix::sched::{CloneFlags, unshare};
 use proptest::prelude::*;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::UdpSocket;
 
 use super::echo::{Echo, Family, Heard, checksum, filter, law, parse};
 use super::*;
+use crate::namespace::{in_namespace, ip};
 use crate::state::Verdict;
 
 const ECHO: Echo = Echo { id: 0x1234, sequence: 0x0102, nonce: *b"a secret" };
@@ -283,23 +282,6 @@ async fn what_is_under_way_is_bounded() {
     assert_eq!(run(&slow("127.0.0.1"), &pings).await, Outcome::good("answered"));
 }
 
-/// Runs in a network namespace of its own, whose loopback interface is up.
-fn in_namespace<F: Future<Output = ()>>(name: &'static str, test: impl FnOnce() -> F + Send + 'static) {
-    let thread = std::thread::spawn(move || {
-        if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
-            return skip::report(name, &format!("no network namespace of its own ({error})"));
-        }
-        ip(&["link", "set", "lo", "up"]);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(test());
-    });
-    thread.join().expect("the test in the namespace");
-}
-
-fn ip(words: &[&str]) {
-    assert!(Command::new("ip").args(words).status().expect("iproute2").success(), "{words:?}");
-}
-
 #[test]
 fn unreachable() {
     in_namespace("unreachable", || async {
@@ -324,6 +306,27 @@ fn unreachable() {
             assert_eq!(gone.verdict, Verdict::Unknown, "{}", gone.reason);
             ip(&["link", "add", "one", "type", "veth", "peer", "name", "two"]);
         }
+    });
+}
+
+/// A check that cannot send has the next one make a new socket; the old ones are not kept for long.
+#[test]
+fn sockets_that_cannot_send_are_closed() {
+    in_namespace("sockets_that_cannot_send_are_closed", || async {
+        let pings = Pings::default();
+        let mut sockets = Vec::new();
+        for _ in 0..20 {
+            let (socket, _) = pings.socket(&slow("192.0.2.1")).unwrap();
+            sockets.push(std::sync::Arc::downgrade(&socket));
+            drop(socket);
+            assert_eq!(run(&slow("192.0.2.1"), &pings).await, Outcome::bad("network unreachable"));
+        }
+        let closed = async {
+            while sockets.iter().any(|socket| socket.strong_count() > 0) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), closed).await.expect("closed long before a minute");
     });
 }
 
