@@ -230,7 +230,7 @@ async fn judge(url: &Url, mut answer: Answer) -> Outcome {
             Ok(found) => {
                 let _infallible = write!(reason, ", {found}");
             }
-            Err(why) => return Outcome::bad(why),
+            Err(outcome) => return outcome,
         }
     }
     Outcome::good(reason)

@@ -48,7 +48,39 @@ pub(super) enum Found {
     Error(String),
 }
 
+/// A text for one pattern, checked once.
+pub(super) struct Text<'t> {
+    octets: &'t [u8],
+    /// The pattern matches characters, and this is UTF-8. What is not is the library's to refuse.
+    characters: bool,
+}
+
+impl<'t> Text<'t> {
+    pub fn new(pattern: &Pattern, octets: &'t [u8]) -> Self {
+        Text { octets, characters: pattern.is_utf() && std::str::from_utf8(octets).is_ok() }
+    }
+
+    /// This place, or the next one at which a character begins.
+    pub fn boundary(&self, place: usize) -> usize {
+        let inside = |place: &usize| self.octets.get(*place).is_some_and(|octet| octet & 0xc0 == 0x80);
+        if !self.characters {
+            return place;
+        }
+        (place..=usize::MAX).find(|place| !inside(place)).unwrap_or(place)
+    }
+}
+
 impl Pattern {
+    /// It matches characters: by an option, or because it says so itself.
+    fn is_utf(&self) -> bool {
+        let mut options = 0_u32;
+        // SAFETY: the pattern is valid; this question is answered with a 32-bit number.
+        let failed = unsafe {
+            sys::pcre2_pattern_info_8(self.0.as_ptr(), sys::PCRE2_INFO_ALLOPTIONS, (&raw mut options).cast())
+        };
+        failed == 0 && options & sys::PCRE2_UTF != 0
+    }
+
     /// Compiles `pattern`.
     ///
     /// # Errors
@@ -71,22 +103,27 @@ impl Pattern {
 
     /// Searches `text` for a match that begins at `first..=last`. What stands before `first` is seen by
     /// the pattern, but not taken into a match.
-    pub fn find(&self, text: &[u8], first: usize, last: usize, limits: Limits) -> Found {
-        if first > text.len() {
+    pub fn find(&self, text: &Text<'_>, first: usize, last: usize, limits: Limits) -> Found {
+        let octets = text.octets;
+        if first > octets.len() {
             return Found::Nowhere;
         }
+        // Otherwise the library looks at the whole text each time.
+        let checked = text.characters && text.boundary(first) == first;
+        let options = if checked { sys::PCRE2_NO_UTF_CHECK } else { 0 };
         let Some(memory) = Memory::new(self, last, limits) else {
             return Found::Error("no memory".to_owned());
         };
         // SAFETY: code, match data and context are valid and belong to this call alone; the text is a
-        // slice that outlives the call, `first` is within it.
+        // slice that outlives the call, `first` is within it. Unchecked is only what is UTF-8, from the
+        // beginning of a character.
         let result = unsafe {
             sys::pcre2_match_8(
                 self.0.as_ptr(),
-                text.as_ptr(),
-                text.len(),
+                octets.as_ptr(),
+                octets.len(),
                 first,
-                0,
+                options,
                 memory.data.as_ptr(),
                 memory.context.as_ptr(),
             )

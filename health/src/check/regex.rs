@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use pcre2_sys as sys;
 use tokio::sync::Semaphore;
 
-use super::pcre::{Found, Limits, Pattern};
+use super::pcre::{Found, Limits, Pattern, Text};
+use crate::state::Outcome;
 use crate::types::{Regex, RegexOptions};
 
 /// Octets of a body that are searched.
@@ -22,9 +23,8 @@ pub const MAX_BODY: usize = 1024 * 1024;
 #[derive(Debug)]
 pub struct Compiled {
     pattern: Pattern,
-    /// In one piece: what the pattern means depends on where a search starts.
+    /// What the pattern means depends on where a search starts.
     whole: bool,
-    utf: bool,
     min_offset: usize,
     max_offset: usize,
     memory_kib: u32,
@@ -64,7 +64,6 @@ impl Compiled {
         Ok(Compiled {
             pattern,
             whole: regex.options.contains("firstline") || has(b"(*") || has(b"\\G"),
-            utf: regex.options.contains("utf"),
             min_offset: regex.min_offset,
             max_offset: regex.max_offset.unwrap_or(usize::MAX),
             memory_kib: most.clamp(MEMORY_KIB, MOST_MEMORY_KIB),
@@ -81,38 +80,44 @@ impl Compiled {
 
     /// The same in a millisecond or so; `None` if that is not enough.
     pub fn glance(&self, body: &[u8]) -> Option<Search> {
+        // A single step can look at the whole body.
+        if body.len() > SMALL {
+            return None;
+        }
         self.within(body, FEW_STEPS, SHORT)
     }
 
-    /// Part after part, so that time can be looked at in between.
+    /// Part after part, so that time can be looked at in between. The more places a part has, the fewer
+    /// steps each may take, so that no part lasts much longer than another.
     fn within(&self, body: &[u8], steps: u32, time: Duration) -> Option<Search> {
-        let limits = Limits { steps, memory_kib: self.memory_kib };
         let end = Instant::now() + time;
+        let text = Text::new(&self.pattern, body);
         let last = self.max_offset.min(body.len());
         let mut first = self.min_offset;
-        let mut part = if self.whole { usize::MAX } else { FIRST_PART };
+        let mut part = FIRST_PART;
         while first <= last {
             let began = Instant::now();
-            let mut next = first.saturating_add(part);
             // A search must not start within a character.
-            while self.utf && body.get(next).is_some_and(|octet| octet & 0xc0 == 0x80) {
-                next += 1;
-            }
-            match self.pattern.find(body, first, last.min(next.saturating_sub(1)), limits) {
+            let next = text.boundary(first.saturating_add(part));
+            let share = u32::try_from(part / FIRST_PART).unwrap_or(u32::MAX).max(1);
+            let limits = Limits { steps: (steps / share).max(1), memory_kib: self.memory_kib };
+            // Where the start matters, what was searched is searched again.
+            let from = if self.whole { self.min_offset } else { first };
+            match self.pattern.find(&text, from, last.min(next.saturating_sub(1)), limits) {
                 Found::At(start) => return Some(Search::Found(start)),
-                Found::Nowhere => {}
+                Found::Nowhere => {
+                    first = next;
+                    if began.elapsed() < QUICK || self.whole {
+                        let largest = if self.whole { MAX_BODY } else { LARGEST_PART };
+                        part = part.saturating_mul(2).min(largest);
+                    }
+                }
+                Found::Limit if part > FIRST_PART => part = FIRST_PART,
                 Found::Limit => return None,
-                Found::Error(message) => return Some(Search::Failed(message)),
+                Found::Error(why) => return Some(Search::Failed(why)),
             }
-            if next > last {
-                break;
-            }
-            first = next;
-            if Instant::now() >= end {
+            if Instant::now() >= end && first <= last {
                 return None;
-            }
-            if began.elapsed() < QUICK {
-                part = part.saturating_mul(2).min(LARGEST_PART);
             }
         }
         Some(Search::NotFound)
@@ -123,17 +128,18 @@ impl Compiled {
 /// octets of the body are here.
 ///
 /// # Errors
-/// The reason why not.
-pub async fn check(regex: &Regex, body: Vec<u8>, cut: bool) -> Result<&'static str, String> {
+/// The outcome of the check: the body is not, or this host has no time to search it.
+pub async fn check(regex: &Regex, body: Vec<u8>, cut: bool) -> Result<&'static str, Outcome> {
     let compiled = Compiled::new(regex).map_err(|bad| {
-        format!("pattern {} is wrong at octet {}: {}", shown(regex), bad.offset, bad.message)
+        let BadPattern { offset, message } = bad;
+        Outcome::bad(format!("pattern {} is wrong at octet {offset}: {message}", shown(regex)))
     })?;
     let length = body.len();
     let search = match compiled.glance(&body) {
         Some(search) => search,
-        None => at_length(compiled, body).await?,
+        None => at_length(compiled, body).await.map_err(Outcome::unknown)?,
     };
-    judge(regex, &search, length, cut)
+    judge(regex, &search, length, cut).map_err(Outcome::bad)
 }
 
 /// On a thread of its own; few at a time, for the sake of the other checks.
@@ -230,6 +236,8 @@ const BITS: [u32; RegexOptions::NAMES.len()] = [
 /// Steps at one place of the body.
 const STEPS: u32 = 100_000;
 const FEW_STEPS: u32 = 1_000;
+/// Octets of a body that are searched in place.
+const SMALL: usize = 32 * 1024;
 /// Time of a search.
 const LONG: Duration = Duration::from_secs(1);
 const SHORT: Duration = Duration::from_millis(1);

@@ -157,7 +157,7 @@ async fn verdicts() {
         ),
     ] {
         let got = check(&regex, body.to_vec(), cut).await;
-        assert_eq!(got, want.map_err(str::to_owned), "{name}");
+        assert_eq!(got, want.map_err(Outcome::bad), "{name}");
     }
 }
 
@@ -181,11 +181,42 @@ async fn what_takes_long_ends_elsewhere() {
         assert!(began.elapsed() < Duration::from_secs(20), "{pattern}: {:?}", began.elapsed());
         if let Err(why) = got {
             let shown = format!("pattern \"{pattern}\" not ");
-            assert!(why.starts_with(&shown), "{why}");
+            assert!(why.reason.starts_with(&shown), "{}", why.reason);
         }
     }
     let longest = ticks.await.expect("ticks");
     assert!(longest < Duration::from_secs(2), "the runtime stood still for {longest:?}");
+}
+
+/// What a large body may cost: nothing that depends on its size is done again for each part of it.
+#[test]
+fn large_bodies_are_searched_to_their_end() {
+    let mut body = vec![b'a'; MAX_BODY - 1];
+    body.push(b'z');
+    for (name, regex) in [
+        ("octets", regex("z")),
+        ("characters", with("z", "utf")),
+        ("characters, said by the pattern", regex("(*UTF)z")),
+        ("from the start", regex("(*UCP)z")),
+        ("the first line", with("z", "firstline")),
+    ] {
+        assert_eq!(search(&regex, &body), Search::Found(MAX_BODY - 1), "{name}");
+    }
+}
+
+/// Also where the search cannot be cut into parts.
+#[test]
+fn a_search_from_the_start_ends() {
+    let half = vec![b'x'; MAX_BODY / 2];
+    let costly = [half, vec![b'a'; MAX_BODY / 2]].concat();
+    for body in [vec![b'a'; MAX_BODY], costly] {
+        let compiled = Compiled::new(&regex("(*UCP)(?:a|q){1,150}[bc]")).expect("a pattern");
+        assert_eq!(compiled.glance(&body), None);
+        let began = Instant::now();
+        let Search::Failed(why) = compiled.search(&body) else { panic!("not so fast") };
+        assert_eq!(why, "matching takes too long; simplify the pattern");
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    }
 }
 
 #[test]
