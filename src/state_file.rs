@@ -72,6 +72,9 @@ pub struct SavedCheck {
     /// Weight that it asked for (misc_dynamic).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<u32>,
+    /// Part of the configured weight that it asked for (AGENT_CHECK), in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u32>,
 }
 
 /// A virtual router as it was.
@@ -287,7 +290,7 @@ mod tests {
         let owned: Owned = [(id, [real].into())].into();
         let group = GroupKey { group: "g".into(), protocol: None, family: Family::Inet6 };
         let found = SavedServer {
-            checks: [("TCP".to_owned(), SavedCheck { up: false, weight: Some(7) })].into(),
+            checks: [("TCP".to_owned(), SavedCheck { up: false, weight: Some(7), percent: Some(50) })].into(),
             order: Some(SavedOrder::Weight(3)),
         };
         let verdicts: Verdicts =

@@ -234,7 +234,7 @@ async fn drive<K: Clone>(
 ) {
     let mut state = CheckerState::resume(&check, start.view(), start.tries);
     // Boxed: few checkers have one.
-    let mut agent = Agent::of(&check, start.up).map(Box::new);
+    let mut agent = Agent::of(&check, start.up, start.contribution).map(Box::new);
     let mut complained = false;
     let mut warnings = Warnings::default();
     loop {

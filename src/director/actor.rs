@@ -530,10 +530,13 @@ impl Director {
                 }
                 None => {
                     let start = match self.saved(service, config.address, check) {
-                        Some(SavedCheck { up, weight }) => Start {
+                        Some(SavedCheck { up, weight, percent }) => Start {
                             up,
                             has_run: true,
-                            contribution: weight.map_or(Contribution::None, Contribution::Weight),
+                            contribution: weight
+                                .map(Contribution::Weight)
+                                .or(percent.map(Contribution::Percent))
+                                .unwrap_or_default(),
                             tries: 0,
                             first: Some(Duration::ZERO),
                         },

@@ -18,15 +18,16 @@ impl Director {
         check: &Check,
         view: CheckerView,
     ) {
-        let weight = match view.contribution {
-            Contribution::Weight(weight) => Some(weight),
-            Contribution::None | Contribution::Add(_) | Contribution::Percent(_) => None,
+        let (weight, percent) = match view.contribution {
+            Contribution::Weight(weight) => (Some(weight), None),
+            Contribution::Percent(percent) => (None, Some(percent)),
+            Contribution::None | Contribution::Add(_) => (None, None),
         };
-        let plain = view.up && !check.schedule.alpha && weight.is_none();
+        let plain = view.up && !check.schedule.alpha && weight.is_none() && percent.is_none();
         if plain || !view.has_run {
             return self.forget(service, address, check);
         }
-        let now = SavedCheck { up: view.up, weight };
+        let now = SavedCheck { up: view.up, weight, percent };
         let server = self.verdicts.entry((service.clone(), address)).or_default();
         self.verdicts_changed |= server.checks.insert(fingerprint(check), now) != Some(now);
     }

@@ -15,6 +15,8 @@ pub struct Agent {
     /// Down, or under maintenance, since before its first line (alpha, another process): a word about
     /// either ends it.
     down_before: bool,
+    /// Without weight, by `drain` or `0%`, since before its first line: a word about either ends it.
+    drained_before: bool,
     admin: Admin,
     /// Part of the configured weight.
     percent: Option<u32>,
@@ -103,9 +105,19 @@ impl Answer {
 }
 
 impl Agent {
-    /// Of a checker that was up or down before the first line; `None` if it has no agent.
-    pub fn of(check: &Check, up: bool) -> Option<Self> {
-        matches!(check.kind, CheckKind::Agent(_)).then(|| Agent { down_before: !up, ..Agent::default() })
+    /// Of a checker that was up or down before the first line, with this contribution; `None` if it has
+    /// no agent.
+    pub fn of(check: &Check, up: bool, contribution: Contribution) -> Option<Self> {
+        let percent = match contribution {
+            Contribution::Percent(percent) => Some(percent),
+            Contribution::None | Contribution::Weight(_) | Contribution::Add(_) => None,
+        };
+        matches!(check.kind, CheckKind::Agent(_)).then(|| Agent {
+            down_before: !up,
+            drained_before: percent == Some(0),
+            percent: percent.filter(|percent| *percent > 0),
+            ..Agent::default()
+        })
     }
 
     /// Takes a line; what the agent says now, in all.
@@ -122,6 +134,7 @@ impl Agent {
         if answer.up.is_some() || answer.admin.is_some() {
             self.down_before &= answer.up != Some(true) && answer.admin != Some(Admin::Ready);
         }
+        self.drained_before &= answer.admin.is_none() && answer.percent.is_none();
         match answer.up {
             Some(true) => self.down = None,
             Some(false) => self.down = Some(answer.description.as_str().into()),
@@ -152,6 +165,9 @@ impl Agent {
         if self.down_before || self.down.is_some() || self.admin == Admin::Maint {
             return Verdict::Bad;
         }
+        if self.drained_before {
+            return Verdict::Good(Contribution::Percent(0));
+        }
         Verdict::Good(match (self.admin, self.percent) {
             (Admin::Drain, _) => Contribution::Percent(0),
             (_, Some(percent)) => Contribution::Percent(percent),
@@ -165,6 +181,7 @@ impl Agent {
         match self.admin {
             Admin::Maint => words.push("maintenance (agent)".to_owned()),
             Admin::Drain => words.push("drain (agent)".to_owned()),
+            Admin::Ready if self.drained_before => words.push("drain, as before (agent)".to_owned()),
             Admin::Ready => {}
         }
         match &self.down {

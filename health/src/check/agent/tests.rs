@@ -141,21 +141,44 @@ fn whole(kind: CheckKind) -> Check {
 fn who_begins_down_stays_so_until_up_or_ready() {
     let check = whole(CheckKind::Agent(Box::new(none())));
     for (line, want) in [("50%", false), ("drain", false), ("up", true), ("ready", true), ("down", false)] {
-        let mut agent = Agent::of(&check, false).unwrap();
+        let mut agent = Agent::of(&check, false, Contribution::None).unwrap();
         assert_eq!(agent.take(line.as_bytes()).verdict != Verdict::Bad, want, "{line}");
     }
     assert_eq!(
-        &*Agent::of(&check, false).unwrap().take(b"50%").reason,
+        &*Agent::of(&check, false, Contribution::None).unwrap().take(b"50%").reason,
         "down until the agent says up or ready, weight 50%"
     );
-    assert_eq!(Agent::of(&whole(CheckKind::Tcp(none().connection)), false), None);
+    assert_eq!(Agent::of(&whole(CheckKind::Tcp(none().connection)), false, Contribution::None), None);
+}
+
+/// After a restart, and after a reload that changes the checker.
+#[test]
+fn what_was_said_before_holds_until_something_else_is_said() {
+    let check = whole(CheckKind::Agent(Box::new(none())));
+    let (drained, half) = (Contribution::Percent(0), Contribution::Percent(50));
+    for (before, line, want) in [
+        (Contribution::None, "up", Contribution::None),
+        (half, "up", half),
+        (half, "ready", half),
+        (half, "drain", drained),
+        (half, "70%", Contribution::Percent(70)),
+        (drained, "up", drained),
+        (drained, "ready", Contribution::None),
+        (drained, "50%", half),
+        (drained, "up 100%", Contribution::Percent(100)),
+    ] {
+        let mut agent = Agent::of(&check, true, before).unwrap();
+        assert_eq!(agent.take(line.as_bytes()).verdict, Verdict::Good(want), "{before:?} {line}");
+    }
+    let mut agent = Agent::of(&check, true, drained).unwrap();
+    assert_eq!(&*agent.take(b"up").reason, "drain, as before (agent)");
 }
 
 #[test]
 fn the_word_of_an_agent_counts_at_once_and_silence_changes_nothing() {
     let check = whole(CheckKind::Agent(Box::new(none())));
     let mut state = CheckerState::new(&check);
-    let mut agent = Agent::of(&check, state.is_up()).unwrap();
+    let mut agent = Agent::of(&check, state.is_up(), Contribution::None).unwrap();
     let steps: Vec<_> = ["up 50%", "", "down", "", "up"]
         .into_iter()
         .map(|line| {
@@ -231,7 +254,8 @@ async fn agents_of_every_kind() {
     let send = |text: &str| Act::Send(text.as_bytes().to_vec());
     let silent =
         |why: &str| (Verdict::Silent, format!("no answer of the agent: {why}; the server stays as it is"));
-    let rows: Vec<(&str, AgentCheck, Vec<Act>, (Verdict, String))> = vec![
+    type Row = (&'static str, AgentCheck, Vec<Act>, (Verdict, String));
+    let rows: Vec<Row> = vec![
         ("LF", none(), vec![send("up 50%\n")], (weight(50), "up (agent), weight 50%".into())),
         ("CR LF", none(), vec![send("drain\r\n")], (weight(0), "drain (agent)".into())),
         ("the first line only", none(), vec![send("up\ndown\n")], (GOOD, "up (agent)".into())),
