@@ -158,6 +158,15 @@ fn hex(text: &str) -> Option<Vec<u8>> {
     Some(digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
 }
 
+/// What holds for any octets: sections hold no more than the text, and all are found again behind other
+/// text. For property tests and fuzzing.
+pub fn law(text: &[u8]) -> bool {
+    let found = sections(text);
+    let behind = sections(&[b"other text\n", text].concat());
+    let held: usize = found.iter().flatten().map(|one| one.der.len()).sum();
+    held <= text.len() && found == behind
+}
+
 #[cfg(test)]
 #[path = "pem/tests.rs"]
 mod tests;

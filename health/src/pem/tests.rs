@@ -82,6 +82,7 @@ proptest! {
 
     #[test]
     fn any_octets(text in prop::collection::vec(any::<u8>(), 0..300), password in "[a-z]{0,5}") {
+        prop_assert!(law(&text));
         if let Ok(sections) = sections(&text) {
             let _no_matter = (certificates(&sections), key(&sections, Some(&password)));
         }
@@ -92,6 +93,7 @@ proptest! {
     fn damaged_keys(at in 0_usize..314, octet in any::<u8>()) {
         let mut text = include_bytes!("keys/sec1-aes128.pem").to_vec();
         text[at] = octet;
+        prop_assert!(law(&text));
         if let Ok(sections) = sections(&text) {
             let _no_matter = key(&sections, Some("secret"));
         }

@@ -85,7 +85,8 @@ async fn servers_of_every_kind() {
     let ping = || vec![send_text(b"PING\r\n"), expect_text(b"+PONG")];
     let banner = || vec![expect_text(b"220 ")];
     let second = Duration::from_secs(1);
-    let rows: Vec<(&str, Vec<DialogueStep>, Vec<Act>, Verdict, &str)> = vec![
+    type Row = (&'static str, Vec<DialogueStep>, Vec<Act>, Verdict, &'static str);
+    let rows: Vec<Row> = vec![
         ("banner", banner(), vec![text("220 ready\r\n")], good, "got \"220 \""),
         ("banner after other text", banner(), vec![text("x 2"), text("20 y")], good, "got \"220 \""),
         ("asked", ping(), vec![Act::Await(b"PING\r\n"), text("+PONG\r\n")], good, "got \"+PONG\""),
