@@ -155,6 +155,8 @@ pub enum Cause {
     Stop,
     /// A command of the operator.
     Operator,
+    /// A rule beside the checkers' results: keep_at_least, flap_damping.
+    Rule,
 }
 
 /// Where events go: a bounded queue that never blocks its sender. When it is full, the event is
@@ -165,8 +167,9 @@ pub struct EventSender {
     dropped: Arc<std::sync::atomic::AtomicU64>,
 }
 
-/// Capacity of the queue: one transition of each of 1,000 virtual servers with ten servers fits.
-pub const EVENT_QUEUE: usize = 16_384;
+/// Capacity of the queue: 50,000 real servers may fail at once, each with an event of its own and one of
+/// its check. Room is taken for what waits only.
+pub const EVENT_QUEUE: usize = 131_072;
 
 impl EventSender {
     /// A queue of [`EVENT_QUEUE`] events.

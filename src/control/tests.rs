@@ -138,6 +138,18 @@ async fn anything_else_is_answered_with_a_problem() {
     let server = Server::start(Fake::default());
     let get =
         |path: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").into_bytes();
+    let order_of = |kind: &str, body: &[u8]| {
+        let length = body.len();
+        let head = format!(
+            "POST /v1/server HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n"
+        );
+        [head.as_bytes(), body].concat()
+    };
+    let order = |kind: &str, body: &str| order_of(kind, body.as_bytes());
+    let chunked = |body: &str| {
+        let head = "POST /v1/server HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ntransfer-encoding: chunked";
+        format!("{head}\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len()).into_bytes()
+    };
     for (name, request, status, words) in [
         ("unknown path", get("/v2/status"), "404", "POST /v1/reload"),
         ("wrong method", get("/v1/reload"), "405", "wrong method"),
@@ -155,6 +167,45 @@ async fn anything_else_is_answered_with_a_problem() {
                 .to_vec(),
             "413",
             "65536",
+        ),
+        ("no JSON", order("application/json", "drain all of them"), "400", "\"action\""),
+        ("no order", order("application/json", "[1, 2]"), "422", "\"action\""),
+        (
+            "no action",
+            order("application/json", "{\"virtual_server\": \"web\", \"real_server\": \"x\"}"),
+            "422",
+            "action",
+        ),
+        (
+            "unknown action",
+            order(
+                "application/json",
+                "{\"virtual_server\": \"web\", \"real_server\": \"x\", \"action\": \"reboot\"}",
+            ),
+            "422",
+            "reboot",
+        ),
+        (
+            "weight below zero",
+            order(
+                "application/json",
+                "{\"virtual_server\": \"web\", \"real_server\": \"x\", \"action\": \"weight\", \"weight\": -1}",
+            ),
+            "422",
+            "wanted is",
+        ),
+        ("not said to be JSON", order("text/plain", "{}"), "415", "wanted is"),
+        (
+            "an order in octets that are no text",
+            order_of("application/json", b"\xff\xfe{"),
+            "400",
+            "wanted is",
+        ),
+        (
+            "an order that is too long and does not say so",
+            chunked(&format!("{{\"virtual_server\": \"{}\"", "x".repeat(70_000))),
+            "413",
+            "wanted is",
         ),
         ("long head", get(&"x".repeat(20_000)), "4", ""),
         ("not HTTP", b"\x16\x03\x01hello\r\n\r\n".to_vec(), "400", ""),

@@ -98,6 +98,9 @@ impl DirectorHandle {
         director.apply(config);
         // Also when it is empty: what an earlier process left is removed with the first set.
         director.options.owner.set_parts(std::mem::take(&mut director.dirty).into_iter().collect());
+        // The file names what only the earlier one knew until it is written anew: a third process must not
+        // find it there.
+        director.verdicts_changed |= director.verdicts != director.options.saved;
         director.flush();
         // What the earlier process saw matters for the start only.
         director.options.saved.clear();

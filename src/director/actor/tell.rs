@@ -24,6 +24,11 @@ pub(super) fn tell(
                 if let Some(server) = managed.servers.get_mut(index) {
                     server.since = SystemTime::now();
                 }
+                let cause = match why {
+                    // No checker's own event tells of these.
+                    Why::Kept | Why::Relieved | Why::Steady if cause == Cause::Result => Cause::Rule,
+                    _ => cause,
+                };
                 let reason = reason(&managed.pool, index, why, words);
                 events.send(server(&config.id, real, up, cause, reason));
             }

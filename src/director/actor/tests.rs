@@ -68,7 +68,8 @@ impl Bed {
         for server in dead {
             answers.set(server, 1);
         }
-        let remembered = Arc::new(Mutex::new(Verdicts::new()));
+        // As the file: it says what the earlier process wrote until it is written anew.
+        let remembered = Arc::new(Mutex::new(saved.clone()));
         let memory = remembered.clone();
         let (events, received) = EventSender::channel();
         let local = watch::Sender::new(HashSet::new());
@@ -593,6 +594,35 @@ async fn a_server_that_is_kept_is_told_of_by_its_checker_and_shown() {
     assert_eq!(bed.table().len(), 1);
     let shown = bed.director.status().await.expect("an answer");
     assert!(shown[0].status.real_servers[0].kept);
+}
+
+#[tokio::test]
+async fn what_no_checker_tells_of_has_a_cause_of_its_own() {
+    let extra = "flap_damping 1 60 1";
+    let damped = text(&[1], "").replace("weight 3", &format!("weight 3\n  {extra}"));
+    let mut bed = Bed::start(&damped, Verdicts::new(), &[]).await;
+    assert_eq!(told(&mut bed, 1).await, ["VS up Start"]);
+    bed.answers.set("10.0.0.1", 1);
+    bed.event("it fails", |event| down(event, 1)).await;
+    bed.answers.set("10.0.0.1", 0);
+    let event = bed.event("it holds out", |event| matches!(event, Event::RealServer { up: true, .. })).await;
+    assert!(matches!(event, Event::RealServer { cause: Cause::Rule, .. }), "{event:?}");
+}
+
+/// A second process that starts with another configuration, then a third one with the first again.
+#[tokio::test]
+async fn what_an_earlier_process_knew_of_others_is_forgotten_at_the_start() {
+    let saved = [(
+        (
+            ServiceId::Addr { protocol: lbd_ipvs::Protocol::Tcp, vip: "10.0.0.100:80".parse().unwrap() }
+                .into(),
+            "10.0.0.1:80".parse().unwrap(),
+        ),
+        crate::state_file::SavedServer { order: Some(Order::Drain.into()), ..Default::default() },
+    )];
+    let saved = Verdicts::from(saved);
+    let bed = Bed::start(&text(&[2], ""), saved, &[]).await;
+    assert_eq!(bed.remembered.lock().expect("lock").len(), 0, "the file says so no more");
 }
 
 fn order(action: ServerAction) -> ServerOrder {

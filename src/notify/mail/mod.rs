@@ -150,6 +150,7 @@ impl Rules {
                 let body = match cause {
                     Cause::Removed => format!("Removed{}.", because(reason)),
                     Cause::Operator => format!("By the operator{}.", because(reason)),
+                    Cause::Rule => format!("By a rule of the configuration{}.", because(reason)),
                     _ => format!("lbd stops{}.", because(reason)),
                 };
                 let virtual_server = virtual_server(service, facts.sequence);
@@ -164,7 +165,7 @@ impl Rules {
                 let body = match cause {
                     Cause::Stop => "lbd stops.".into(),
                     Cause::Removed => "It is no longer in the configuration.".into(),
-                    Cause::Result | Cause::Start | Cause::Operator => format!(
+                    Cause::Result | Cause::Start | Cause::Operator | Cause::Rule => format!(
                         "{gained} the quorum: live weight {weight}, needed {needed}{}.",
                         sorry.unwrap_or_default()
                     ),

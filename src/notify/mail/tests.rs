@@ -80,6 +80,9 @@ fn who_gets_one_when() {
         ("no_checker_emails, it did not", &servers, checker(false, false, false), on, None),
         ("the server, by a check that was mailed", &checkers, server(false, Cause::Result), on, None),
         ("rs_init_notifies", &checkers, server(true, Cause::Start), on, None),
+        ("a rule, that no check's mail tells of", &checkers, server(true, Cause::Rule), on, rs("UP")),
+        ("a rule, no_checker_emails", &servers, server(true, Cause::Rule), on, rs("UP")),
+        ("a rule, no smtp_alert", &servers, server(true, Cause::Rule), off, None),
         ("removed by a reload", &checkers, server(false, Cause::Removed), on, rs("DOWN")),
         ("removed, no_checker_emails", &servers, server(false, Cause::Removed), on, rs("DOWN")),
         ("omega", &checkers, server(false, Cause::Stop), on, rs("DOWN")),
@@ -153,6 +156,7 @@ fn bodies_say_why() {
         (checker(false, false, true), "TCP_CHECK of [10.0.0.2]:tcp:80 failed: connection refused."),
         (server(false, Cause::Removed), "Removed: why."),
         (server(false, Cause::Stop), "lbd stops: why."),
+        (server(true, Cause::Rule), "By a rule of the configuration: why."),
         (
             quorum(false, Cause::Result),
             "Lost the quorum: live weight 0, needed 1; sorry server [10.0.0.9]:tcp:80 takes over.",
