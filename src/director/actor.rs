@@ -17,7 +17,7 @@ use lbd_ipvs::ServiceId;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::error;
 
-use super::owner::{OwnerHandle, Part, PartId};
+use super::owner::{OwnerHandle, Part, PartId, Stop};
 use super::parts::{self, Services};
 use super::pool::{Changes, Order, Pool, Standing, first_result_is_told};
 use crate::control::status::VirtualServerStatus;
@@ -65,7 +65,7 @@ enum Command {
     Reload(Arc<Config>, oneshot::Sender<()>),
     Status(oneshot::Sender<Vec<Shown>>),
     Operate(ServerOrder, oneshot::Sender<Result<ServerDone, String>>),
-    Stop(oneshot::Sender<()>),
+    Stop(Stop, oneshot::Sender<()>),
 }
 
 /// The director did not answer in time, or has ended.
@@ -132,12 +132,12 @@ impl DirectorHandle {
         self.ask(|answer| Command::Operate(order, answer)).await
     }
 
-    /// Ends all checkers; with omega, the down-notifications are sent first.
+    /// Ends all checkers; with omega, the down-notifications are sent first, unless the table is kept.
     ///
     /// # Errors
     /// [`NoAnswer`] after 10 s.
-    pub async fn stop(&self) -> Result<(), NoAnswer> {
-        self.ask(Command::Stop).await
+    pub async fn stop(&self, stop: Stop) -> Result<(), NoAnswer> {
+        self.ask(|answer| Command::Stop(stop, answer)).await
     }
 
     /// Ends when the director does, by [`stop`](Self::stop) or by a panic.
@@ -248,8 +248,8 @@ impl Director {
                     Some(Command::Operate(order, answer)) => {
                         let _gone = answer.send(self.operate(&order));
                     }
-                    Some(Command::Stop(done)) => {
-                        self.stop();
+                    Some(Command::Stop(stop, done)) => {
+                        self.stop(stop);
                         let _gone = done.send(());
                         return;
                     }
@@ -585,9 +585,10 @@ impl Director {
         }
     }
 
-    fn stop(&mut self) {
+    fn stop(&mut self, stop: Stop) {
         for managed in self.services.drain(..) {
-            if managed.pool.config().omega {
+            // Whose table is kept goes on serving.
+            if managed.pool.config().omega && stop == Stop::Empty {
                 tell::tell_end(&self.options.events, &managed.pool, Cause::Stop, "shutting down");
             }
         }

@@ -83,7 +83,7 @@ impl Checkers {
 
     /// Ends the checkers, then empties the table or leaves it. Blocking, with limits.
     pub async fn stop(&self, stop: Stop) {
-        if let Err(error) = self.director.stop().await {
+        if let Err(error) = self.director.stop(stop).await {
             warn!(%error, "stopping without the director");
         }
         let ending = self.end.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();

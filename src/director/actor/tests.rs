@@ -258,9 +258,18 @@ async fn a_server_that_was_down_before_the_restart_starts_as_down_and_is_checked
 #[tokio::test]
 async fn omega_announces_the_end() {
     let mut bed = Bed::start(&text(&[1], "omega"), Verdicts::new(), &[]).await;
-    bed.director.stop().await.expect("an answer");
+    bed.director.stop(Stop::Empty).await.expect("an answer");
     bed.event("down", |event| down(event, 1)).await;
     bed.event("quorum lost", |event| matches!(event, Event::Quorum { up: false, .. })).await;
+}
+
+#[tokio::test]
+async fn omega_announces_no_end_of_what_goes_on_in_the_kernel() {
+    let mut bed = Bed::start(&text(&[1], "omega"), Verdicts::new(), &[]).await;
+    assert_eq!(told(&mut bed, 1).await, ["VS up Start"]);
+    bed.director.stop(Stop::Keep).await.expect("an answer");
+    let next = tokio::time::timeout(LIMIT, bed.events.recv()).await;
+    assert_eq!(next, Ok(None), "keepalived -I says nothing either");
 }
 
 #[tokio::test]
@@ -280,7 +289,7 @@ async fn an_empty_configuration_removes_what_an_earlier_process_left() {
 #[tokio::test]
 async fn the_end_of_the_director_is_seen() {
     let bed = Bed::start(&text(&[1], ""), Verdicts::new(), &[]).await;
-    bed.director.stop().await.expect("an answer");
+    bed.director.stop(Stop::Empty).await.expect("an answer");
     tokio::time::timeout(LIMIT, bed.director.ended()).await.expect("it has ended");
 }
 
@@ -549,7 +558,7 @@ async fn what_a_reload_takes_away_is_told() {
 async fn omega_tells_each_server_and_the_quorum_when_it_is_lost() {
     let mut bed = Bed::start(&text(&[1, 2], "omega"), Verdicts::new(), &[]).await;
     assert_eq!(told(&mut bed, 1).await, ["VS up Start"]);
-    bed.director.stop().await.expect("an answer");
+    bed.director.stop(Stop::Empty).await.expect("an answer");
     assert_eq!(told(&mut bed, 3).await, ["RS 10.0.0.1 down Stop", "RS 10.0.0.2 down Stop", "VS down Stop"]);
 }
 
