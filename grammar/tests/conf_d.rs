@@ -41,7 +41,7 @@ fn own_checks() {
     let name = "lbd-only/own-checks.conf";
     let explained = fs::read_to_string(folder().join("README.md")).expect("conf.d/README.md");
     assert!(explained.contains(&format!("[{name}]({name})")));
-    assert_eq!(fs::read_dir(folder().join("lbd-only")).expect("lbd-only").count(), 1);
+    assert_eq!(fs::read_dir(folder().join("lbd-only")).expect("lbd-only").count(), 2);
     let config = example(name);
     let servers = &config.virtual_servers.first().expect("a virtual server").real_servers;
     let kinds: Vec<Vec<&str>> = servers
@@ -49,6 +49,22 @@ fn own_checks() {
         .map(|server| server.checks.iter().map(|check| check.kind.keyword()).collect())
         .collect();
     assert_eq!(kinds, [&["AGENT_CHECK", "TCP_CHECK"][..], &["GRPC_CHECK"], &["TCP_CHECK"]]);
+}
+
+#[test]
+fn own_rules() {
+    let name = "lbd-only/own-rules.conf";
+    let explained = fs::read_to_string(folder().join("README.md")).expect("conf.d/README.md");
+    assert!(explained.contains(&format!("[{name}]({name})")));
+    let config = example(name);
+    let server = config.virtual_servers.first().expect("a virtual server");
+    assert_eq!(server.keep_at_least, 2);
+    let slow: Vec<u64> = server.real_servers.iter().map(|real| real.slow_start.as_secs()).collect();
+    assert_eq!(slow, [60, 60, 0]);
+    let held = server.real_servers.iter().filter_map(|real| real.flap_damping);
+    let held: Vec<(u32, u64, u64)> =
+        held.map(|one| (one.changes, one.within.as_secs(), one.hold.as_secs())).collect();
+    assert_eq!(held, [(3, 300, 60); 3]);
 }
 
 #[test]

@@ -779,3 +779,19 @@ fn every_keyword() {
     let config = written(&text).0;
     assert_ne!(config.process, Process::default());
 }
+
+#[test]
+fn a_sender_in_two_words_is_taken_together() {
+    for (line, want, said) in [
+        ("\"Load Balancer\" <lb@x.org>", "Load Balancer <lb@x.org>", "they are taken together"),
+        ("lb@x.org <lb@x.org>", "lb@x.org", "one word and no more"),
+        ("lb@x.org # why", "lb@x.org", ""),
+    ] {
+        let loaded = load_str("c", &format!("global_defs {{\nnotification_email_from {line}\n}}\n"));
+        let found: Vec<String> = loaded.diagnostics.iter().map(|one| one.message.clone()).collect();
+        assert_eq!(found.len(), usize::from(!said.is_empty()), "{line}: {found:?}");
+        assert!(found.iter().all(|one| one.contains(said)), "{line}: {found:?}");
+        let config = loaded.config.expect("a configuration");
+        assert_eq!(config.global.mail.from.as_deref(), Some(want), "{line}");
+    }
+}

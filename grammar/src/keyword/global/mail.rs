@@ -33,7 +33,7 @@ pub(super) const ROWS: &[Row<B>] = &[
     .example("noc@example.org")
     .by(Part::Notify),
     row("notification_email_from", "ADDRESS", "Sender of alert mail.", |b: &mut B, c| {
-        last(c, &mut b.rest.mail.from);
+        sender(c, &mut b.rest.mail.from);
     })
     .otherwise("the user and host that lbd runs as")
     .example("lb1@example.org")
@@ -113,6 +113,24 @@ pub(super) const ROWS: &[Row<B>] = &[
     .default("false")
     .by(Part::Checks),
 ];
+
+/// An address, or `"Name" <address>` in two words, of which keepalived would take the name for the address.
+fn sender(call: &mut Call<'_, '_>, slot: &mut Option<String>) {
+    last(call, slot);
+    let (Some(name), Some(second)) = (slot.as_mut(), call.optional()) else { return };
+    if name.contains('@') || !second.text.starts_with('<') || !second.text.ends_with('>') {
+        call.bad(second, "there must be one word and no more", "remove the others, or put all in quotes");
+        return;
+    }
+    name.push(' ');
+    name.push_str(second.text);
+    let whole = crate::dump::word(name);
+    call.repaired(
+        "name and address are two words: they are taken together",
+        "both in one pair of quotes",
+        whole,
+    );
+}
 
 fn server(call: &mut Call<'_, '_>) -> Option<MailServer> {
     let word = call.word()?;
