@@ -16,7 +16,10 @@ fn query_octets() {
     let label = "a".repeat(63);
     let longest = format!("{label}.{label}.{label}.{}", "a".repeat(61));
     let qname = |labels: &[&str]| {
-        labels.iter().flat_map(|label| [&[u8::try_from(label.len()).unwrap()], label.as_bytes()].concat()).collect::<Vec<_>>()
+        labels
+            .iter()
+            .flat_map(|label| [&[u8::try_from(label.len()).unwrap()], label.as_bytes()].concat())
+            .collect::<Vec<_>>()
     };
     for (name, asked, record, question) in [
         ("root", "", DnsType::Soa, b"\0\0\x06\0\x01".to_vec()),

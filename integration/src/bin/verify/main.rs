@@ -126,7 +126,11 @@ fn install(times: &mut Vec<(String, Duration)>) {
 fn everyday() -> Vec<Step> {
     vec![
         Step::cargo("formatting", minutes(1), &["fmt", "--all", "--check"]),
-        Step::cargo("lints", minutes(12), &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+        Step::cargo(
+            "lints",
+            minutes(12),
+            &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+        ),
         Step::cargo("documentation", minutes(4), &["doc", "--workspace", "--no-deps", "--lib"])
             // The programs' own readers see private items, too.
             .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"),
