@@ -61,5 +61,17 @@ pub(super) fn lower(root: &mut Root, call: &mut Call<'_, '_>) {
                 .help("remove one of them"),
         );
     }
+    let alone = match (&tls.certificate, &tls.key) {
+        (Some(_), None) => Some(("certificate", "key")),
+        (None, Some(_)) => Some(("key", "certificate")),
+        _ => None,
+    };
+    if let Some((there, missing)) = alone {
+        let message = format!("`SSL` has a `{there}` and no usable `{missing}`: no certificate is shown");
+        call.say(
+            Diagnostic::warning(Kind::Lint, Some(place), message)
+                .help(format!("add `{missing} FILE`, or remove `{there}`")),
+        );
+    }
     root.config.tls = Some(tls);
 }

@@ -123,6 +123,12 @@ fn ssl() {
     );
     assert!(dump(&one, Secrets::Shown).contains("password topsecret1\n"));
     assert!(!dump(&one, Secrets::Masked).contains("topsecret"));
+    for (there, missing) in [("certificate", "key"), ("key", "certificate")] {
+        let want = format!(
+            "c:1:1: `SSL` has a `{there}` and no usable `{missing}`: no certificate is shown; add `{missing} FILE`, or remove `{there}`"
+        );
+        config(there, &format!("SSL {{\n{there} /a\n}}\n"), &[&want]);
+    }
     let two = format!("{text}SSL {{\nca /d\n}}\n");
     let two =
         config("two", &two, &["c:1:1: `SSL` is given twice (this one counts: c:7:1); remove one of them"]);
