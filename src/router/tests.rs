@@ -256,7 +256,7 @@ fn the_address_follows_stop_silence_and_return() {
         net.wait(2, VIP, false, seconds(2));
 
         // Silence: within the master down interval of the last advert.
-        let last = first.instance().last_advert_ms;
+        let last = first.wait_state("MASTER", seconds(1)).last_advert_ms;
         first.router.stop(false, seconds(5));
         assert!(net.has(1, VIP), "{name}: left as it was");
         net.wait(2, VIP, true, seconds(5));

@@ -308,7 +308,7 @@ mod tests {
     fn arguments() {
         let parse = |line: &str| options(line.split_whitespace().map(str::to_owned));
         let plain = parse("").expect("none").expect("a run");
-        assert!(!plain.full && plain.install && plain.limit == minutes(20));
+        assert!(!plain.full && plain.install && plain.limit == minutes(28));
         let all = parse("--full --fuzz-minutes 1 --limit 45 --no-install").expect("all").expect("a run");
         assert!(all.full && !all.install && all.fuzz_minutes == 1 && all.limit == minutes(45));
         assert!(parse("--help").expect("help").is_none());
