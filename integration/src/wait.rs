@@ -2,6 +2,7 @@
 //! missing when the deadline passes.
 
 use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -62,4 +63,16 @@ pub fn throughout<E: Display>(
         pause(POLL);
     }
     Ok(())
+}
+
+/// Sleeps again and again until told to stop; the most that it slept too long.
+pub fn oversleep(stop: &AtomicBool) -> Duration {
+    let nap = Duration::from_millis(10);
+    let mut worst = Duration::ZERO;
+    while !stop.load(Ordering::Relaxed) {
+        let start = Instant::now();
+        pause(nap);
+        worst = worst.max(start.elapsed().saturating_sub(nap));
+    }
+    worst
 }

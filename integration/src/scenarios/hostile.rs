@@ -298,7 +298,7 @@ impl Rhythm {
     fn watch(director: &Director<'_>, time: Duration) -> Result<Self> {
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
-            let machine = scope.spawn(|| oversleep(&stop));
+            let machine = scope.spawn(|| wait::oversleep(&stop));
             let checks = beginnings(director, time);
             stop.store(true, Ordering::Relaxed);
             let machine = machine.join().map_err(|_| anyhow!("the sleeper panicked"))?;
@@ -347,18 +347,6 @@ fn beginnings(director: &Director<'_>, time: Duration) -> Result<BTreeMap<&'stat
         ensure!(count >= 8, "only {count} checks of {name} in {time:?}: {seen:?}");
     }
     Ok(seen)
-}
-
-/// Sleeps again and again until told to stop; the most that it slept too long.
-fn oversleep(stop: &AtomicBool) -> Duration {
-    let nap = Duration::from_millis(10);
-    let mut worst = Duration::ZERO;
-    while !stop.load(Ordering::Relaxed) {
-        let start = Instant::now();
-        wait::pause(nap);
-        worst = worst.max(start.elapsed().saturating_sub(nap));
-    }
-    worst
 }
 
 /// `2026-11-20T21:46:35.187Z` -> 78395.187

@@ -1,9 +1,11 @@
 //! A director that is killed and started again within a second, under traffic: nobody must notice.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use super::Ctx;
 use super::pair::{self, KEY, REAL, SERVICE, VIP};
@@ -79,6 +81,11 @@ fn unnoticed(
     let on_a = vip::Watch::start(a.ns(), VIP, ctx.poll())?;
     let on_peer = vip::Watch::start(peer, VIP, ctx.poll())?;
     let tables = table::Watch::start(a.ns(), ctx.poll())?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let machine = {
+        let stop = stop.clone();
+        std::thread::spawn(move || wait::oversleep(&stop))
+    };
     let held = Held::open(client, SERVICE)?;
     let probe = Probe::start(client, SERVICE)?;
     pause(Duration::from_millis(500));
@@ -101,6 +108,8 @@ fn unnoticed(
 
     let server = held.server.clone();
     let (slowest, outage) = (held.finish(), probe.finish()?);
+    stop.store(true, Ordering::Relaxed);
+    let machine = machine.join().map_err(|_| anyhow!("the sleeper panicked"))?;
     let (on_a, on_peer, tables) = (on_a.finish()?, on_peer.finish()?, tables.finish()?);
     step!("first advert {resumed:?} after the kill; connection to {server}: slowest echo {slowest:?}");
     step!(
@@ -123,7 +132,12 @@ fn unnoticed(
         );
     }
     slowest.context("the established connection did not go on")?;
-    ensure!(outage.longest < LONGEST_GAP, "the client was without an answer for {:?}", outage.longest);
+    // A machine that stands still for a moment is no gap of the service.
+    ensure!(
+        outage.longest < LONGEST_GAP + machine,
+        "the client was without an answer for {:?}; the machine was late by {machine:?}",
+        outage.longest
+    );
     Ok(())
 }
 
