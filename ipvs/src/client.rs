@@ -7,6 +7,7 @@
 //!
 //! Not here: octets of attributes (`wire`), the socket (`transport`), what to ask for (`plan`).
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -23,13 +24,13 @@ use nix::errno::Errno;
 
 use crate::transport::{NetlinkTransport, Transport};
 use crate::types::{
-    Destination, Entry, Info, Op, Service, ServiceId, Stats, SyncDaemon, SyncState, Table, TableStats,
+    Destination, Entry, Info, Op, Reading, ServiceCounters, ServiceId, SyncDaemon, SyncState, Table,
     Timeouts,
 };
-use crate::wire::destination::DestinationReport;
-use crate::wire::service::ServiceReport;
+use crate::wire::destination::{DestinationReport, destination_report};
+use crate::wire::service::{ServiceReport, service_report};
 use crate::wire::{self, Attribute, Command, FAMILY_NAME, IpvsMessage};
-use crate::{Ipvs, IpvsError};
+use crate::{Ipvs, IpvsError, SyncDaemons};
 
 mod reply;
 
@@ -117,58 +118,6 @@ impl<T: Transport> Client<T> {
         Ok(info)
     }
 
-    /// The connection timeouts (`IPVS_CMD_GET_CONFIG`).
-    ///
-    /// # Errors
-    /// [`IpvsError::NoRight`], or a lost connection.
-    pub fn timeouts(&mut self) -> Result<Timeouts, IpvsError> {
-        let mut timeouts = Timeouts::default();
-        self.ask("read the timeouts", IpvsMessage::new(Command::GetConfig, vec![]), |message| {
-            for attribute in message.attributes {
-                match attribute {
-                    Attribute::TimeoutTcp(value) => timeouts.tcp = value,
-                    Attribute::TimeoutTcpFin(value) => timeouts.tcp_fin = value,
-                    Attribute::TimeoutUdp(value) => timeouts.udp = value,
-                    _ => {}
-                }
-            }
-        })?;
-        Ok(timeouts)
-    }
-
-    /// Sets the connection timeouts (`IPVS_CMD_SET_CONFIG`); those that are 0 stay as they are.
-    ///
-    /// # Errors
-    /// [`IpvsError::NoRight`], [`IpvsError::Refused`] (EINVAL) for more than `i32::MAX` / HZ seconds, or
-    /// a lost connection.
-    pub fn set_timeouts(&mut self, timeouts: Timeouts) -> Result<(), IpvsError> {
-        let attributes = [
-            Attribute::TimeoutTcp(timeouts.tcp),
-            Attribute::TimeoutTcpFin(timeouts.tcp_fin),
-            Attribute::TimeoutUdp(timeouts.udp),
-        ];
-        self.ask("set the timeouts", IpvsMessage::new(Command::SetConfig, attributes.into()), |_| {})
-    }
-
-    /// One service and its counters (`IPVS_CMD_GET_SERVICE`); `None` when it is not there.
-    ///
-    /// # Errors
-    /// [`IpvsError::NoRight`], or a lost connection.
-    pub fn service(&mut self, id: &ServiceId) -> Result<Option<(Service, Stats)>, IpvsError> {
-        let key = Attribute::Service(wire::service::key_attributes(id));
-        let mut found = None;
-        let answer = self.ask(
-            &format!("read virtual service {id}"),
-            IpvsMessage::new(Command::GetService, vec![key]),
-            |message| found = message.service().and_then(wire::service::service_report),
-        );
-        match answer {
-            Err(IpvsError::Refused { errno: Errno::ESRCH, .. }) => Ok(None),
-            Err(error) => Err(error),
-            Ok(()) => Ok(found.map(|report| (report.service, report.stats))),
-        }
-    }
-
     /// Sets all counters to 0, or those of one service and its destinations (`IPVS_CMD_ZERO`).
     ///
     /// # Errors
@@ -187,108 +136,50 @@ impl<T: Transport> Client<T> {
         }
     }
 
-    /// Removes every service of the network namespace, other programs' too (`IPVS_CMD_FLUSH`).
-    ///
-    /// # Errors
-    /// [`IpvsError::NoRight`], or a lost connection.
-    pub fn flush(&mut self) -> Result<(), IpvsError> {
-        self.ask("remove all virtual services", IpvsMessage::new(Command::Flush, vec![]), |_| {})
-    }
-
-    /// The connection synchronisation daemons that run (`IPVS_CMD_GET_DAEMON`).
-    ///
-    /// # Errors
-    /// [`IpvsError::NoRight`], or a lost connection.
-    pub fn daemons(&mut self) -> Result<Vec<SyncDaemon>, IpvsError> {
-        let mut daemons = Vec::new();
-        let unread =
-            self.dump_of("list the sync daemons", IpvsMessage::new(Command::GetDaemon, vec![]), |message| {
-                match message.daemon().and_then(wire::daemon::daemon_report) {
-                    Some(daemon) => {
-                        daemons.push(daemon);
-                        true
-                    }
-                    None => false,
-                }
-            })?;
-        self.unread += unread;
-        Ok(daemons)
-    }
-
-    /// Starts a connection synchronisation daemon (`IPVS_CMD_NEW_DAEMON`).
-    ///
-    /// # Errors
-    /// [`IpvsError::Exists`] when one of that role runs, [`IpvsError::Invalid`] where the table holds
-    /// tunnels to real servers of another family (the two exclude each other), [`IpvsError::Refused`]
-    /// with ENODEV for an interface that is not there, or a lost connection.
-    pub fn start_daemon(&mut self, daemon: &SyncDaemon) -> Result<(), IpvsError> {
-        let request = format!("start the {} sync daemon on {}", role(daemon.state), daemon.interface);
-        let attributes = vec![Attribute::Daemon(wire::daemon::daemon_attributes(daemon))];
-        match self.ask(&request, IpvsMessage::new(Command::NewDaemon, attributes), |_| {}) {
-            Err(IpvsError::Refused { errno: Errno::EINVAL, request, detail }) => Err(IpvsError::Invalid {
-                request,
-                hint: detail.unwrap_or_else(|| {
-                    "it excludes tunnels to real servers of another family than their virtual service; \
-                     the multicast group must be one and its interface up"
-                        .to_owned()
-                }),
-            }),
-            other => other,
+    /// Reads the destinations of a service; with `with_service` the service itself first, in the same send.
+    /// `false`: it is not there.
+    fn read_service(
+        &mut self,
+        id: &ServiceId,
+        with_service: bool,
+        mut visit: impl FnMut(Seen),
+    ) -> Result<bool, IpvsError> {
+        let family = self.link()?.family;
+        let key = || vec![Attribute::Service(wire::service::key_attributes(id))];
+        let mut batch = Batch::new(self.sequence.wrapping_add(1));
+        if with_service {
+            batch.push(family, NLM_F_REQUEST, IpvsMessage::new(Command::GetService, key()));
         }
-    }
-
-    /// Stops a connection synchronisation daemon (`IPVS_CMD_DEL_DAEMON`).
-    ///
-    /// # Errors
-    /// [`IpvsError::Refused`] with ESRCH when none of that role runs, or a lost connection.
-    pub fn stop_daemon(&mut self, state: SyncState) -> Result<(), IpvsError> {
-        let request = format!("stop the {} sync daemon", role(state));
-        let attributes = vec![Attribute::Daemon(wire::daemon::key_attributes(state))];
-        // Stopped within milliseconds of its start, the kernel never answers (the handler returns
-        // -EINTR, for which netlink sends nothing): the request behind it is the one acknowledged.
-        let messages =
-            [IpvsMessage::new(Command::DelDaemon, attributes), IpvsMessage::new(Command::GetInfo, vec![])];
-        let mut failure = None;
-        self.batch(&messages, |index, reply| match reply {
-            Reply::Error { errno, detail } if index == 0 => {
-                failure = Some(IpvsError::of_request(&request, errno, detail));
+        let dump = batch.count;
+        batch.push(family, NLM_F_REQUEST | NLM_F_DUMP, IpvsMessage::new(Command::GetDestination, key()));
+        let (mut there, mut unread, mut failure) = (!with_service, 0, None);
+        self.exchange(&batch, |index, reply| match reply {
+            Reply::Message { payload, .. } if index == dump => {
+                let nested = attributes(payload).and_then(wire::destination_of);
+                match nested.and_then(|nested| destination_report(nested, id.family())) {
+                    Some(report) => visit(Seen::Destination(report)),
+                    None => unread += 1,
+                }
             }
-            _ => {}
-        })?;
-        failure.map_or(Ok(()), Err)
-    }
-
-    /// Reads the table and hands each service and destination to `visit`.
-    fn walk(&mut self, mut visit: impl FnMut(Seen<'_>)) -> Result<(), IpvsError> {
-        let mut services = Vec::new();
-        let mut unread = self.dump_of(
-            "list the virtual services",
-            IpvsMessage::new(Command::GetService, vec![]),
-            |message| match message.service().and_then(wire::service::service_report) {
-                Some(report) => {
-                    services.push(report);
-                    true
+            Reply::Message { payload, .. } => {
+                if let Some(report) =
+                    attributes(payload).and_then(wire::service_of).and_then(service_report)
+                {
+                    there = true;
+                    visit(Seen::Service(report));
                 }
-                None => false,
-            },
-        )?;
-        for report in services {
-            let id = report.id;
-            visit(Seen::Service(report));
-            let key = Attribute::Service(wire::service::key_attributes(&id));
-            unread += self.dump_of(
-                "list the real servers",
-                IpvsMessage::new(Command::GetDestination, vec![key]),
-                |message| {
-                    let report = message
-                        .destination()
-                        .and_then(|nested| wire::destination::destination_report(nested, id.family()));
-                    report.map(|report| visit(Seen::Destination(&id, report))).is_some()
-                },
-            )?;
-        }
+            }
+            Reply::Error { errno: Errno::ESRCH, .. } => there = false,
+            Reply::Error { errno, detail } => {
+                failure = failure.take().or(Some(asked(&format!("read virtual service {id}"), errno, detail)));
+            }
+            Reply::Ack | Reply::Done => {}
+        })?;
         self.unread += unread;
-        Ok(())
+        match failure {
+            Some(failure) => Err(self.lose(failure)),
+            None => Ok(there),
+        }
     }
 
     /// One request, acknowledged; `each` gets the messages it is answered with.
@@ -305,12 +196,21 @@ impl<T: Transport> Client<T> {
                     each(message);
                 }
             }
-            Reply::Error { errno, detail } => {
-                failure = Some(IpvsError::of_request(request, errno, detail));
-            }
+            Reply::Error { errno, detail } => failure = Some(asked(request, errno, detail)),
             Reply::Ack | Reply::Done => {}
         })?;
-        failure.map_or(Ok(()), Err)
+        match failure {
+            Some(failure) => Err(self.lose(failure)),
+            None => Ok(()),
+        }
+    }
+
+    /// A family that is gone takes the connection with it: the next call looks it up anew.
+    fn lose(&mut self, failure: IpvsError) -> IpvsError {
+        if failure.is_lost() {
+            self.link = None;
+        }
+        failure
     }
 
     /// Requests in one send, the last acknowledged; `each` gets the replies with their request's index.
@@ -328,30 +228,32 @@ impl<T: Transport> Client<T> {
         self.exchange(&batch, each)
     }
 
-    /// A dump; `each` says whether it could read a message. Returns how many could not be read.
+    /// A dump; `each` gets what follows the headers and says whether it could read it.
     fn dump_of(
         &mut self,
         request: &str,
-        message: IpvsMessage,
-        mut each: impl FnMut(IpvsMessage) -> bool,
-    ) -> Result<u64, IpvsError> {
+        command: Command,
+        mut each: impl FnMut(&[u8]) -> bool,
+    ) -> Result<(), IpvsError> {
         let family = self.link()?.family;
         let mut batch = Batch::new(self.sequence.wrapping_add(1));
-        batch.push(family, NLM_F_REQUEST | NLM_F_DUMP, message);
+        batch.push(family, NLM_F_REQUEST | NLM_F_DUMP, IpvsMessage::new(command, vec![]));
         let mut failure = None;
         let mut unread = 0;
         self.exchange(&batch, |_, reply| match reply {
             Reply::Message { payload, .. } => {
-                if !decode(payload).is_some_and(&mut each) {
+                if !attributes(payload).is_some_and(&mut each) {
                     unread += 1;
                 }
             }
-            Reply::Error { errno, detail } => {
-                failure = Some(IpvsError::of_request(request, errno, detail));
-            }
+            Reply::Error { errno, detail } => failure = Some(asked(request, errno, detail)),
             Reply::Ack | Reply::Done => {}
         })?;
-        failure.map_or(Ok(unread), Err)
+        self.unread += unread;
+        match failure {
+            Some(failure) => Err(self.lose(failure)),
+            None => Ok(()),
+        }
     }
 
     /// Sends a batch and reads until the answer to its last request; drops the socket when that fails.
@@ -410,24 +312,140 @@ impl<T: Transport> Client<T> {
 }
 
 impl<T: Transport> Ipvs for Client<T> {
-    fn dump(&mut self) -> Result<Table, IpvsError> {
+    fn dump(&mut self, ours: &dyn Fn(&ServiceId) -> bool) -> Result<Table, IpvsError> {
         let mut table = Table::default();
-        self.walk(|seen| match seen {
-            Seen::Service(report) => {
-                table
-                    .services
-                    .insert(report.id, Entry { service: report.service, destinations: Default::default() });
-            }
-            Seen::Destination(id, report) => {
-                if let Some(entry) = table.services.get_mut(id) {
+        self.dump_of("list the virtual services", Command::GetService, |octets| {
+            let report = wire::service_of(octets).and_then(service_report);
+            report.map(|report| {
+                if ours(&report.id) {
+                    let entry = Entry { service: report.service, destinations: BTreeMap::new() };
+                    table.services.insert(report.id, entry);
+                }
+            })
+            .is_some()
+        })?;
+        for (id, entry) in &mut table.services {
+            self.read_service(id, false, |seen| {
+                if let Seen::Destination(report) = seen {
                     entry.destinations.insert(report.address, report.destination);
                 }
-            }
-        })?;
+            })?;
+        }
         Ok(table)
     }
 
+    fn read(&mut self, ids: &[ServiceId]) -> Result<BTreeMap<ServiceId, Reading>, IpvsError> {
+        let mut found = BTreeMap::new();
+        for id in ids {
+            let mut service = None;
+            let (mut destinations, mut counters) = (BTreeMap::new(), ServiceCounters::default());
+            let there = self.read_service(id, true, |seen| match seen {
+                Seen::Service(report) => {
+                    service = Some(report.service);
+                    counters.stats = report.stats;
+                }
+                Seen::Destination(report) => {
+                    destinations.insert(report.address, report.destination);
+                    counters.destinations.insert(report.address, report.stats);
+                }
+            })?;
+            if let Some(service) = service.filter(|_| there) {
+                found.insert(*id, Reading { entry: Entry { service, destinations }, counters });
+            }
+        }
+        Ok(found)
+    }
+
     fn apply(&mut self, ops: &[Op]) -> Vec<Result<(), IpvsError>> {
+        // What the kernel would take although nobody can want it is not sent.
+        let unsound: Vec<Option<IpvsError>> = ops.iter().map(IpvsError::of_unsound).collect();
+        if unsound.iter().all(Option::is_none) {
+            return self.send(ops);
+        }
+        let sound = ops.iter().zip(&unsound).filter(|(_, unsound)| unsound.is_none());
+        let sound: Vec<Op> = sound.map(|(op, _)| op.clone()).collect();
+        let mut sent = self.send(&sound).into_iter();
+        unsound.into_iter().map(|unsound| unsound.map_or_else(|| sent.next().unwrap_or(Ok(())), Err)).collect()
+    }
+
+    fn timeouts(&mut self) -> Result<Timeouts, IpvsError> {
+        let mut timeouts = Timeouts::default();
+        self.ask("read the timeouts", IpvsMessage::new(Command::GetConfig, vec![]), |message| {
+            for attribute in message.attributes {
+                match attribute {
+                    Attribute::TimeoutTcp(value) => timeouts.tcp = value,
+                    Attribute::TimeoutTcpFin(value) => timeouts.tcp_fin = value,
+                    Attribute::TimeoutUdp(value) => timeouts.udp = value,
+                    _ => {}
+                }
+            }
+        })?;
+        Ok(timeouts)
+    }
+
+    fn set_timeouts(&mut self, timeouts: Timeouts) -> Result<(), IpvsError> {
+        let attributes = [
+            Attribute::TimeoutTcp(timeouts.tcp),
+            Attribute::TimeoutTcpFin(timeouts.tcp_fin),
+            Attribute::TimeoutUdp(timeouts.udp),
+        ];
+        self.ask("set the timeouts", IpvsMessage::new(Command::SetConfig, attributes.into()), |_| {})
+    }
+
+    fn flush(&mut self) -> Result<(), IpvsError> {
+        self.ask("remove all virtual services", IpvsMessage::new(Command::Flush, vec![]), |_| {})
+    }
+}
+
+impl<T: Transport> SyncDaemons for Client<T> {
+    fn daemons(&mut self) -> Result<Vec<SyncDaemon>, IpvsError> {
+        let mut daemons = Vec::new();
+        self.dump_of("list the sync daemons", Command::GetDaemon, |octets| {
+            let header = GenlHeader { cmd: Command::NewDaemon.into(), version: wire::FAMILY_VERSION };
+            let message = IpvsMessage::parse_with_param(octets, header).ok();
+            let found = message.as_ref().and_then(IpvsMessage::daemon).and_then(wire::daemon::daemon_report);
+            daemons.extend(found.clone());
+            found.is_some()
+        })?;
+        Ok(daemons)
+    }
+
+    fn start_daemon(&mut self, daemon: &SyncDaemon) -> Result<(), IpvsError> {
+        let request = format!("start the {} sync daemon on {}", daemon.state, daemon.interface);
+        let attributes = vec![Attribute::Daemon(wire::daemon::daemon_attributes(daemon))];
+        match self.ask(&request, IpvsMessage::new(Command::NewDaemon, attributes), |_| {}) {
+            Err(IpvsError::Refused { errno: Errno::EINVAL, request, detail }) => Err(IpvsError::Invalid {
+                request,
+                hint: detail.unwrap_or_else(|| {
+                    "it excludes tunnels to real servers of another family than their virtual service; \
+                     the multicast group must be one and its interface up"
+                        .to_owned()
+                }),
+            }),
+            other => other,
+        }
+    }
+
+    fn stop_daemon(&mut self, state: SyncState) -> Result<(), IpvsError> {
+        let request = format!("stop the {} sync daemon", state);
+        let attributes = vec![Attribute::Daemon(wire::daemon::key_attributes(state))];
+        // Stopped within milliseconds of its start, the kernel never answers (the handler returns
+        // -EINTR, for which netlink sends nothing): the request behind it is the one acknowledged.
+        let messages =
+            [IpvsMessage::new(Command::DelDaemon, attributes), IpvsMessage::new(Command::GetInfo, vec![])];
+        let mut failure = None;
+        self.batch(&messages, |index, reply| match reply {
+            Reply::Error { errno, detail } if index == 0 => {
+                failure = Some(IpvsError::of_request(&request, errno, detail));
+            }
+            _ => {}
+        })?;
+        failure.map_or(Ok(()), Err)
+    }
+}
+
+impl<T: Transport> Client<T> {
+    fn send(&mut self, ops: &[Op]) -> Vec<Result<(), IpvsError>> {
         let mut results = Vec::with_capacity(ops.len());
         let mut rest = ops;
         while !rest.is_empty() {
@@ -442,23 +460,6 @@ impl<T: Transport> Ipvs for Client<T> {
         results
     }
 
-    fn stats(&mut self) -> Result<TableStats, IpvsError> {
-        let mut table = TableStats::default();
-        self.walk(|seen| match seen {
-            Seen::Service(report) => {
-                table.services.insert(report.id, (report.stats, Default::default()));
-            }
-            Seen::Destination(id, report) => {
-                if let Some((_, destinations)) = table.services.get_mut(id) {
-                    destinations.insert(report.address, report.stats);
-                }
-            }
-        })?;
-        Ok(table)
-    }
-}
-
-impl<T: Transport> Client<T> {
     /// Applies as many of `ops` as fit into one send; appends their results, or says what was lost.
     fn apply_batch(
         &mut self,
@@ -498,10 +499,10 @@ impl<T: Transport> Client<T> {
 /// More than the longest operation: a name of 15 octets each for scheduler and persistence engine.
 const MESSAGE_OCTETS: usize = 512;
 
-/// What a walk over the table meets; a service comes before its destinations.
-enum Seen<'a> {
+/// What a reading of a service meets.
+enum Seen {
     Service(ServiceReport),
-    Destination(&'a ServiceId, DestinationReport),
+    Destination(DestinationReport),
 }
 
 /// Requests for one send.
@@ -625,6 +626,20 @@ pub(crate) fn message_of(op: &Op) -> IpvsMessage {
     }
 }
 
+/// What a refused request that is not an operation means. None of these is answered with ENOENT unless nobody
+/// has the family's number any more.
+fn asked(request: &str, errno: Errno, detail: Option<String>) -> IpvsError {
+    match errno {
+        Errno::ENOENT => IpvsError::Unloaded,
+        _ => IpvsError::of_request(request, errno, detail),
+    }
+}
+
+/// What follows the generic netlink header.
+fn attributes(payload: &[u8]) -> Option<&[u8]> {
+    payload.get(GENL_HEADER..)
+}
+
 /// A message of the family from what follows the netlink header; `None` when it cannot be read.
 fn decode(payload: &[u8]) -> Option<IpvsMessage> {
     let header = GenlHeader::parse(payload).ok()?;
@@ -638,13 +653,6 @@ fn family_id(payload: &[u8]) -> Option<u16> {
         .map_while(Result::ok)
         .find(|attribute| attribute.kind() == CTRL_ATTR_FAMILY_ID)
         .and_then(|attribute| parse_u16(attribute.value()).ok())
-}
-
-fn role(state: SyncState) -> &'static str {
-    match state {
-        SyncState::Master => "master",
-        SyncState::Backup => "backup",
-    }
 }
 
 fn socket_error(action: &'static str, error: &io::Error) -> IpvsError {

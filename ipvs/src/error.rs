@@ -75,6 +75,14 @@ pub enum IpvsError {
         /// What to look at.
         hint: String,
     },
+    /// The kernel would take it, and it could not work: it was not sent ([`crate::check`]).
+    #[error("cannot {request}: {reason}")]
+    Unsound {
+        /// What was asked.
+        request: String,
+        /// Why not.
+        reason: String,
+    },
     /// Another error number.
     #[error("cannot {request}: {errno}{}", .detail.as_deref().map(|text| format!(" ({text})")).unwrap_or_default())]
     Refused {
@@ -97,6 +105,9 @@ pub enum IpvsError {
         "answers of the kernel were lost (receive buffer full): the table is read again over a new socket"
     )]
     Overrun,
+    /// ENOENT for a request that every IPVS knows: nobody has the family's number any more.
+    #[error("the kernel's IPVS has gone (module ip_vs unloaded?): it is looked up again, which loads the module where it can")]
+    Unloaded,
     /// The netlink socket itself failed.
     #[error("netlink socket: cannot {action}: {errno}")]
     Socket {
@@ -128,6 +139,7 @@ impl IpvsError {
             self,
             IpvsError::TimedOut { .. }
                 | IpvsError::Overrun
+                | IpvsError::Unloaded
                 | IpvsError::Socket { .. }
                 | IpvsError::Malformed { .. }
         )
@@ -147,6 +159,12 @@ impl IpvsError {
             self,
             IpvsError::Exists { .. } | IpvsError::NoService { .. } | IpvsError::NoDestination { .. }
         )
+    }
+
+    /// Why `op` must not be sent, if it must not.
+    pub fn of_unsound(op: &Op) -> Option<Self> {
+        let reason = crate::check::objection(op)?;
+        Some(IpvsError::Unsound { request: op.to_string(), reason })
     }
 
     /// What the kernel's `errno` means for `op`; `detail` is its own text, where it gave one.

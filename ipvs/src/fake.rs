@@ -1,13 +1,16 @@
 //! A kernel's table in memory, for tests: the same errors for the same mistakes, a record of what was
 //! done, failures on demand.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 
-use crate::types::{Family, Forwarding, Netmask, Op, Scheduler, ServiceFlags, Table, TableStats, Tunnel};
-use crate::{Ipvs, IpvsError};
+use crate::types::{
+    Family, Forwarding, Netmask, Op, Reading, Scheduler, ServiceCounters, ServiceFlags, ServiceId, SyncDaemon,
+    SyncState, Table, Timeouts, Tunnel,
+};
+use crate::{Ipvs, IpvsError, SyncDaemons};
 
 /// A table that behaves as the kernel's. Clones share it, so a test keeps a hand on what it gave away.
 #[derive(Clone, Debug, Default)]
@@ -26,11 +29,14 @@ pub struct FakeKernel {
     pub sends: Vec<usize>,
     /// Calls of [`Ipvs::dump`].
     pub dumps: u64,
-    /// What the next calls of [`Ipvs::dump`], [`Ipvs::apply`] or [`Ipvs::stats`] fail with, one call each;
-    /// an apply that fails so has changed nothing.
+    /// The services of each call of [`Ipvs::read`].
+    pub reads: Vec<Vec<ServiceId>>,
+    /// What the next calls of [`Ipvs`] fail with, one call each; an apply that fails so has changed nothing.
     pub fail: std::collections::VecDeque<IpvsError>,
-    /// What is answered by [`Ipvs::stats`].
-    pub stats: TableStats,
+    /// What is counted; nothing for services that are not in it.
+    pub counters: BTreeMap<ServiceId, ServiceCounters>,
+    /// Connection timeouts.
+    pub timeouts: Timeouts,
 }
 
 impl Default for FakeKernel {
@@ -41,8 +47,11 @@ impl Default for FakeKernel {
             record: Vec::new(),
             sends: Vec::new(),
             dumps: 0,
+            reads: Vec::new(),
             fail: Default::default(),
-            stats: TableStats::default(),
+            counters: BTreeMap::new(),
+            // The kernel's own.
+            timeouts: Timeouts { tcp: 900, tcp_fin: 120, udp: 300 },
         }
     }
 }
@@ -70,13 +79,28 @@ impl FakeIpvs {
 }
 
 impl Ipvs for FakeIpvs {
-    fn dump(&mut self) -> Result<Table, IpvsError> {
+    fn dump(&mut self, ours: &dyn Fn(&ServiceId) -> bool) -> Result<Table, IpvsError> {
         let mut kernel = self.kernel();
         kernel.dumps += 1;
-        match kernel.fail.pop_front() {
-            Some(error) => Err(error),
-            None => Ok(kernel.table.clone()),
-        }
+        kernel.may_fail()?;
+        let ours = kernel.table.services.iter().filter(|(id, _)| ours(id));
+        Ok(Table { services: ours.map(|(id, entry)| (*id, entry.clone())).collect() })
+    }
+
+    fn read(&mut self, ids: &[ServiceId]) -> Result<BTreeMap<ServiceId, Reading>, IpvsError> {
+        let mut kernel = self.kernel();
+        kernel.reads.push(ids.to_vec());
+        kernel.may_fail()?;
+        let reading = |id: &ServiceId| {
+            let entry = kernel.table.services.get(id)?.clone();
+            let mut counters = kernel.counters.get(id).cloned().unwrap_or_default();
+            counters.destinations.retain(|address, _| entry.destinations.contains_key(address));
+            for address in entry.destinations.keys() {
+                counters.destinations.entry(*address).or_default();
+            }
+            Some((*id, Reading { entry, counters }))
+        };
+        Ok(ids.iter().filter_map(reading).collect())
     }
 
     fn apply(&mut self, ops: &[Op]) -> Vec<Result<(), IpvsError>> {
@@ -87,6 +111,9 @@ impl Ipvs for FakeIpvs {
         }
         ops.iter()
             .map(|op| {
+                if let Some(unsound) = IpvsError::of_unsound(op) {
+                    return Err(unsound);
+                }
                 kernel.record.push(op.clone());
                 kernel.check(op).map_err(|errno| IpvsError::of_op(op, errno, None))?;
                 kernel.table.note(op);
@@ -95,12 +122,30 @@ impl Ipvs for FakeIpvs {
             .collect()
     }
 
-    fn stats(&mut self) -> Result<TableStats, IpvsError> {
+    fn timeouts(&mut self) -> Result<Timeouts, IpvsError> {
         let mut kernel = self.kernel();
-        match kernel.fail.pop_front() {
-            Some(error) => Err(error),
-            None => Ok(kernel.stats.clone()),
-        }
+        kernel.may_fail()?;
+        Ok(kernel.timeouts)
+    }
+
+    fn set_timeouts(&mut self, timeouts: Timeouts) -> Result<(), IpvsError> {
+        let mut kernel = self.kernel();
+        kernel.may_fail()?;
+        kernel.timeouts = timeouts.or(kernel.timeouts);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), IpvsError> {
+        let mut kernel = self.kernel();
+        kernel.may_fail()?;
+        kernel.table = Table::default();
+        Ok(())
+    }
+}
+
+impl FakeKernel {
+    fn may_fail(&mut self) -> Result<(), IpvsError> {
+        self.fail.pop_front().map_or(Ok(()), Err)
     }
 }
 
@@ -159,5 +204,64 @@ impl FakeKernel {
             }
         }
         Ok(())
+    }
+}
+
+/// A kernel's synchronisation daemons in memory, for tests. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct FakeSync(Arc<Mutex<FakeDaemons>>);
+
+/// What [`FakeSync`] holds.
+#[derive(Debug, Default)]
+pub struct FakeDaemons {
+    /// Those that run, with the kernel's defaults filled in.
+    pub running: BTreeMap<SyncState, SyncDaemon>,
+    /// What was asked, in words.
+    pub record: Vec<String>,
+    /// What the next calls fail with, one call each.
+    pub fail: std::collections::VecDeque<IpvsError>,
+}
+
+impl FakeSync {
+    /// The insides.
+    pub fn daemons(&self) -> MutexGuard<'_, FakeDaemons> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SyncDaemons for FakeSync {
+    fn daemons(&mut self) -> Result<Vec<SyncDaemon>, IpvsError> {
+        let mut inside = FakeSync::daemons(self);
+        match inside.fail.pop_front() {
+            Some(error) => Err(error),
+            None => Ok(inside.running.values().cloned().collect()),
+        }
+    }
+
+    fn start_daemon(&mut self, daemon: &SyncDaemon) -> Result<(), IpvsError> {
+        let mut inside = FakeSync::daemons(self);
+        let request = format!("start {} on {} id {}", daemon.state, daemon.interface, daemon.sync_id);
+        inside.record.push(request.clone());
+        if let Some(error) = inside.fail.pop_front() {
+            return Err(error);
+        }
+        if inside.running.contains_key(&daemon.state) {
+            return Err(IpvsError::Exists { request });
+        }
+        inside.running.insert(daemon.state, daemon.clone().with_defaults());
+        Ok(())
+    }
+
+    fn stop_daemon(&mut self, state: SyncState) -> Result<(), IpvsError> {
+        let mut inside = FakeSync::daemons(self);
+        let request = format!("stop {state}");
+        inside.record.push(request.clone());
+        if let Some(error) = inside.fail.pop_front() {
+            return Err(error);
+        }
+        match inside.running.remove(&state) {
+            Some(_) => Ok(()),
+            None => Err(IpvsError::of_request(&request, Errno::ESRCH, None)),
+        }
     }
 }

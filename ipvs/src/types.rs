@@ -364,11 +364,22 @@ pub struct DestinationStats {
     pub stats: Stats,
 }
 
-/// What the kernel counts, by service and destination.
+/// What the kernel counts for a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TableStats {
-    /// Per service: its own and its destinations' counters.
-    pub services: BTreeMap<ServiceId, (Stats, BTreeMap<SocketAddr, DestinationStats>)>,
+pub struct ServiceCounters {
+    /// The service's own.
+    pub stats: Stats,
+    /// Its destinations'.
+    pub destinations: BTreeMap<SocketAddr, DestinationStats>,
+}
+
+/// A service as it was read: what it is, and what it has counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// What it is.
+    pub entry: Entry,
+    /// What it has counted.
+    pub counters: ServiceCounters,
 }
 
 /// Connection timeouts in seconds (`IPVS_CMD_GET_CONFIG`); 0 in a request leaves a value alone.
@@ -382,6 +393,26 @@ pub struct Timeouts {
     pub udp: u32,
 }
 
+impl Timeouts {
+    /// These, and where one is 0 that of `others`.
+    #[must_use]
+    pub fn or(self, others: Timeouts) -> Timeouts {
+        let or = |one, other| if one == 0 { other } else { one };
+        Timeouts {
+            tcp: or(self.tcp, others.tcp),
+            tcp_fin: or(self.tcp_fin, others.tcp_fin),
+            udp: or(self.udp, others.udp),
+        }
+    }
+}
+
+/// `tcp 900 s, tcpfin 120 s, udp 300 s`
+impl fmt::Display for Timeouts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tcp {} s, tcpfin {} s, udp {} s", self.tcp, self.tcp_fin, self.udp)
+    }
+}
+
 /// `IPVS_CMD_GET_INFO`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Info {
@@ -392,12 +423,23 @@ pub struct Info {
 }
 
 /// Role of a connection synchronisation daemon (`IP_VS_STATE_*`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SyncState {
     /// Sends (1).
     Master,
     /// Receives (2).
     Backup,
+}
+
+/// `master` or `backup`, as `ipvsadm` calls them.
+impl fmt::Display for SyncState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SyncState::Master => "master",
+            SyncState::Backup => "backup",
+        })
+    }
 }
 
 /// A connection synchronisation daemon.
@@ -417,6 +459,25 @@ pub struct SyncDaemon {
     pub port: Option<NonZeroU16>,
     /// TTL; kernel default 1.
     pub ttl: Option<u8>,
+}
+
+impl SyncDaemon {
+    /// With the kernel's defaults of what is not given: group 224.0.0.81, port 8848, TTL 1
+    /// (net/netfilter/ipvs/ip_vs_sync.c). The longest message stays open: it follows the interface's MTU.
+    #[must_use]
+    pub fn with_defaults(mut self) -> Self {
+        self.group = self.group.or(Some(Ipv4Addr::new(224, 0, 0, 81).into()));
+        self.port = self.port.or(NonZeroU16::new(8848));
+        self.ttl = self.ttl.or(Some(1));
+        self
+    }
+
+    /// Whether one that runs does what this one asks for.
+    pub fn is_met_by(&self, running: &SyncDaemon) -> bool {
+        let mut wanted = self.clone().with_defaults();
+        wanted.max_length = wanted.max_length.or(running.max_length);
+        wanted == *running
+    }
 }
 
 #[cfg(test)]

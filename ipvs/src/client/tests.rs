@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::types::{Family, Forwarding, Netmask, Protocol, Scheduler, ServiceFlags};
+use crate::types::{Family, Forwarding, Netmask, Protocol, Scheduler, Service, ServiceFlags};
 use netlink_packet_core::{NLMSG_DONE, NLMSG_ERROR};
 
 const FAMILY: u16 = 33;
@@ -122,7 +122,11 @@ fn id() -> ServiceId {
 fn ops(count: u16) -> Vec<Op> {
     let to =
         Destination { forwarding: Forwarding::Direct, weight: 1, upper_threshold: 0, lower_threshold: 0 };
-    (0..count).map(|port| Op::NewDest(id(), SocketAddr::from(([10, 0, 0, 2], port)), to)).collect()
+    let address = |number: u16| {
+        let [high, low] = number.to_be_bytes();
+        SocketAddr::from(([10, 0, high, low], 80))
+    };
+    (0..count).map(|number| Op::NewDest(id(), address(number), to)).collect()
 }
 
 fn sends(script: &Mutex<Script>) -> Vec<Vec<Request>> {
@@ -313,16 +317,11 @@ fn a_dump_leaves_out_what_it_cannot_express() {
     };
     let to = Destination { forwarding: Forwarding::Nat, weight: 1, upper_threshold: 0, lower_threshold: 0 };
     let real = SocketAddr::from(([10, 0, 0, 2], 80));
-    let octets = |op: &Op| {
-        let mut batch = Batch::new(1);
-        batch.push(FAMILY, 0, message_of(op));
-        batch.octets[16..].to_vec()
-    };
-    let services = octets(&Op::NewService(id(), service.clone()));
+    let services = octets_of(&Op::NewService(id(), service.clone()));
     // Protocol 47 in the same message.
     let mut foreign = services.clone();
     foreign[4 + 4 + 8 + 4] = 47;
-    let dests = octets(&Op::NewDest(id(), real, to));
+    let dests = octets_of(&Op::NewDest(id(), real, to));
     let done = |sequence, errno: i32| message(NLMSG_DONE, 2, sequence, &(-errno).to_ne_bytes());
     let (client, _script) = client_of(
         512,
@@ -345,12 +344,108 @@ fn a_dump_leaves_out_what_it_cannot_express() {
         ],
     );
     let mut client = client.expect("connects");
-    let table = client.dump().expect("a table");
+    let table = client.dump(&|_| true).expect("a table");
     let entry = Entry { service, destinations: [(real, to)].into() };
     assert_eq!(table, Table { services: [(id(), entry)].into() });
     assert_eq!(client.unread(), 2);
-    let refused = client.dump().expect_err("a dump that ends with an error");
+    let refused = client.dump(&|_| true).expect_err("a dump that ends with an error");
     assert!(matches!(refused, IpvsError::NoRight { .. }), "{refused}");
+}
+
+/// Octets of an operation after the netlink header: as the kernel answers with services and destinations.
+fn octets_of(op: &Op) -> Vec<u8> {
+    let mut batch = Batch::new(1);
+    batch.push(FAMILY, 0, message_of(op));
+    batch.octets[16..].to_vec()
+}
+
+fn plain_service() -> Op {
+    let service = Service {
+        scheduler: Scheduler::new("rr").expect("name"),
+        flags: ServiceFlags::default(),
+        persistence_timeout: 0,
+        netmask: Netmask::full(Family::Inet),
+        persistence_engine: None,
+    };
+    Op::NewService(id(), service)
+}
+
+#[test]
+fn a_service_is_read_with_one_send_and_may_be_absent() {
+    let done = |sequence| message(NLMSG_DONE, 2, sequence, &[0; 4]);
+    let (client, script) = client_of(
+        512,
+        vec![
+            look_up(),
+            Box::new(move |requests| {
+                let of = |index: usize| requests[index].sequence;
+                vec![
+                    Ok(message(FAMILY, 0, of(0), &octets_of(&plain_service()))),
+                    Ok(message(FAMILY, 2, of(1), &octets_of(&ops(1)[0]))),
+                    Ok(done(of(1))),
+                ]
+            }),
+            Box::new(move |requests| {
+                vec![Ok(error(requests[0].sequence, libc::ESRCH)), Ok(done(requests[1].sequence))]
+            }),
+        ],
+    );
+    let mut client = client.expect("connects");
+    let absent = ServiceId::Addr { protocol: Protocol::Udp, vip: "10.0.0.1:80".parse().expect("address") };
+    let readings = client.read(&[id(), absent]).expect("readings");
+    assert_eq!(readings.keys().collect::<Vec<_>>(), [&id()]);
+    assert_eq!(readings[&id()].entry.destinations.len(), 1);
+    assert_eq!(readings[&id()].counters.destinations.len(), 1);
+    for send in sends(&script).iter().skip(1) {
+        assert_eq!(send.iter().map(|request| request.command).collect::<Vec<_>>(), [4, 8]);
+        assert_eq!(send[1].flags, NLM_F_REQUEST | NLM_F_DUMP);
+    }
+}
+
+#[test]
+fn an_unloaded_module_is_looked_up_anew() {
+    type Call = fn(&mut Client<Scripted>) -> Result<(), IpvsError>;
+    let calls: [(&str, Call); 4] = [
+        ("read", |client| client.read(&[id()]).map(drop)),
+        ("dump", |client| client.dump(&|_| true).map(drop)),
+        ("timeouts", |client| client.timeouts().map(drop)),
+        ("daemons", |client| SyncDaemons::daemons(client).map(drop)),
+    ];
+    for (name, call) in calls {
+        let (client, script) = client_of(
+            512,
+            vec![
+                look_up(),
+                // Nobody has the number: each request is answered so.
+                Box::new(|requests| {
+                    requests.iter().map(|request| Ok(error(request.sequence, libc::ENOENT))).collect()
+                }),
+                look_up(),
+                Box::new(|requests| vec![Ok(ack(requests))]),
+            ],
+        );
+        let mut client = client.expect("connects");
+        let gone = call(&mut client).expect_err(name);
+        assert_eq!(gone, IpvsError::Unloaded, "{name}");
+        assert!(gone.is_lost(), "{name}");
+        assert_eq!(client.apply(&ops(1)), [Ok(())], "{name}");
+        assert_eq!(script.lock().expect("script").connections, 2, "{name}");
+    }
+}
+
+#[test]
+fn what_cannot_work_is_not_sent() {
+    let (client, script) = client_of(512, vec![look_up(), Box::new(|requests| vec![Ok(ack(requests))])]);
+    let mut wanted = ops(3);
+    let to =
+        Destination { forwarding: Forwarding::Direct, weight: 1, upper_threshold: 0, lower_threshold: 0 };
+    wanted.insert(1, Op::NewDest(id(), SocketAddr::from(([10, 0, 9, 9], 8080)), to));
+    let results = client.expect("connects").apply(&wanted);
+    assert!(
+        matches!(&results[..], [Ok(()), Err(IpvsError::Unsound { .. }), Ok(()), Ok(())]),
+        "{results:?}"
+    );
+    assert_eq!(sends(&script).iter().map(Vec::len).collect::<Vec<_>>(), [1, 3]);
 }
 
 proptest::proptest! {

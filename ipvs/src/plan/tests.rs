@@ -113,7 +113,23 @@ fn tables() -> impl Strategy<Value = Table> {
         });
     let dests = prop::collection::btree_map((1u8..5).prop_map(real), destinations, 0..5);
     let entries = (services, dests).prop_map(|(service, destinations)| Entry { service, destinations });
-    prop::collection::btree_map(ids, entries, 0..6).prop_map(|services| Table { services })
+    prop::collection::btree_map(ids, entries, 0..6).prop_map(|services| Table {
+        services: services.into_iter().map(|(id, entry)| (id, sound(id, entry))).collect(),
+    })
+}
+
+/// What DR and TUN can do: the service's port, of a mark none; every port is persistent.
+fn sound(id: ServiceId, mut entry: Entry) -> Entry {
+    let port = match id {
+        ServiceId::Addr { vip, .. } => vip.port(),
+        ServiceId::FwMark { .. } => 0,
+    };
+    if port == 0 {
+        entry.service.flags = ServiceFlags::PERSISTENT;
+    }
+    let of_service = |(address, to): (SocketAddr, _)| (SocketAddr::new(address.ip(), port), to);
+    entry.destinations = entry.destinations.into_iter().map(of_service).collect();
+    entry
 }
 
 /// Whether connections to `id` have somewhere to go.

@@ -45,6 +45,8 @@ pub const FAMILY_NAME: &str = "IPVS";
 /// `IPVS_GENL_VERSION`
 pub const FAMILY_VERSION: u8 = 1;
 
+/// Length and kind before an attribute's value.
+const NLA_HEADER: usize = 4;
 const IPVS_CMD_ATTR_SERVICE: u16 = 1;
 const IPVS_CMD_ATTR_DEST: u16 = 2;
 const IPVS_CMD_ATTR_DAEMON: u16 = 3;
@@ -246,22 +248,6 @@ impl IpvsMessage {
         IpvsMessage { command, attributes }
     }
 
-    /// The nested attributes of the first service, if there is one.
-    pub fn service(&self) -> Option<&[ServiceAttribute]> {
-        self.attributes.iter().find_map(|attribute| match attribute {
-            Attribute::Service(nested) => Some(nested.as_slice()),
-            _ => None,
-        })
-    }
-
-    /// The nested attributes of the first destination, if there is one.
-    pub fn destination(&self) -> Option<&[DestinationAttribute]> {
-        self.attributes.iter().find_map(|attribute| match attribute {
-            Attribute::Destination(nested) => Some(nested.as_slice()),
-            _ => None,
-        })
-    }
-
     /// The nested attributes of the first sync daemon, if there is one.
     pub fn daemon(&self) -> Option<&[DaemonAttribute]> {
         self.attributes.iter().find_map(|attribute| match attribute {
@@ -269,6 +255,27 @@ impl IpvsMessage {
             _ => None,
         })
     }
+}
+
+/// The nested attributes of the first service of a message, if there is one.
+pub fn service_of(message: &[u8]) -> Option<&[u8]> {
+    nested_of(message, IPVS_CMD_ATTR_SERVICE)
+}
+
+/// The nested attributes of the first destination of a message, if there is one.
+pub fn destination_of(message: &[u8]) -> Option<&[u8]> {
+    nested_of(message, IPVS_CMD_ATTR_DEST)
+}
+
+fn nested_of(message: &[u8], kind: u16) -> Option<&[u8]> {
+    let mut attributes = NlasIterator::new(message).map_while(Result::ok);
+    attributes.find(|attribute| attribute.kind() == kind).map(value_of)
+}
+
+/// An attribute's value, for as long as its octets live.
+fn value_of(attribute: NlaBuffer<&[u8]>) -> &[u8] {
+    let length = usize::from(attribute.length());
+    attribute.into_inner().get(NLA_HEADER..length).unwrap_or_default()
 }
 
 impl GenlFamily for IpvsMessage {
@@ -343,11 +350,11 @@ fn emit_text(text: &str, buffer: &mut [u8]) {
 /// # Panics
 /// When a message that was emitted does not parse back to itself: an error in this module.
 pub fn exercise(command: u8, octets: &[u8]) {
+    let _report = service_of(octets).and_then(service::service_report);
+    let _report = destination_of(octets)
+        .and_then(|nested| destination::destination_report(nested, crate::types::Family::Inet));
     let header = GenlHeader { cmd: command, version: FAMILY_VERSION };
     let Ok(message) = IpvsMessage::parse_with_param(octets, header) else { return };
-    let _report = message.service().and_then(service::service_report);
-    let _report =
-        message.destination().and_then(|it| destination::destination_report(it, crate::types::Family::Inet));
     let _report = message.daemon().and_then(daemon::daemon_report);
     // An attribute's length has 16 bits: nested ones that were not padded to the end may outgrow them.
     if octets.len() < 60_000 {

@@ -4,18 +4,22 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 
 use netlink_packet_core::{
-    DecodeError, DefaultNla, Emitable, NLA_F_NESTED, Nla, NlaBuffer, Parseable, parse_u16, parse_u16_be,
-    parse_u32,
+    DecodeError, DefaultNla, Emitable, NLA_F_NESTED, Nla, NlaBuffer, NlasIterator, Parseable, parse_u16,
+    parse_u16_be, parse_u32,
 };
 
 use super::stats::{StatsAttribute, stats};
-use super::{emit_text, parse_nested, parse_octets, parse_text, unknown};
+use super::{emit_text, parse_nested, parse_octets, parse_text, unknown, value_of};
 use crate::types::{Family, Netmask, Protocol, Scheduler, Service, ServiceFlags, ServiceId, Stats};
 
 /// `AF_INET`
 pub(super) const AF_INET: u16 = 2;
 /// `AF_INET6`
 pub(super) const AF_INET6: u16 = 10;
+/// `IPVS_SVC_ATTR_STATS`
+const STATS: u16 = 10;
+/// `IPVS_SVC_ATTR_STATS64`
+const STATS64: u16 = 12;
 const IPPROTO_TCP: u16 = 6;
 const IPPROTO_UDP: u16 = 17;
 const IPPROTO_SCTP: u16 = 132;
@@ -80,9 +84,9 @@ impl Nla for ServiceAttribute {
             Self::Flags { .. } => 7,
             Self::Timeout(_) => 8,
             Self::Netmask(_) => 9,
-            Self::Stats(_) => 10 | NLA_F_NESTED,
+            Self::Stats(_) => STATS | NLA_F_NESTED,
             Self::PersistenceEngine(_) => 11,
-            Self::Stats64(_) => 12 | NLA_F_NESTED,
+            Self::Stats64(_) => STATS64 | NLA_F_NESTED,
             Self::Other(other) => other.kind(),
         }
     }
@@ -127,9 +131,9 @@ impl<T: AsRef<[u8]> + ?Sized> Parseable<NlaBuffer<&T>> for ServiceAttribute {
             }
             8 => Self::Timeout(parse_u32(value)?),
             9 => Self::Netmask(parse_octets(value)?),
-            10 => Self::Stats(parse_nested(value)?),
+            STATS => Self::Stats(parse_nested(value)?),
             11 => Self::PersistenceEngine(parse_text(value)?),
-            12 => Self::Stats64(parse_nested(value)?),
+            STATS64 => Self::Stats64(parse_nested(value)?),
             _ => Self::Other(unknown(buffer)),
         })
     }
@@ -182,28 +186,31 @@ pub struct ServiceReport {
     pub stats: Stats,
 }
 
-/// Reads a service; `None` when it is of a kind that the types cannot express (another protocol or
-/// family, a mark of 0), so that it cannot be one of ours.
-pub fn service_report(attributes: &[ServiceAttribute]) -> Option<ServiceReport> {
+/// Reads the nested attributes of a service; `None` when they cannot be read, or when it is of a kind that the
+/// types cannot express (another protocol or family, a mark of 0), so that it cannot be one of ours.
+pub fn service_report(nested: &[u8]) -> Option<ServiceReport> {
     let (mut family, mut protocol, mut octets, mut port, mut mark) = (None, None, None, None, None);
     let (mut scheduler, mut netmask, mut engine) = (None, None, None);
     let (mut flags, mut timeout) = (0, 0);
     let (mut narrow, mut wide) = (None, None);
-    for attribute in attributes {
-        match attribute {
-            ServiceAttribute::AddressFamily(value) => family = Some(family_of_code(*value)?),
-            ServiceAttribute::Protocol(value) => protocol = Some(*value),
-            ServiceAttribute::Address(value) => octets = Some(*value),
-            ServiceAttribute::Port(value) => port = Some(*value),
-            ServiceAttribute::FwMark(value) => mark = Some(NonZeroU32::new(*value)?),
-            ServiceAttribute::SchedulerName(name) => scheduler = Some(Scheduler::new(name)?),
-            ServiceAttribute::Flags { flags: value, .. } => flags = *value,
-            ServiceAttribute::Timeout(value) => timeout = *value,
-            ServiceAttribute::Netmask(value) => netmask = Some(*value),
-            ServiceAttribute::PersistenceEngine(name) => engine = Some(name.clone()),
-            ServiceAttribute::Stats(nested) => narrow = Some(nested),
-            ServiceAttribute::Stats64(nested) => wide = Some(nested),
-            ServiceAttribute::Other(_) => {}
+    for attribute in NlasIterator::new(nested) {
+        let attribute = attribute.ok()?;
+        match attribute.kind() {
+            STATS => narrow = Some(value_of(attribute)),
+            STATS64 => wide = Some(value_of(attribute)),
+            _ => match ServiceAttribute::parse(&attribute).ok()? {
+                ServiceAttribute::AddressFamily(value) => family = Some(family_of_code(value)?),
+                ServiceAttribute::Protocol(value) => protocol = Some(value),
+                ServiceAttribute::Address(value) => octets = Some(value),
+                ServiceAttribute::Port(value) => port = Some(value),
+                ServiceAttribute::FwMark(value) => mark = Some(NonZeroU32::new(value)?),
+                ServiceAttribute::SchedulerName(name) => scheduler = Some(Scheduler::new(&name)?),
+                ServiceAttribute::Flags { flags: value, .. } => flags = value,
+                ServiceAttribute::Timeout(value) => timeout = value,
+                ServiceAttribute::Netmask(value) => netmask = Some(value),
+                ServiceAttribute::PersistenceEngine(name) => engine = Some(name),
+                ServiceAttribute::Stats(_) | ServiceAttribute::Stats64(_) | ServiceAttribute::Other(_) => {}
+            },
         }
     }
     let family = family?;
@@ -231,11 +238,7 @@ pub fn service_report(attributes: &[ServiceAttribute]) -> Option<ServiceReport> 
         netmask,
         persistence_engine: engine,
     };
-    Some(ServiceReport {
-        id,
-        service,
-        stats: wide.or(narrow).map(|nested| stats(nested)).unwrap_or_default(),
-    })
+    Some(ServiceReport { id, service, stats: stats(wide.or(narrow))? })
 }
 
 /// The number of a family.

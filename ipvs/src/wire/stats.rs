@@ -3,7 +3,9 @@
 //! `IPVS_SVC_ATTR_STATS` carries octets as u64 and all else as u32, `IPVS_SVC_ATTR_STATS64` carries
 //! u64 throughout; a counter here keeps the width it came in.
 
-use netlink_packet_core::{DecodeError, DefaultNla, Nla, NlaBuffer, Parseable, parse_u32, parse_u64};
+use netlink_packet_core::{
+    DecodeError, DefaultNla, Nla, NlaBuffer, NlasIterator, Parseable, parse_u32, parse_u64,
+};
 
 use super::unknown;
 use crate::types::Stats;
@@ -115,13 +117,14 @@ impl<T: AsRef<[u8]> + ?Sized> Parseable<NlaBuffer<&T>> for StatsAttribute {
     }
 }
 
-/// The counters of a block; those that are missing are 0.
-pub fn stats(attributes: &[StatsAttribute]) -> Stats {
+/// The counters of a block of nested attributes; those that are missing are 0, without a block all are. `None`
+/// when they cannot be read.
+pub fn stats(nested: Option<&[u8]>) -> Option<Stats> {
     let mut stats = Stats::default();
-    for attribute in attributes {
-        let (counter, value) = match attribute {
-            StatsAttribute::Narrow(counter, value) => (counter, u64::from(*value)),
-            StatsAttribute::Wide(counter, value) => (counter, *value),
+    for attribute in NlasIterator::new(nested.unwrap_or_default()) {
+        let (counter, value) = match StatsAttribute::parse(&attribute.ok()?).ok()? {
+            StatsAttribute::Narrow(counter, value) => (counter, u64::from(value)),
+            StatsAttribute::Wide(counter, value) => (counter, value),
             StatsAttribute::Other(_) => continue,
         };
         *match counter {
@@ -137,5 +140,5 @@ pub fn stats(attributes: &[StatsAttribute]) -> Stats {
             Counter::OutByteRate => &mut stats.out_byte_rate,
         } = value;
     }
-    stats
+    Some(stats)
 }

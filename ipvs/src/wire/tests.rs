@@ -21,6 +21,13 @@ fn parse(command: Command, octets: &[u8]) -> Result<IpvsMessage, DecodeError> {
     IpvsMessage::parse_with_param(octets, GenlHeader { cmd: command.into(), version: FAMILY_VERSION })
 }
 
+/// Attributes one after the other, as they are nested.
+fn octets_of<A: Nla>(attributes: &[A]) -> Vec<u8> {
+    let mut octets = vec![0xAA; attributes.buffer_len()];
+    attributes.emit(&mut octets);
+    octets
+}
+
 fn id(text: &str) -> ServiceId {
     ServiceId::Addr { protocol: Protocol::Tcp, vip: text.parse().expect("address") }
 }
@@ -205,7 +212,7 @@ fn statistics_of_both_widths() {
         let length = u16::try_from(nested.len() + 4).expect("short").to_le_bytes();
         let octets = [&length[..], &[1, 0], &nested].concat();
         let message = parse(Command::NewService, &octets).expect(name);
-        let report = service::service_report(message.service().expect(name)).expect(name);
+        let report = service::service_report(service_of(&octets).expect(name)).expect(name);
         assert_eq!(report.stats, want, "{name}");
         let again = parse(Command::NewService, &emit(&message)).expect(name);
         assert_eq!(again, message, "{name}");
@@ -220,7 +227,7 @@ fn what_the_types_cannot_express_is_left_out_not_refused() {
         let mut attributes = key.clone();
         attributes.push(scheduler.clone());
         *attributes.get_mut(place).expect("place") = attribute;
-        service::service_report(&attributes).map(|report| report.id)
+        service::service_report(&octets_of(&attributes)).map(|report| report.id)
     };
     for (name, got, want) in [
         ("as it is", with(4, scheduler.clone()), Some(id("10.0.0.1:80"))),
@@ -234,7 +241,7 @@ fn what_the_types_cannot_express_is_left_out_not_refused() {
     }
     let flags = ServiceAttribute::Flags { flags: 0x8000_0003, mask: u32::MAX };
     let attributes: Vec<_> = key.iter().cloned().chain([scheduler, flags]).collect();
-    let report = service::service_report(&attributes).expect("a service");
+    let report = service::service_report(&octets_of(&attributes)).expect("a service");
     assert_eq!(report.service.flags, ServiceFlags(0x8000_0001), "unknown flags are carried, HASHED is not");
 }
 
@@ -255,10 +262,10 @@ fn tunnels() {
             DestinationAttribute::TunnelPort(port),
             DestinationAttribute::TunnelFlags(flags),
         ]);
-        let report = destination::destination_report(&attributes, Family::Inet).expect(name);
+        let report = destination::destination_report(&octets_of(&attributes), Family::Inet).expect(name);
         assert_eq!(report.destination.forwarding, Forwarding::Tunnel(want), "{name}");
         let again = destination::destination_attributes(real, &report.destination);
-        let again = destination::destination_report(&again, Family::Inet).expect(name);
+        let again = destination::destination_report(&octets_of(&again), Family::Inet).expect(name);
         assert_eq!(again, report, "{name}");
     }
 }
@@ -321,11 +328,12 @@ proptest! {
             Attribute::Service(service::service_attributes(&id, &service)),
             Attribute::Destination(destination::destination_attributes(address, &dest)),
         ]);
-        let again = parse(Command::NewDestination, &emit(&message)).expect("what was emitted parses");
+        let octets = emit(&message);
+        let again = parse(Command::NewDestination, &octets).expect("what was emitted parses");
         prop_assert_eq!(&again, &message);
-        let report = service::service_report(again.service().expect("service")).expect("service");
+        let report = service::service_report(service_of(&octets).expect("service")).expect("service");
         prop_assert_eq!((report.id, report.service), (id, service));
-        let report = destination::destination_report(again.destination().expect("destination"), Family::Inet);
+        let report = destination::destination_report(destination_of(&octets).expect("destination"), Family::Inet);
         let report = report.expect("destination");
         prop_assert_eq!((report.address, report.destination), (address, dest));
     }
