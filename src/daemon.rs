@@ -4,7 +4,7 @@
 //! a short grace, then the table is emptied. Here: which part is started and told when. Not here:
 //! what the parts do.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,26 +12,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use lbd_grammar::Secrets;
-use lbd_grammar::config::{Config, VrrpScript};
+use lbd_grammar::config::{Config, FlushOnStop, SyncDaemon as SyncDaemonConfig, VrrpScript};
 use lbd_health::Tools;
-use lbd_ipvs::IpvsError;
+use lbd_ipvs::{IpvsError, SyncDaemon, SyncState};
 use lbd_vrrp::InstanceConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
-use crate::control::ReloadOutcome;
+use crate::control::plan::{Plan, PlanRequest};
 use crate::control::server::{BindError, ControlSocket};
-use crate::control::snapshot::{Api, Parts, Shared};
+use crate::control::snapshot::{Api, Parts, Request, Shared};
 use crate::control::status::ConfigStatus;
-use crate::director::actor::DirectorOptions;
+use crate::control::{HandoverStarted, ReloadOutcome};
+use crate::director::actor::{DirectorOptions, DirectorPlan, plan_start};
 use crate::director::checkers::Checkers;
-use crate::director::owner::{OwnerOptions, Stop, TableOwner};
+use crate::director::owner::{self, OwnerOptions, Preview, Settings, Stop, TableOwner};
+use crate::director::sync::{self, SyncHandle, SyncOptions};
 use crate::event::EventSender;
 use crate::loading::{self, Checked};
 use crate::lock::{LockError, LockedFile};
+use crate::namespace::{Namespace, NamespaceError};
 use crate::notify::Notifier;
 use crate::options::{EXIT_CONFIG, EXIT_FAILED, EXIT_RIGHTS, EXIT_STOPPED, Options};
 use crate::pid_file::{PidFile, PidFileError};
+use crate::planning;
 use crate::remember::Remember;
 use crate::router::{Interfaces, Router, RouterError, RouterOptions, RouterSnapshot};
 use crate::script::ScriptRoom;
@@ -50,10 +54,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 const NOTIFY_STOP_LIMIT: Duration = Duration::from_secs(1);
 /// How long a master that resumes waits for the first results of its scripts.
 const SCRIPTS_FIRST: Duration = Duration::from_millis(500);
-/// Between two comparisons of our services with the kernel's table.
-const AUDIT_INTERVAL: Duration = Duration::from_secs(60);
-/// Reloads waiting. When full, `lbctl reload` waits.
-const RELOAD_QUEUE: usize = 4;
+/// Reloads and plans waiting. When full, who asks waits.
+const REQUEST_QUEUE: usize = 4;
 
 /// Why the daemon could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +88,12 @@ impl From<IpvsError> for Failure {
         } else {
             Failure::Run(error.to_string())
         }
+    }
+}
+
+impl From<NamespaceError> for Failure {
+    fn from(error: NamespaceError) -> Self {
+        if error.is_rights() { Failure::Rights(error.to_string()) } else { Failure::Run(error.to_string()) }
     }
 }
 
@@ -144,6 +152,8 @@ struct Daemon {
     mistakes: HashSet<String>,
     /// An earlier process left virtual addresses on interfaces.
     leftover_addresses: bool,
+    /// Where the kernel's table is.
+    namespace: Namespace,
     state: Arc<StateFile>,
     remember: Remember,
     events: EventSender,
@@ -151,6 +161,10 @@ struct Daemon {
     tools: Arc<Tools>,
     notifier: Notifier,
     tracker: Option<Tracker>,
+    /// The task by which the synchronisation daemons follow a virtual router.
+    following: Option<AbortOnDrop>,
+    /// The first configuration is not in place yet.
+    starting: bool,
     files: Arc<TrackedFiles>,
     local: watch::Sender<HashSet<IpAddr>>,
     /// Names a part that ended by itself: without it the daemon is none.
@@ -183,7 +197,8 @@ impl Daemon {
         let control = ControlSocket::bind(&options.control_socket)?;
         let _pid_file = PidFile::create(&options.pid_file)?;
         let _state_lock = lock_state(&options.state_file)?;
-        let (state, saved) = StateFile::open(&options.state_file);
+        let namespace = Namespace::of(config.process.ipvs_namespace.as_ref());
+        let (state, saved) = StateFile::open(&options.state_file, namespace.number());
         let state = Arc::new(state);
         let (remember, remember_thread) =
             Remember::start(state.clone()).map_err(|error| Failure::Run(format!("thread: {error}")))?;
@@ -202,7 +217,7 @@ impl Daemon {
         let notifier = Notifier::start(room.clone(), queue);
         notifier.open(&config).await;
         notifier.update(&config);
-        let (reloads, mut reload_requests) = mpsc::channel(RELOAD_QUEUE);
+        let (requests, mut incoming) = mpsc::channel(REQUEST_QUEUE);
         // One is enough to end the daemon; the other waits unheard.
         let (lost, mut losses) = mpsc::channel(1);
         let shared = Arc::new(Shared {
@@ -216,7 +231,7 @@ impl Daemon {
             }),
             running: Mutex::new(config.clone()),
             parts: Mutex::default(),
-            reloads,
+            requests,
         });
         let mut daemon = Daemon {
             options,
@@ -224,6 +239,7 @@ impl Daemon {
             config: config.clone(),
             mistakes: checked.mistakes().map(|(message, _)| message.to_owned()).collect(),
             leftover_addresses: saved.instances.iter().any(|instance| !instance.addresses.is_empty()),
+            namespace,
             state,
             remember,
             events,
@@ -231,6 +247,8 @@ impl Daemon {
             tools,
             notifier,
             tracker: None,
+            following: None,
+            starting: true,
             files,
             local: watch::Sender::new(HashSet::new()),
             lost,
@@ -244,6 +262,7 @@ impl Daemon {
         let serving = tokio::spawn(control.serve(Arc::new(Api(shared)), async {
             let _closed = stopped.await;
         }));
+        daemon.starting = false;
         let mut ended = Ok(());
         if started {
             info!(
@@ -253,7 +272,7 @@ impl Daemon {
                 "started in {} ms",
                 daemon.started.elapsed().as_millis()
             );
-            ended = daemon.serve(&mut signals, &mut reload_requests, &mut losses).await;
+            ended = daemon.serve(&mut signals, &mut incoming, &mut losses).await;
         }
         if ended.is_err() {
             // What is in the kernel goes on serving until the next start takes it over.
@@ -278,12 +297,12 @@ impl Daemon {
     async fn serve(
         &mut self,
         signals: &mut Signals,
-        requests: &mut mpsc::Receiver<oneshot::Sender<ReloadOutcome>>,
+        requests: &mut mpsc::Receiver<Request>,
         losses: &mut mpsc::Receiver<&'static str>,
     ) -> Result<(), Failure> {
         let ignore_interrupt = self.options.ignore_sigint;
         loop {
-            let asker = tokio::select! {
+            let request = tokio::select! {
                 command = signals.next(ignore_interrupt) => match command {
                     Command::Stop => return Ok(()),
                     Command::Reload => None,
@@ -292,9 +311,28 @@ impl Daemon {
                         continue;
                     }
                 },
-                Some(asker) = requests.recv() => Some(asker),
+                Some(request) = requests.recv() => Some(request),
                 Some(part) = losses.recv() => {
                     return Err(Failure::Run(format!("{part} ended by itself: restart lbd")));
+                }
+            };
+            let asker = match request {
+                None => None,
+                Some(Request::Reload(asker)) => Some(asker),
+                Some(Request::Plan(request, asker)) => {
+                    tokio::select! {
+                        plan = self.plan(request) => {
+                            let _gone = asker.send(plan);
+                        }
+                        () = signals.stop(ignore_interrupt) => return Ok(()),
+                    }
+                    continue;
+                }
+                Some(Request::Handover(asker)) => {
+                    info!("handing over: addresses, table and synchronisation stay for the next lbd");
+                    (self.options.keep_ipvs, self.options.keep_vrrp) = (true, true);
+                    let _gone = asker.send(HandoverStarted { pid: std::process::id() });
+                    return Ok(());
                 }
             };
             let outcome = tokio::select! {
@@ -316,7 +354,7 @@ impl Daemon {
     }
 
     async fn start(&mut self, config: &Arc<Config>, saved: Saved) -> Result<(), Failure> {
-        let left_services = !saved.owned.is_empty();
+        let left_services = !saved.owned.is_empty() || saved.timeouts.is_some();
         // Addresses of virtual routers that the configuration no longer has may be on a peer by now.
         let left_addresses = self.options.parts.vrrp && self.leftover_addresses;
         let needed = self.needs_router(config);
@@ -332,7 +370,8 @@ impl Daemon {
         } else {
             None
         };
-        let resumes = saved.instances.iter().any(|instance| instance.master);
+        let resumes = self.options.take_over || saved.instances.iter().any(|instance| instance.master);
+        self.start_sync(config, saved.sync.clone())?;
         let config_of_files = config.clone();
         let _panicked =
             tokio::task::spawn_blocking(move || files::initialize(config_of_files.track_files.values()))
@@ -362,6 +401,7 @@ impl Daemon {
             }
             self.begin_router(&router);
         }
+        self.follow();
         Ok(())
     }
 
@@ -373,18 +413,17 @@ impl Daemon {
 
     async fn start_checkers(&mut self, config: &Arc<Config>, saved: Saved) -> Result<(), Failure> {
         self.files.track(config).await;
-        let state = self.state.clone();
-        let owned = saved.owned;
-        let owner = tokio::task::spawn_blocking(move || {
-            TableOwner::start(OwnerOptions {
-                connect: Box::new(|| Ok(Box::new(lbd_ipvs::Client::connect()?))),
-                state,
-                owned,
-                audit_interval: AUDIT_INTERVAL,
-            })
-        })
-        .await
-        .map_err(|error| Failure::Run(error.to_string()))??;
+        let options = OwnerOptions {
+            owned: saved.owned,
+            timeouts_before: saved.timeouts,
+            // Only at the start: a reload that brings the first virtual server finds a table in use.
+            flush: config.global.lvs_flush && self.shared.parts().checkers.is_none() && self.starting,
+            ..self.owner_options(settings(config))
+        };
+        self.namespace.run(|| ())?;
+        let owner = tokio::task::spawn_blocking(move || TableOwner::start(options))
+            .await
+            .map_err(|error| Failure::Run(error.to_string()))??;
         let remember = self.remember.clone();
         let options = DirectorOptions {
             owner: owner.clone(),
@@ -411,10 +450,77 @@ impl Daemon {
         Ok(())
     }
 
+    fn owner_options(&self, settings: Settings) -> OwnerOptions {
+        let namespace = self.namespace.clone();
+        OwnerOptions {
+            connect: Box::new(move || Ok(Box::new(client(&namespace)?))),
+            state: self.state.clone(),
+            owned: Default::default(),
+            timeouts_before: None,
+            flush: false,
+            settings,
+            events: self.events.clone(),
+            processor: owner::processor_time,
+        }
+    }
+
+    /// The thread for connection synchronisation, where one is configured or was.
+    fn start_sync(&mut self, config: &Config, owned: BTreeSet<SyncState>) -> Result<(), Failure> {
+        let configured = config.global.sync_daemon.as_ref().is_some_and(|one| self.serves_sync(one));
+        if self.shared.parts().sync.is_some() || (!configured && owned.is_empty()) {
+            return Ok(());
+        }
+        let namespace = self.namespace.clone();
+        let handle = SyncHandle::start(SyncOptions {
+            connect: Box::new(move || Ok(Box::new(client(&namespace)?))),
+            state: self.state.clone(),
+            owned,
+            events: self.events.clone(),
+        })
+        .map_err(|error| Failure::Run(format!("thread: {error}")))?;
+        self.shared.parts().sync = Some(handle);
+        Ok(())
+    }
+
+    /// With an instance it goes with VRRP, else with the checkers.
+    fn serves_sync(&self, daemon: &SyncDaemonConfig) -> bool {
+        if daemon.instance.is_some() { self.options.parts.vrrp } else { self.options.parts.checkers }
+    }
+
+    /// Has the synchronisation daemons follow what the configuration that runs says.
+    fn follow(&mut self) {
+        let Parts { sync, router, .. } = self.shared.parts().clone();
+        let Some(sync) = sync else { return };
+        let daemon = self.config.global.sync_daemon.clone().filter(|one| self.serves_sync(one));
+        let roles = |roles: &[SyncState]| {
+            daemon.iter().flat_map(|one| roles.iter().map(|role| wanted(one, *role))).collect()
+        };
+        let instance = daemon.as_ref().and_then(|one| one.instance.clone());
+        self.following = None;
+        match (instance, router) {
+            (None, _) => sync.set(roles(&[SyncState::Master, SyncState::Backup])),
+            (Some(name), router) => {
+                if !self.config.served_instances().any(|one| one.router.name == name) {
+                    warn!(
+                        "lvs_sync_daemon follows vrrp_instance {name}, which does not run: it stays backup"
+                    );
+                }
+                let Some(router) = router else { return sync.set(roles(&[SyncState::Backup])) };
+                let sides = (roles(&[SyncState::Master]), roles(&[SyncState::Backup]));
+                let following = tokio::spawn(follow_instance(router.snapshot(), name, sides, sync));
+                self.following = Some(AbortOnDrop(following));
+            }
+        }
+    }
+
     /// A router of which no virtual router takes part yet. When it is dropped, nothing has happened.
     fn open_router(&self, config: &Config, saved: Vec<SavedInstance>) -> Result<Router, Failure> {
-        let options = RouterOptions { instances: self.routers(config), saved, events: self.events.clone() };
-        Ok(Router::start(options)?)
+        Ok(Router::start(RouterOptions {
+            instances: self.routers(config),
+            saved,
+            take_over: self.options.take_over && self.starting,
+            events: self.events.clone(),
+        })?)
     }
 
     fn begin_router(&self, router: &Router) {
@@ -493,12 +599,7 @@ impl Daemon {
         let Some(config) = &checked.config else {
             return Err(Failure::Configuration(checked.errors()));
         };
-        let known = |message: &str| self.mistakes.contains(message);
-        let new: Vec<String> =
-            checked.mistakes().filter(|(message, _)| !known(message)).map(|(_, summary)| summary).collect();
-        if !new.is_empty() {
-            return Err(Failure::Configuration(new.join("\n")));
-        }
+        self.acceptable(checked, config)?;
         let tls_before = checked.tls.clone().map(|tls| self.tools.tls.replace(tls));
         if let Err(failure) = self.apply(config).await {
             if let Some(before) = tls_before {
@@ -512,7 +613,74 @@ impl Daemon {
             config.global.router_id.clone();
         *self.shared.running.lock().unwrap_or_else(PoisonError::into_inner) = config.clone();
         self.config = config.clone();
+        self.follow();
         Ok(())
+    }
+
+    /// Whether a reload may take this configuration.
+    fn acceptable(&self, checked: &Checked, config: &Config) -> Result<(), Failure> {
+        let known = |message: &str| self.mistakes.contains(message);
+        let new: Vec<String> =
+            checked.mistakes().filter(|(message, _)| !known(message)).map(|(_, summary)| summary).collect();
+        if !new.is_empty() {
+            return Err(Failure::Configuration(new.join("\n")));
+        }
+        if config.process.ipvs_namespace != self.config.process.ipvs_namespace {
+            return Err(Failure::Configuration(
+                "net_namespace_ipvs is another than at the start: it cannot change by a reload; restart lbd, or \
+                 write it as it was"
+                    .to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// What a reload with a file would do. Does nothing.
+    async fn plan(&self, request: PlanRequest) -> Result<Plan, String> {
+        let path = request.file.map_or_else(|| self.options.config_path(), PathBuf::from);
+        if !path.is_absolute() {
+            return Err(format!("{}: an absolute path is needed", path.display()));
+        }
+        let checked = Self::read(&path, &self.options).await.map_err(|failure| failure.to_string())?;
+        let file = path.display().to_string();
+        let refused =
+            |failure: Failure| Plan { file: file.clone(), message: failure.to_string(), ..Plan::default() };
+        let Some(config) = &checked.config else {
+            return Ok(refused(Failure::Configuration(checked.errors())));
+        };
+        if let Err(failure) = self.acceptable(&checked, config) {
+            return Ok(refused(failure));
+        }
+        let settings = settings(config);
+        let Parts { owner, checkers, .. } = self.shared.parts().clone();
+        let (director, preview) = match (checkers, owner) {
+            (Some(checkers), Some(owner)) => {
+                let director =
+                    checkers.director().plan(config.clone()).await.map_err(|error| error.to_string())?;
+                let preview = owner.preview(director.parts.clone(), settings).await;
+                (director, preview)
+            }
+            _ if self.options.parts.checkers && !config.virtual_servers.is_empty() => {
+                let director = plan_start(config, &self.tools);
+                let (options, parts) = (self.owner_options(settings), director.parts.clone());
+                let previewing =
+                    tokio::task::spawn_blocking(move || owner::preview_of_start(options, parts)).await;
+                (director, previewing.map_err(|error| error.to_string())?)
+            }
+            _ => (DirectorPlan::default(), Ok(Preview::default())),
+        };
+        let Preview { ops, have, timeouts } = preview.map_err(|error| error.to_string())?;
+        Ok(Plan {
+            file,
+            ok: true,
+            message: String::new(),
+            warnings: checked.warnings().collect(),
+            operations: ops.iter().map(|op| planning::operation(op, &have)).collect(),
+            draining: director.draining,
+            checks: director.checks,
+            vrrp: planning::routers(self.routers(&self.config).iter(), self.routers(config).iter()),
+            other: planning::others(&self.config, config, timeouts),
+        })
     }
 
     /// Adding comes before removing: programs and tables are there before what needs them.
@@ -524,10 +692,12 @@ impl Daemon {
             None if self.needs_router(config) => Some(self.open_router(config, Vec::new())?),
             _ => None,
         };
+        self.start_sync(config, BTreeSet::new())?;
         self.room.update(&config.scripts, &config.global).await;
         self.notifier.open(config).await;
         match checkers {
             Some(checkers) => {
+                checkers.owner().set_settings(settings(config));
                 self.notifier.update(config);
                 self.files.track(config).await;
                 checkers
@@ -569,6 +739,9 @@ impl Daemon {
         if checkers.is_some() {
             self.files.track(&config).await;
         }
+        if let Some(checkers) = &checkers {
+            checkers.owner().set_settings(settings(&config));
+        }
         if let Some(checkers) = checkers
             && let Err(error) = checkers.director().reload(config).await
         {
@@ -577,8 +750,12 @@ impl Daemon {
     }
 
     async fn stop(&mut self) {
-        let Parts { owner, checkers, router } = std::mem::take(&mut *self.shared.parts());
+        let Parts { owner, checkers, router, sync } = std::mem::take(&mut *self.shared.parts());
+        let stop = if self.options.keep_ipvs { Stop::Keep } else { Stop::Empty };
         self.tracker = None;
+        self.following = None;
+        // Beside the rest: it may take the kernel a second.
+        let syncing = sync.map(|sync| tokio::task::spawn_blocking(move || sync.stop(stop)));
         if let Some(router) = router {
             let release = !self.options.keep_vrrp;
             let stopping = tokio::task::spawn_blocking(move || router.stop(release, STOP_LIMIT));
@@ -587,15 +764,84 @@ impl Daemon {
                 tokio::time::sleep(GRACE).await;
             }
         }
-        let stop = if self.options.keep_ipvs { Stop::Keep } else { Stop::Empty };
         if let Some(checkers) = checkers {
             let _limit = tokio::time::timeout(STOP_LIMIT * 2, checkers.stop(stop)).await;
         } else if let Some(owner) = owner {
             let stopping = tokio::task::spawn_blocking(move || owner.stop(stop));
             let _limit = tokio::time::timeout(STOP_LIMIT * 2, stopping).await;
         }
+        if let Some(syncing) = syncing {
+            let _limit = tokio::time::timeout(STOP_LIMIT * 2, syncing).await;
+        }
         self.notifier.drain(NOTIFY_STOP_LIMIT).await;
         self.room.stop().await;
+    }
+}
+
+/// A task that ends with its owner.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What of global_defs concerns the table.
+fn settings(config: &Config) -> Settings {
+    Settings {
+        timeouts: config.global.lvs_timeouts,
+        flush_on_stop: config.global.lvs_flush_on_stop == FlushOnStop::Table,
+    }
+}
+
+/// A connection to the table of a namespace.
+fn client(namespace: &Namespace) -> Result<lbd_ipvs::Client, IpvsError> {
+    let namespace = namespace.clone();
+    lbd_ipvs::Client::connect_by(move || {
+        let made = namespace.run(|| lbd_ipvs::transport::NetlinkTransport::new(lbd_ipvs::client::TIME_LIMIT));
+        made.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+    })
+}
+
+/// A daemon of lvs_sync_daemon in one of its roles.
+fn wanted(daemon: &SyncDaemonConfig, state: SyncState) -> (SyncState, SyncDaemon) {
+    let SyncDaemonConfig { interface, id, max_length, port, ttl, group, instance: _ } = daemon;
+    let daemon = SyncDaemon {
+        state,
+        interface: interface.clone(),
+        sync_id: *id,
+        max_length: max_length.map(std::num::NonZeroU16::get),
+        group: *group,
+        port: *port,
+        ttl: ttl.map(std::num::NonZeroU8::get),
+    };
+    (state, daemon)
+}
+
+/// lvs_sync_daemon with inst: master while the virtual router is, else backup.
+async fn follow_instance(
+    mut snapshot: watch::Receiver<Arc<RouterSnapshot>>,
+    name: Arc<str>,
+    (master, backup): (sync::Wanted, sync::Wanted),
+    sync: SyncHandle,
+) {
+    let mut was = None;
+    loop {
+        let is_master = {
+            let snapshot = snapshot.borrow_and_update();
+            let found = snapshot.instances.iter().find(|one| *one.status.name == *name);
+            // Before VRRP has begun nobody knows whether it will go on as master.
+            snapshot.begun.then(|| found.is_some_and(|one| one.master))
+        };
+        if let Some(is_master) = is_master
+            && was.replace(is_master) != Some(is_master)
+        {
+            sync.set(if is_master { master.clone() } else { backup.clone() });
+        }
+        if snapshot.changed().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -129,6 +129,34 @@ pub enum Event {
         /// What of, in words.
         warning: String,
     },
+    /// A real server that a reload took away has left the table: its connections have ended, or its time has.
+    Left {
+        /// The virtual server that it was of.
+        service: VirtualServerId,
+        /// Address and port in the table.
+        address: SocketAddr,
+        /// Connections that it still had.
+        connections: u32,
+    },
+    /// Another program changed what is ours in the kernel's table, and it was put right.
+    Drift {
+        /// What was found and what was done, in words.
+        found: String,
+    },
+    /// The same, of what was too much to be told one by one.
+    DriftUntold {
+        /// How many.
+        more: u64,
+    },
+    /// A connection synchronisation daemon was started or stopped.
+    Sync {
+        /// Which.
+        role: lbd_ipvs::SyncState,
+        /// Its interface.
+        interface: String,
+        /// It runs now.
+        runs: bool,
+    },
     /// A check failed without a change of state (log_all_failures), or was retried.
     CheckFailed {
         /// Its virtual server.

@@ -88,6 +88,8 @@ pub struct Options {
     pub keep_vrrp: bool,
     /// `-I`: leave the IPVS table when stopping.
     pub keep_ipvs: bool,
+    /// `--take-over`: go on where another program left addresses and table.
+    pub take_over: bool,
     /// `-u`: umask for the files the daemon makes.
     pub umask: Option<u32>,
     /// `--ignore-sigint`
@@ -211,6 +213,9 @@ struct Arguments {
     /// Leave the IPVS table when stopping
     #[arg(short = 'I', long)]
     dont_release_ipvs: bool,
+    /// Be master at once of each instance whose addresses are all on this host: after `keepalived -I -V` was stopped
+    #[arg(long)]
+    take_over: bool,
     /// umask for files the daemon makes: 022 octal, 0x12 hexadecimal, 18 decimal
     #[arg(short = 'u', long, value_name = "MASK", value_parser = umask)]
     umask: Option<u32>,
@@ -327,6 +332,7 @@ impl Arguments {
             detail: self.log_detail,
             keep_vrrp: self.dont_release_vrrp,
             keep_ipvs: self.dont_release_ipvs,
+            take_over: self.take_over,
             umask: self.umask,
             ignore_sigint: self.ignore_sigint,
             pid_file: self.pid,
@@ -523,6 +529,7 @@ pub(crate) mod tests {
             detail: 0,
             keep_vrrp: false,
             keep_ipvs: false,
+            take_over: false,
             umask: None,
             ignore_sigint: false,
             pid_file: "/run/lbd/lbd.pid".into(),
@@ -589,6 +596,7 @@ pub(crate) mod tests {
             ("--config-id=lb1 -ilb2", Options { config_id: Some("lb2".into()), ..defaults() }),
             ("-e", Options { all_config: true, ..defaults() }),
             ("--all-config -D", Options { all_config: true, detail: 1, ..defaults() }),
+            ("--take-over", Options { take_over: true, ..defaults() }),
             ("-d -VI", Options { dump_config: true, keep_vrrp: true, keep_ipvs: true, ..defaults() }),
             (
                 "--dump-conf --dont-release-vrrp --dont-release-ipvs",

@@ -114,14 +114,14 @@ mod tests {
     fn what_was_handed_over_is_in_the_file_when_the_thread_has_ended() {
         let dir = tempfile::tempdir().expect("directory");
         let path = dir.path().join("state");
-        let file = Arc::new(StateFile::open(&path).0);
+        let file = Arc::new(StateFile::open(&path, 0).0);
         let (remember, thread) = Remember::start(file).expect("a thread");
         for vrid in 1..=9 {
             remember.instances(vec![SavedInstance { vrid, ..SavedInstance::default() }]);
         }
         drop(thread);
         assert_eq!(
-            StateFile::open(&path).1.instances,
+            StateFile::open(&path, 0).1.instances,
             [SavedInstance { vrid: 9, ..SavedInstance::default() }]
         );
     }

@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use lbd_grammar::config::{GroupKey, VirtualServerId};
-use lbd_ipvs::{Family, Protocol, ServiceId};
+use lbd_ipvs::{Family, Protocol, ServiceId, SyncState, Timeouts};
 use serde::{Deserialize, Serialize};
 
 use crate::director::pool::Order;
@@ -92,11 +92,23 @@ pub struct SavedInstance {
     pub addresses: Vec<(String, String)>,
 }
 
+/// Format of the files; one with a higher number is of a newer lbd.
+const FORMAT: u32 = 1;
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct TableSection {
+    #[serde(default)]
+    format: u32,
     boot_id: String,
+    /// Which table the keys are of: the network namespace's number, 0 where it is not known.
+    #[serde(default)]
+    namespace: u64,
     services: Vec<(ServiceId, BTreeSet<SocketAddr>)>,
     verdicts: Vec<(SavedId, SocketAddr, SavedServer)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    timeouts: Option<Timeouts>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    sync: BTreeSet<SyncState>,
 }
 
 /// A virtual server's id in the file.
@@ -147,6 +159,10 @@ pub struct Saved {
     pub owned: Owned,
     /// Its verdicts.
     pub verdicts: Verdicts,
+    /// The connection timeouts that it replaced (lvs_timeouts).
+    pub timeouts: Option<Timeouts>,
+    /// The synchronisation daemons that it started.
+    pub sync: BTreeSet<SyncState>,
     /// Its virtual routers.
     pub instances: Vec<SavedInstance>,
 }
@@ -160,24 +176,40 @@ pub struct StateFile {
 }
 
 impl StateFile {
-    /// Opens the file at `path` and reads what an earlier process of this boot left; a missing,
-    /// damaged or older file reads as empty (a damaged one is reported).
-    pub fn open(path: &Path) -> (Self, Saved) {
+    /// Opens the file at `path` and reads what an earlier process of this boot left for the table of the network
+    /// namespace with this number ([`crate::namespace`]). A file that is missing, damaged, of an earlier boot, of
+    /// another namespace, of a newer lbd or not this user's reads as empty; where that is not as usual, a line
+    /// says so.
+    pub fn open(path: &Path, namespace: u64) -> (Self, Saved) {
         let boot_id =
             fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
         let table: TableSection = read(path);
         let vrrp: VrrpSection = read(&vrrp_path(path));
         let mut saved = Saved::default();
-        let mut kept = TableSection { boot_id: boot_id.clone(), ..TableSection::default() };
-        if table.boot_id == boot_id {
+        let fresh =
+            TableSection { format: FORMAT, boot_id: boot_id.clone(), namespace, ..TableSection::default() };
+        let kept = if table.boot_id != boot_id {
+            fresh
+        } else if table.format > FORMAT {
+            not_used(
+                path,
+                &format!("it is of a newer lbd (format {}, this one knows {FORMAT})", table.format),
+            );
+            fresh
+        } else if [table.namespace, namespace].iter().all(|one| *one != 0) && table.namespace != namespace {
+            not_used(path, "it is about the IPVS table of another network namespace");
+            fresh
+        } else {
             saved.owned = table.services.iter().cloned().collect();
             saved.verdicts = table
                 .verdicts
                 .iter()
                 .map(|(id, address, server)| ((id.into(), *address), server.clone()))
                 .collect();
-            kept = table;
-        }
+            saved.timeouts = table.timeouts;
+            saved.sync = table.sync.clone();
+            TableSection { format: FORMAT, namespace, ..table }
+        };
         if vrrp.boot_id == boot_id {
             saved.instances = vrrp.instances;
         }
@@ -189,9 +221,23 @@ impl StateFile {
     /// # Errors
     /// What the file system says; the old file is still there then.
     pub fn put_owned(&self, owned: &Owned) -> io::Result<()> {
-        let mut table = self.table.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        table.services = owned.iter().map(|(id, dests)| (*id, dests.clone())).collect();
-        write(&self.path, &*table)
+        self.put(|table| table.services = owned.iter().map(|(id, dests)| (*id, dests.clone())).collect())
+    }
+
+    /// Writes the connection timeouts that were there before ours; `None` when ours are not set.
+    ///
+    /// # Errors
+    /// What the file system says; the old file is still there then.
+    pub fn put_timeouts(&self, before: Option<Timeouts>) -> io::Result<()> {
+        self.put(|table| table.timeouts = before)
+    }
+
+    /// Writes which synchronisation daemons are ours.
+    ///
+    /// # Errors
+    /// What the file system says; the old file is still there then.
+    pub fn put_sync(&self, roles: &BTreeSet<SyncState>) -> io::Result<()> {
+        self.put(|table| table.sync.clone_from(roles))
     }
 
     /// Writes the verdicts.
@@ -199,9 +245,17 @@ impl StateFile {
     /// # Errors
     /// What the file system says; the old file is still there then.
     pub fn put_verdicts(&self, verdicts: &Verdicts) -> io::Result<()> {
+        self.put(|table| {
+            table.verdicts = verdicts
+                .iter()
+                .map(|((id, address), server)| (id.into(), *address, server.clone()))
+                .collect();
+        })
+    }
+
+    fn put(&self, change: impl FnOnce(&mut TableSection)) -> io::Result<()> {
         let mut table = self.table.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        table.verdicts =
-            verdicts.iter().map(|((id, address), server)| (id.into(), *address, server.clone())).collect();
+        change(&mut table);
         write(&self.path, &*table)
     }
 
@@ -213,12 +267,20 @@ impl StateFile {
         write(&vrrp_path(&self.path), &VrrpSection { boot_id: self.boot_id.clone(), instances })
     }
 
-    /// Removes the files after an orderly stop: the first unless it names services that are in the
-    /// kernel still (the stop could not remove them), the second if there are `no_addresses`.
+    /// Tidies up after an orderly stop. What the operator wants of real servers stays; the first file goes if
+    /// that is nothing and if it names nothing that is in the kernel still (the stop could not remove it), the
+    /// second if there are `no_addresses`.
     pub fn remove(&self, no_addresses: bool) {
-        let table = self.table.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if table.services.is_empty() {
+        let mut table = self.table.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for (_, _, server) in &mut table.verdicts {
+            server.checks.clear();
+        }
+        table.verdicts.retain(|(_, _, server)| server.order.is_some());
+        let TableSection { services, verdicts, timeouts, sync, .. } = &*table;
+        if services.is_empty() && verdicts.is_empty() && timeouts.is_none() && sync.is_empty() {
             let _gone = fs::remove_file(&self.path);
+        } else if let Err(error) = write(&self.path, &*table) {
+            tracing::warn!(file = %self.path.display(), %error, "the state file cannot be written");
         }
         if no_addresses {
             let _gone = fs::remove_file(vrrp_path(&self.path));
@@ -241,17 +303,56 @@ fn vrrp_path(path: &Path) -> PathBuf {
 }
 
 fn read<T: Default + for<'de> Deserialize<'de>>(path: &Path) -> T {
-    match fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-            tracing::warn!(file = %path.display(), %error, "state file is damaged: starting without it");
-            T::default()
-        }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => T::default(),
+    let bytes = match read_own(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return T::default(),
         Err(error) => {
-            tracing::warn!(file = %path.display(), %error, "state file cannot be read: starting without it");
-            T::default()
+            not_used(path, &error.to_string());
+            return T::default();
         }
+    };
+    serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+        not_used(path, &format!("it is damaged: {error}"));
+        T::default()
+    })
+}
+
+/// Whoever could write the file could have us remove services: only this user, or root.
+fn read_own(path: &Path) -> io::Result<Vec<u8>> {
+    let open = fs::OpenOptions::new()
+        .read(true)
+        // A FIFO would be waited for.
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path);
+    let file = open.map_err(|error| match error.raw_os_error() {
+        Some(libc::ELOOP) => io::Error::other("it is a symbolic link"),
+        _ => error,
+    })?;
+    let found = file.metadata()?;
+    let owner = nix::unistd::geteuid().as_raw();
+    if !found.is_file() {
+        return Err(io::Error::other("it is not a file"));
     }
+    if found.uid() != owner && found.uid() != 0 {
+        return Err(io::Error::other(format!("it belongs to user {}, not to {owner}", found.uid())));
+    }
+    if found.mode() & 0o022 != 0 {
+        return Err(io::Error::other(format!("others may write it (mode {:04o})", found.mode() & 0o7777)));
+    }
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(file, LONGEST), &mut bytes)?;
+    Ok(bytes)
+}
+
+/// More than a hundred times the state of 40,000 real servers.
+const LONGEST: u64 = 1 << 30;
+
+fn not_used(path: &Path, why: &str) {
+    tracing::warn!(
+        "state file {}: {why}: starting without it; what an earlier lbd left in the kernel is taken over where the \
+         configuration names it, and stays where it does not",
+        path.display()
+    );
 }
 
 fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
@@ -283,7 +384,7 @@ mod tests {
     fn what_is_put_is_read_back_with_mode_0600() {
         let dir = tempfile::tempdir().expect("directory");
         let path = dir.path().join("run/state");
-        let (file, saved) = StateFile::open(&path);
+        let (file, saved) = StateFile::open(&path, 7);
         assert_eq!(saved, Saved::default());
         let id = service("10.0.0.1:80");
         let real: SocketAddr = "10.0.0.2:80".parse().expect("address");
@@ -300,33 +401,82 @@ mod tests {
         file.put_owned(&owned).expect("keys are written");
         file.put_verdicts(&verdicts).expect("verdicts are written");
         file.put_instances(vec![instance.clone()]).expect("instances are written");
-        let (file, saved) = StateFile::open(&path);
-        assert_eq!(saved, Saved { owned, verdicts, instances: vec![instance.clone()] });
+        let (file, saved) = StateFile::open(&path, 7);
+        let none = Saved::default();
+        assert_eq!(
+            saved,
+            Saved { owned, verdicts: verdicts.clone(), instances: vec![instance.clone()], ..none }
+        );
         for name in ["run/state", "run/state.vrrp"] {
             let mode = fs::metadata(dir.path().join(name)).expect("file").permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
         // A stop that could not do all of its work leaves the names of what is there.
         file.remove(false);
-        let saved = StateFile::open(&path).1;
+        let saved = StateFile::open(&path, 7).1;
         assert_eq!((saved.owned.len(), saved.instances), (1, vec![instance]));
         file.put_owned(&Owned::new()).expect("keys are written");
         file.remove(true);
-        assert_eq!(StateFile::open(&path).1, Saved::default());
+        let mut orders = verdicts;
+        orders.values_mut().for_each(|server| server.checks.clear());
+        let (file, saved) = StateFile::open(&path, 7);
+        assert_eq!(saved, Saved { verdicts: orders, ..Saved::default() }, "the operator's wishes stay");
+        file.put_verdicts(&Verdicts::new()).expect("verdicts are written");
+        file.remove(true);
+        assert_eq!(StateFile::open(&path, 7).1, Saved::default());
         assert_eq!(fs::read_dir(dir.path().join("run")).expect("directory").count(), 0);
     }
 
     #[test]
-    fn a_damaged_file_or_one_of_another_boot_reads_as_empty() {
+    fn a_file_that_cannot_be_ours_reads_as_empty() {
         let dir = tempfile::tempdir().expect("directory");
         let path = dir.path().join("state");
-        for (name, text) in [
-            ("damaged", "{\"boot_id\":"),
-            ("other boot", "{\"boot_id\":\"x\",\"services\":[],\"verdicts\":[]}"),
-            ("binary", "\u{0}\u{1}"),
-        ] {
+        let (file, _) = StateFile::open(&path, 7);
+        file.put_owned(&[(service("10.0.0.1:80"), BTreeSet::new())].into()).expect("keys are written");
+        file.put_timeouts(Some(Timeouts { tcp: 1, tcp_fin: 2, udp: 3 })).expect("timeouts are written");
+        file.put_sync(&[SyncState::Master].into()).expect("roles are written");
+        let good = fs::read_to_string(&path).expect("file");
+        let put = |text: &str| {
+            let _gone = fs::remove_file(&path);
             fs::write(&path, text).expect("file");
-            assert_eq!(StateFile::open(&path).1, Saved::default(), "{name}");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("mode");
+        };
+        put(&good);
+        let saved = StateFile::open(&path, 7).1;
+        assert_eq!((saved.owned.len(), saved.timeouts.is_some(), saved.sync.len()), (1, true, 1));
+        assert_eq!(StateFile::open(&path, 0).1, saved, "a namespace that is not known");
+        assert_eq!(StateFile::open(&path, 8).1, Saved::default(), "another namespace");
+        for (name, text) in [
+            ("truncated", &good[..good.len() / 2]),
+            ("empty", ""),
+            ("other boot", "{\"boot_id\":\"x\",\"services\":[],\"verdicts\":[]}"),
+            ("newer", &good.replace("\"format\":1", "\"format\":2")),
+            ("binary", "\u{0}\u{1}"),
+            ("another program's", "{\"boot_id\": 7}"),
+            ("a list", "[1, 2]"),
+        ] {
+            put(text);
+            assert_eq!(StateFile::open(&path, 7).1, Saved::default(), "{name}");
         }
+        // Before there was a number of the format.
+        put(&good.replace("\"format\":1,", "").replace("\"namespace\":7,", ""));
+        assert_eq!(StateFile::open(&path, 7).1, saved, "an older one is understood");
+
+        put(&good);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o622)).expect("mode");
+        assert_eq!(StateFile::open(&path, 7).1, Saved::default(), "others may write it");
+        let other = dir.path().join("other");
+        put(&good);
+        fs::rename(&path, &other).expect("moved");
+        std::os::unix::fs::symlink(&other, &path).expect("link");
+        assert_eq!(StateFile::open(&path, 7).1, Saved::default(), "a link");
+        fs::remove_file(&path).expect("removed");
+        fs::create_dir(&path).expect("directory");
+        let (file, saved) = StateFile::open(&path, 7);
+        assert_eq!(saved, Saved::default(), "a directory");
+        assert!(file.put_owned(&Owned::new()).is_err(), "and it is not replaced");
+        fs::remove_dir(&path).expect("removed");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("FIFO");
+        assert_eq!(StateFile::open(&path, 7).1, Saved::default(), "a FIFO is not waited for");
     }
 }

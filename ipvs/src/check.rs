@@ -2,7 +2,9 @@
 //!
 //! Pure. Seen on Linux 6.1; what the kernel refuses by itself is not looked for here.
 
-use crate::types::{Destination, Forwarding, Op, Protocol, Service, ServiceFlags, ServiceId, Tunnel, TunnelChecksum};
+use crate::types::{
+    Destination, Forwarding, Op, Protocol, Service, ServiceFlags, ServiceId, Tunnel, TunnelChecksum,
+};
 
 /// Why `op` must not be sent, in words that go after "because"; `None` when nothing speaks against it.
 pub fn objection(op: &Op) -> Option<String> {
@@ -101,7 +103,11 @@ mod tests {
             ("DR to a mark", dest(mark, 0, Forwarding::Direct), None),
             ("NAT to a mark with a port", dest(mark, 80, Forwarding::Nat), None),
             ("GUE", dest(tcp, 80, tunnel(gue)), None),
-            ("GRE remote", dest(tcp, 80, tunnel(Tunnel::Gre { checksum: TunnelChecksum::Remote })), Some("gre")),
+            (
+                "GRE remote",
+                dest(tcp, 80, tunnel(Tunnel::Gre { checksum: TunnelChecksum::Remote })),
+                Some("gre"),
+            ),
             ("unknown tunnel", dest(tcp, 80, other(7, 0, 0)), Some("type 7")),
             ("GUE without port", dest(tcp, 80, other(1, 0, 0)), Some("with a port")),
             ("unknown method", dest(tcp, 80, Forwarding::Other(6)), Some("method 6")),

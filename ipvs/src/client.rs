@@ -24,8 +24,7 @@ use nix::errno::Errno;
 
 use crate::transport::{NetlinkTransport, Transport};
 use crate::types::{
-    Destination, Entry, Info, Op, Reading, ServiceCounters, ServiceId, SyncDaemon, SyncState, Table,
-    Timeouts,
+    Destination, Entry, Info, Op, Reading, ServiceCounters, ServiceId, SyncDaemon, SyncState, Table, Timeouts,
 };
 use crate::wire::destination::{DestinationReport, destination_report};
 use crate::wire::service::{ServiceReport, service_report};
@@ -68,7 +67,17 @@ impl Client {
     /// # Errors
     /// [`IpvsError::NoIpvs`] when the kernel has none, [`IpvsError::Socket`] when there is no netlink.
     pub fn connect() -> Result<Self, IpvsError> {
-        Self::with_transport(TIME_LIMIT, || NetlinkTransport::new(TIME_LIMIT))
+        Self::connect_by(|| NetlinkTransport::new(TIME_LIMIT))
+    }
+
+    /// Connects over sockets that `connector` makes, in another network namespace for example.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub fn connect_by(
+        connector: impl FnMut() -> io::Result<NetlinkTransport> + Send + 'static,
+    ) -> Result<Self, IpvsError> {
+        Self::with_transport(TIME_LIMIT, connector)
     }
 }
 
@@ -162,8 +171,7 @@ impl<T: Transport> Client<T> {
                 }
             }
             Reply::Message { payload, .. } => {
-                if let Some(report) =
-                    attributes(payload).and_then(wire::service_of).and_then(service_report)
+                if let Some(report) = attributes(payload).and_then(wire::service_of).and_then(service_report)
                 {
                     there = true;
                     visit(Seen::Service(report));
@@ -171,7 +179,8 @@ impl<T: Transport> Client<T> {
             }
             Reply::Error { errno: Errno::ESRCH, .. } => there = false,
             Reply::Error { errno, detail } => {
-                failure = failure.take().or(Some(asked(&format!("read virtual service {id}"), errno, detail)));
+                failure =
+                    failure.take().or(Some(asked(&format!("read virtual service {id}"), errno, detail)));
             }
             Reply::Ack | Reply::Done => {}
         })?;
@@ -316,13 +325,14 @@ impl<T: Transport> Ipvs for Client<T> {
         let mut table = Table::default();
         self.dump_of("list the virtual services", Command::GetService, |octets| {
             let report = wire::service_of(octets).and_then(service_report);
-            report.map(|report| {
-                if ours(&report.id) {
-                    let entry = Entry { service: report.service, destinations: BTreeMap::new() };
-                    table.services.insert(report.id, entry);
-                }
-            })
-            .is_some()
+            report
+                .map(|report| {
+                    if ours(&report.id) {
+                        let entry = Entry { service: report.service, destinations: BTreeMap::new() };
+                        table.services.insert(report.id, entry);
+                    }
+                })
+                .is_some()
         })?;
         for (id, entry) in &mut table.services {
             self.read_service(id, false, |seen| {
@@ -365,7 +375,10 @@ impl<T: Transport> Ipvs for Client<T> {
         let sound = ops.iter().zip(&unsound).filter(|(_, unsound)| unsound.is_none());
         let sound: Vec<Op> = sound.map(|(op, _)| op.clone()).collect();
         let mut sent = self.send(&sound).into_iter();
-        unsound.into_iter().map(|unsound| unsound.map_or_else(|| sent.next().unwrap_or(Ok(())), Err)).collect()
+        unsound
+            .into_iter()
+            .map(|unsound| unsound.map_or_else(|| sent.next().unwrap_or(Ok(())), Err))
+            .collect()
     }
 
     fn timeouts(&mut self) -> Result<Timeouts, IpvsError> {

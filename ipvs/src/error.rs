@@ -106,7 +106,9 @@ pub enum IpvsError {
     )]
     Overrun,
     /// ENOENT for a request that every IPVS knows: nobody has the family's number any more.
-    #[error("the kernel's IPVS has gone (module ip_vs unloaded?): it is looked up again, which loads the module where it can")]
+    #[error(
+        "the kernel's IPVS has gone (module ip_vs unloaded?): it is looked up again, which loads the module where it can"
+    )]
     Unloaded,
     /// The netlink socket itself failed.
     #[error("netlink socket: cannot {action}: {errno}")]

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nix::errno::Errno;
 
 use crate::types::{
-    Family, Forwarding, Netmask, Op, Reading, Scheduler, ServiceCounters, ServiceFlags, ServiceId, SyncDaemon,
-    SyncState, Table, Timeouts, Tunnel,
+    Family, Forwarding, Netmask, Op, Reading, Scheduler, ServiceCounters, ServiceFlags, ServiceId,
+    SyncDaemon, SyncState, Table, Timeouts, Tunnel,
 };
 use crate::{Ipvs, IpvsError, SyncDaemons};
 

@@ -170,6 +170,15 @@ impl Netmask {
     }
 }
 
+impl fmt::Display for Netmask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Netmask::V4(mask) => mask.fmt(f),
+            Netmask::V6(length) => length.fmt(f),
+        }
+    }
+}
+
 /// What a virtual service is, apart from its key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Service {
@@ -223,6 +232,23 @@ pub enum TunnelChecksum {
     Checksum,
     /// Remote checksum offload (2).
     Remote,
+}
+
+/// As lb_kind's options say it: `gue port 6080 csum`.
+impl fmt::Display for Tunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (checksum, port) = match self {
+            Tunnel::Ipip => return f.write_str("ipip"),
+            Tunnel::Other { kind, port, flags } => return write!(f, "type {kind} port {port} flags {flags}"),
+            Tunnel::Gue { port, checksum } => (checksum, format!("gue port {port}")),
+            Tunnel::Gre { checksum } => (checksum, "gre".to_owned()),
+        };
+        match checksum {
+            TunnelChecksum::None => write!(f, "{port}"),
+            TunnelChecksum::Checksum => write!(f, "{port} csum"),
+            TunnelChecksum::Remote => write!(f, "{port} remcsum"),
+        }
+    }
 }
 
 /// How packets reach a real server.

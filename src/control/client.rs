@@ -16,8 +16,9 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use super::plan::{Plan, PlanRequest};
 use super::status::Status;
-use super::{Problem, ReloadOutcome, ServerDone, ServerOrder};
+use super::{HandoverStarted, Problem, ReloadOutcome, ServerDone, ServerOrder};
 
 /// Time in which the socket must accept.
 pub const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -27,6 +28,9 @@ pub const STATUS_TIME: Duration = Duration::from_secs(15);
 pub const CONFIG_TIME: Duration = Duration::from_secs(30);
 /// Time for a reload: reading a large configuration and changing the kernel.
 pub const RELOAD_TIME: Duration = Duration::from_secs(100);
+/// Time in which a daemon that hands over has ended.
+pub const HANDOVER_TIME: Duration = Duration::from_secs(15);
+const HANDOVER_LOOK: Duration = Duration::from_millis(5);
 /// Longest answer, in octets: 5,000 virtual servers with ten real servers each are about 30 MiB.
 pub const MAX_ANSWER: usize = 256 * 1024 * 1024;
 
@@ -142,6 +146,35 @@ impl Client {
     pub async fn server(&self, order: &ServerOrder) -> Result<ServerDone, ClientError> {
         let body = serde_json::to_vec(order).map_err(|error| self.no_answer(error.to_string()))?;
         self.decode(&self.send(Method::POST, "/v1/server", body.into(), STATUS_TIME).await?)
+    }
+
+    /// `POST /v1/plan`; what would be refused is an answer, not an error.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn plan(&self, request: &PlanRequest) -> Result<Plan, ClientError> {
+        let body = serde_json::to_vec(request).map_err(|error| self.no_answer(error.to_string()))?;
+        self.decode(&self.send(Method::POST, "/v1/plan", body.into(), RELOAD_TIME).await?)
+    }
+
+    /// `POST /v1/handover`, and waits until the process has ended.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`ClientError::TimedOut`] when it still runs after [`HANDOVER_TIME`].
+    pub async fn handover(&self) -> Result<HandoverStarted, ClientError> {
+        let started: HandoverStarted =
+            self.decode(&self.ask(Method::POST, "/v1/handover", STATUS_TIME).await?)?;
+        let process = PathBuf::from(format!("/proc/{}", started.pid));
+        let ended = async {
+            // Its socket goes first, its locks with the process.
+            while process.exists() || UnixStream::connect(&self.socket).await.is_ok() {
+                tokio::time::sleep(HANDOVER_LOOK).await;
+            }
+        };
+        timeout(HANDOVER_TIME, ended)
+            .await
+            .map_err(|_| ClientError::TimedOut { path: self.socket.clone(), limit: HANDOVER_TIME })?;
+        Ok(started)
     }
 
     /// Reads the JSON of an answer.

@@ -2,10 +2,12 @@
 //!
 //! `GET /v1/status` answers a [`status::Status`], `POST /v1/reload` a [`ReloadOutcome`] (200 also when
 //! the configuration was refused: the request was carried out), `GET /v1/config?secrets=0|1` the
-//! configuration that runs as text, `POST /v1/server` with a [`ServerOrder`] a [`ServerDone`], everything else
-//! a [`Problem`].
+//! configuration that runs as text, `POST /v1/server` with a [`ServerOrder`] a [`ServerDone`], `POST /v1/plan`
+//! with a [`plan::PlanRequest`] a [`plan::Plan`], `POST /v1/handover` a [`HandoverStarted`], everything else a
+//! [`Problem`].
 
 pub mod client;
+pub mod plan;
 pub mod server;
 pub mod snapshot;
 pub mod status;
@@ -64,6 +66,13 @@ pub struct ServerDone {
     pub real_server: String,
     /// For people: how it stands now.
     pub message: String,
+}
+
+/// lbd is about to exit and leaves everything in the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandoverStarted {
+    /// Process that ends.
+    pub pid: u32,
 }
 
 /// An answer that is not what was asked for.

@@ -29,8 +29,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::plan::{Plan, PlanRequest};
 use super::status::Status;
-use super::{Problem, ReloadOutcome, ServerDone, ServerOrder};
+use super::{HandoverStarted, Problem, ReloadOutcome, ServerDone, ServerOrder};
 use crate::lock::{LockError, LockedFile};
 use crate::pid_file::{of_pid, remedy};
 use lbd_grammar::Secrets;
@@ -48,6 +49,10 @@ pub trait Backend: Send + Sync + 'static {
     fn config(&self, secrets: Secrets) -> Answer<String>;
     /// Has a real server drained, taken out or back; an error says what is wrong with the names.
     fn server(&self, order: ServerOrder) -> Answer<Result<ServerDone, String>>;
+    /// What a reload would do; an error says why that cannot be told.
+    fn plan(&self, request: PlanRequest) -> Answer<Result<Plan, String>>;
+    /// Ends lbd and leaves everything in the kernel; an error says why not.
+    fn handover(&self) -> Answer<Result<HandoverStarted, String>>;
 }
 
 /// Connections served at once; more wait in the listen queue.
@@ -234,11 +239,14 @@ fn router(backend: Arc<dyn Backend>) -> Router {
         .route("/v1/reload", post(reload))
         .route("/v1/config", get(config))
         .route("/v1/server", post(server))
+        .route("/v1/plan", post(plan))
+        .route("/v1/handover", post(handover))
         .method_not_allowed_fallback(async || problem(StatusCode::METHOD_NOT_ALLOWED, "wrong method"))
         .fallback(async || {
             problem(
                 StatusCode::NOT_FOUND,
-                "no such path; there are GET /v1/status, GET /v1/config, POST /v1/reload and POST /v1/server",
+                "no such path; there are GET /v1/status, GET /v1/config, POST /v1/reload, POST /v1/plan, POST /v1/server and \
+                 POST /v1/handover",
             )
         })
         .layer(from_fn(limit_body))
@@ -285,6 +293,32 @@ async fn server(
         Err(error) => problem(StatusCode::NOT_FOUND, &error),
     };
     finish(backend.server(order), shown).await
+}
+
+async fn plan(
+    State(backend): State<Arc<dyn Backend>>,
+    request: Result<Json<PlanRequest>, JsonRejection>,
+) -> Response {
+    match request {
+        Ok(Json(request)) => finish(backend.plan(request), possible).await,
+        Err(error) => {
+            let text =
+                format!("{}; wanted is {{}} or {{\"file\": \"/etc/lbd/new.conf\"}}", error.body_text());
+            problem(error.status(), &text)
+        }
+    }
+}
+
+async fn handover(State(backend): State<Arc<dyn Backend>>) -> Response {
+    finish(backend.handover(), possible).await
+}
+
+/// What could not be done now.
+fn possible<T: serde::Serialize>(answer: Result<T, String>) -> Response {
+    match answer {
+        Ok(done) => json(done),
+        Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, &error),
+    }
 }
 
 fn json<T: serde::Serialize>(answer: T) -> Response {

@@ -6,11 +6,14 @@ use std::time::Instant;
 use lbd_grammar::{Config, Secrets};
 use tokio::sync::{mpsc, oneshot};
 
+use super::plan::{Plan, PlanRequest};
 use super::server::{Answer, Backend};
+use super::status::SyncDaemonStatus;
 use super::status::{ConfigStatus, InstanceStatus, IpvsStatus, Status, VrrpStatus};
-use super::{ReloadOutcome, ServerDone, ServerOrder};
+use super::{HandoverStarted, ReloadOutcome, ServerDone, ServerOrder};
 use crate::director::checkers::Checkers;
 use crate::director::owner::OwnerHandle;
+use crate::director::sync::SyncHandle;
 use crate::router::Router;
 
 /// What the control API reads while the daemon works.
@@ -25,8 +28,18 @@ pub struct Shared {
     pub running: Mutex<Arc<Config>>,
     /// What runs.
     pub parts: Mutex<Parts>,
-    /// Asks the daemon to read its configuration again.
-    pub reloads: mpsc::Sender<oneshot::Sender<ReloadOutcome>>,
+    /// Asks the daemon to do something with its configuration or itself.
+    pub requests: mpsc::Sender<Request>,
+}
+
+/// What the daemon itself is asked for.
+pub enum Request {
+    /// To read its configuration again.
+    Reload(oneshot::Sender<ReloadOutcome>),
+    /// To say what that would do.
+    Plan(PlanRequest, oneshot::Sender<Result<Plan, String>>),
+    /// To end and leave everything in the kernel.
+    Handover(oneshot::Sender<HandoverStarted>),
 }
 
 /// The daemon's parts; each is there once it runs.
@@ -34,6 +47,8 @@ pub struct Shared {
 pub struct Parts {
     /// The table owner.
     pub owner: Option<OwnerHandle>,
+    /// Connection synchronisation.
+    pub sync: Option<SyncHandle>,
     /// Checkers, director, and the table owner too.
     pub checkers: Option<Arc<Checkers>>,
     /// VRRP.
@@ -47,14 +62,24 @@ impl Shared {
     }
 
     async fn status(&self) -> Status {
-        let Parts { checkers, router, .. } = self.parts().clone();
-        let (virtual_servers, ipvs) = match checkers {
+        let Parts { checkers, router, sync, .. } = self.parts().clone();
+        let (virtual_servers, mut ipvs) = match checkers {
             Some(checkers) => checkers.status().await.unwrap_or_else(|error| {
                 let ipvs = IpvsStatus { last_error: Some(error.to_string()), ..IpvsStatus::default() };
                 (Vec::new(), ipvs)
             }),
             None => Default::default(),
         };
+        if let Some(sync) = sync {
+            let sync = sync.status();
+            let shown = |daemon: &lbd_ipvs::SyncDaemon| SyncDaemonStatus {
+                role: daemon.state.to_string(),
+                interface: daemon.interface.clone(),
+                id: daemon.sync_id,
+            };
+            ipvs.sync_daemons = sync.running.values().map(shown).collect();
+            ipvs.sync_error = sync.error;
+        }
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             router_id: self.router_id.lock().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -95,16 +120,37 @@ impl Backend for Api {
     }
 
     fn reload(&self) -> Answer<ReloadOutcome> {
-        let reloads = self.0.reloads.clone();
+        let requests = self.0.requests.clone();
         Box::pin(async move {
-            let (answer, receiver) = oneshot::channel();
-            let asked = reloads.send(answer).await.is_ok();
-            match receiver.await {
-                Ok(outcome) if asked => outcome,
-                _ => ReloadOutcome { message: "lbd is stopping".to_owned(), ..ReloadOutcome::default() },
-            }
+            let stopping = ReloadOutcome { message: STOPPING.to_owned(), ..ReloadOutcome::default() };
+            ask(requests, Request::Reload).await.unwrap_or(stopping)
         })
     }
+
+    fn plan(&self, request: PlanRequest) -> Answer<Result<Plan, String>> {
+        let requests = self.0.requests.clone();
+        Box::pin(async move {
+            let question = |answer| Request::Plan(request, answer);
+            ask(requests, question).await.unwrap_or_else(|| Err(STOPPING.to_owned()))
+        })
+    }
+
+    fn handover(&self) -> Answer<Result<HandoverStarted, String>> {
+        let requests = self.0.requests.clone();
+        Box::pin(async move { ask(requests, Request::Handover).await.ok_or_else(|| STOPPING.to_owned()) })
+    }
+}
+
+const STOPPING: &str = "lbd is stopping";
+
+/// The daemon's answer; `None` when it stops first.
+async fn ask<T>(
+    requests: mpsc::Sender<Request>,
+    question: impl FnOnce(oneshot::Sender<T>) -> Request,
+) -> Option<T> {
+    let (answer, receiver) = oneshot::channel();
+    requests.send(question(answer)).await.ok()?;
+    receiver.await.ok()
 }
 
 /// Of thousands of servers this is many megabytes: on a thread where nobody else waits.

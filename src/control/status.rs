@@ -54,6 +54,91 @@ pub struct IpvsStatus {
     /// What is refused now: `converging, n refused: why`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+    /// Each refusal by itself, with object, reason and remedy; the first 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
+    /// Times that all of our services were compared with the kernel's.
+    #[serde(default)]
+    pub audits: u64,
+    /// Connection synchronisation daemons that run, where lvs_sync_daemon is configured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sync_daemons: Vec<SyncDaemonStatus>,
+    /// Why they are not as configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_error: Option<String>,
+    /// Real servers that are no longer configured and stay for their connections (drain_timeout).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leaving: Vec<LeavingStatus>,
+}
+
+/// A connection synchronisation daemon.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncDaemonStatus {
+    /// `master` or `backup`.
+    pub role: String,
+    /// Interface.
+    pub interface: String,
+    /// 0..=255.
+    pub id: u8,
+}
+
+/// A real server that is no longer configured.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeavingStatus {
+    /// The virtual server that it was of.
+    pub virtual_server: String,
+    /// Address and port in the table.
+    pub real_server: String,
+    /// Connections that it still has; `null` before they were counted.
+    pub connections: Option<u32>,
+    /// When it goes at the latest, RFC 3339.
+    pub until: String,
+}
+
+/// What the kernel has counted since the service or the destination was added, and its rates over the last
+/// seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrafficStatus {
+    /// Connections scheduled.
+    pub connections: u64,
+    /// Packets from clients.
+    pub in_packets: u64,
+    /// Packets to clients; 0 with DR and TUN, where they do not pass the director.
+    pub out_packets: u64,
+    /// Octets from clients.
+    pub in_bytes: u64,
+    /// Octets to clients.
+    pub out_bytes: u64,
+    /// Connections per second.
+    pub connections_per_s: u64,
+    /// Packets from clients per second.
+    pub in_packets_per_s: u64,
+    /// Packets to clients per second.
+    pub out_packets_per_s: u64,
+    /// Octets from clients per second.
+    pub in_bytes_per_s: u64,
+    /// Octets to clients per second.
+    pub out_bytes_per_s: u64,
+}
+
+impl TrafficStatus {
+    /// With another service's or destination's counters.
+    pub fn add(&mut self, stats: &lbd_ipvs::Stats) {
+        for (sum, more) in [
+            (&mut self.connections, stats.connections),
+            (&mut self.in_packets, stats.in_packets),
+            (&mut self.out_packets, stats.out_packets),
+            (&mut self.in_bytes, stats.in_bytes),
+            (&mut self.out_bytes, stats.out_bytes),
+            (&mut self.connections_per_s, stats.connection_rate),
+            (&mut self.in_packets_per_s, stats.in_packet_rate),
+            (&mut self.out_packets_per_s, stats.out_packet_rate),
+            (&mut self.in_bytes_per_s, stats.in_byte_rate),
+            (&mut self.out_bytes_per_s, stats.out_byte_rate),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
 }
 
 /// State of a virtual server.
@@ -91,6 +176,9 @@ pub struct VirtualServerStatus {
     pub persistence_timeout_s: u32,
     /// The sorry server.
     pub sorry_server: Option<SorryServerStatus>,
+    /// Traffic of all its services.
+    #[serde(default)]
+    pub traffic: TrafficStatus,
     /// Real servers in file order.
     pub real_servers: Vec<RealServerStatus>,
 }
@@ -138,6 +226,12 @@ pub struct RealServerStatus {
     pub active_connections: u32,
     /// The kernel's count.
     pub inactive_connections: u32,
+    /// Persistence templates, the kernel's count.
+    #[serde(default)]
+    pub persistent_connections: u32,
+    /// Its traffic in all services of the virtual server.
+    #[serde(default)]
+    pub traffic: TrafficStatus,
     /// What the operator wants of it: `drain`, `maint`, `weight 5`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<String>,

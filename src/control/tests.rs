@@ -14,9 +14,10 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use super::client::{Client, ClientError};
+use super::plan::{Plan, PlanRequest};
 use super::server::{Answer, Backend, BindError, ControlSocket};
 use super::status::Status;
-use super::{Problem, ReloadOutcome, ServerDone, ServerOrder};
+use super::{HandoverStarted, Problem, ReloadOutcome, ServerDone, ServerOrder};
 
 /// A daemon that counts its reloads; `held` makes them wait for `go`.
 #[derive(Default)]
@@ -54,6 +55,17 @@ impl Backend for Fake {
             let ServerOrder { virtual_server, real_server, .. } = order;
             Ok(ServerDone { virtual_server, real_server, message })
         })
+    }
+
+    fn plan(&self, request: PlanRequest) -> Answer<Result<Plan, String>> {
+        Box::pin(
+            async move { Ok(Plan { file: request.file.unwrap_or_default(), ok: true, ..Plan::default() }) },
+        )
+    }
+
+    fn handover(&self) -> Answer<Result<HandoverStarted, String>> {
+        // Of a process that has ended.
+        Box::pin(async { Ok(HandoverStarted { pid: u32::MAX }) })
     }
 
     fn reload(&self) -> Answer<ReloadOutcome> {

@@ -20,15 +20,19 @@ use tracing::error;
 use super::owner::{OwnerHandle, Part, PartId, Stop};
 use super::parts::{self, Services};
 use super::pool::{Changes, Order, Pool, Standing, first_result_is_told};
-use crate::control::status::VirtualServerStatus;
+use crate::control::status::{LeavingStatus, VirtualServerStatus};
 use crate::control::{ServerDone, ServerOrder};
 use crate::event::{Cause, Event, EventSender};
 use crate::state_file::{SavedCheck, Verdicts};
 
+mod leaving;
 mod memory;
 mod operate;
+mod plan;
 mod show;
 mod tell;
+
+pub use plan::{DirectorPlan, plan_start};
 
 /// Reports waiting for the director. When full, checkers wait with theirs: nothing is lost.
 const REPORT_QUEUE: usize = 4096;
@@ -63,7 +67,8 @@ pub struct DirectorHandle {
 
 enum Command {
     Reload(Arc<Config>, oneshot::Sender<()>),
-    Status(oneshot::Sender<Vec<Shown>>),
+    Status(oneshot::Sender<Snapshot>),
+    Plan(Arc<Config>, oneshot::Sender<DirectorPlan>),
     Operate(ServerOrder, oneshot::Sender<Result<ServerDone, String>>),
     Stop(Stop, oneshot::Sender<()>),
 }
@@ -94,6 +99,8 @@ impl DirectorHandle {
             verdicts: Verdicts::new(),
             verdicts_changed: false,
             dirty: BTreeMap::new(),
+            leaving: Vec::new(),
+            leaving_due: None,
         };
         director.apply(config);
         // Also when it is empty: what an earlier process left is removed with the first set.
@@ -120,8 +127,16 @@ impl DirectorHandle {
     ///
     /// # Errors
     /// [`NoAnswer`] after 10 s.
-    pub async fn status(&self) -> Result<Vec<Shown>, NoAnswer> {
+    pub async fn status(&self) -> Result<Snapshot, NoAnswer> {
         self.ask(Command::Status).await
+    }
+
+    /// What a reload with this configuration would do. Does nothing.
+    ///
+    /// # Errors
+    /// [`NoAnswer`] after 10 s.
+    pub async fn plan(&self, config: Arc<Config>) -> Result<DirectorPlan, NoAnswer> {
+        self.ask(|answer| Command::Plan(config, answer)).await
     }
 
     /// Does with a real server what the operator wants; the error names what is wrong with the names.
@@ -155,6 +170,15 @@ impl DirectorHandle {
     }
 }
 
+/// Everything that status shows.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Virtual servers.
+    pub servers: Vec<Shown>,
+    /// Real servers that are no longer configured and stay for their connections.
+    pub leaving: Vec<LeavingStatus>,
+}
+
 /// A virtual server as status shows it.
 #[derive(Clone, Debug)]
 pub struct Shown {
@@ -180,6 +204,10 @@ struct Director {
     verdicts: Verdicts,
     verdicts_changed: bool,
     dirty: BTreeMap<PartId, Option<Part>>,
+    /// drain_timeout
+    leaving: Vec<leaving::Leaving>,
+    /// When they are looked at next.
+    leaving_due: Option<Instant>,
 }
 
 #[derive(Clone, Copy)]
@@ -245,6 +273,9 @@ impl Director {
                     Some(Command::Status(answer)) => {
                         let _gone = answer.send(self.status());
                     }
+                    Some(Command::Plan(config, answer)) => {
+                        let _gone = answer.send(self.plan(&config));
+                    }
                     Some(Command::Operate(order, answer)) => {
                         let _gone = answer.send(self.operate(&order));
                     }
@@ -266,7 +297,7 @@ impl Director {
                     self.flush();
                 }
                 Ok(()) = local.changed() => self.suspend(),
-                () = until(self.due) => {
+                () = until(self.due.into_iter().chain(self.leaving_due).min()) => {
                     self.on_deadline();
                     self.flush();
                 }
@@ -354,10 +385,12 @@ impl Director {
 
     /// Notes what a pool's changes mean for the table and for the time.
     fn changed(&mut self, service: usize, changes: &Changes) {
-        let Some(managed) = self.services.get_mut(service) else { return };
-        if changes.table {
-            self.dirty.insert(managed.pool.config().id.clone(), Some(managed.part()));
+        if changes.table
+            && let Some(managed) = self.services.get(service)
+        {
+            self.dirty.insert(managed.pool.config().id.clone(), Some(self.part_of(managed)));
         }
+        let Some(managed) = self.services.get_mut(service) else { return };
         let due = managed.pool.deadline(now());
         if due != managed.due {
             managed.due = due;
@@ -368,6 +401,7 @@ impl Director {
     /// Gives every pool that is due its time.
     fn on_deadline(&mut self) {
         let now = now();
+        self.look_at_leaving(now);
         for index in 0..self.services.len() {
             let Some(managed) = self.services.get_mut(index) else { continue };
             if managed.due.is_none_or(|due| due > now) {
@@ -398,7 +432,11 @@ impl Director {
             self.services.push(managed);
         }
         for (id, managed) in old {
-            self.dirty.insert(id.clone(), None);
+            let limit = managed.pool.config().drain_timeout;
+            let left = leaving::left(&id, (&managed.part(), &Part::new()), |_, _| true, limit, now());
+            self.let_leave(left, now());
+            let part = leaving::with(&self.leaving, &id, Part::new());
+            self.dirty.insert(id.clone(), (!part.is_empty()).then_some(part));
             for server in &managed.servers {
                 self.forget_server(&id, server);
             }
@@ -431,7 +469,9 @@ impl Director {
         let managed = Managed { pool, services, servers, suspended, due: None };
         self.announce_new(&managed, &|_| true);
         tell::quorum(&self.options.events, &config.id, change, Cause::Start);
-        self.dirty.insert(config.id.clone(), Some(managed.part()));
+        // It may have been taken away a moment ago.
+        self.returned(config, &managed.services);
+        self.dirty.insert(config.id.clone(), Some(self.part_of(&managed)));
         managed
     }
 
@@ -442,7 +482,7 @@ impl Director {
         services: Services,
         at: SystemTime,
     ) -> Managed {
-        let before = managed.part();
+        let (before, stated) = (managed.part(), self.part_of(&managed));
         let Managed { mut pool, servers, suspended, .. } = managed;
         let served = |index: usize, pool: &Pool| pool.serves(index);
         let mut old: HashMap<SocketAddr, (Server, bool)> = servers
@@ -482,8 +522,15 @@ impl Director {
         let mut managed = Managed { pool, services, servers, suspended, due };
         self.announce_new(&managed, &|address| new.contains(&address));
         tell::tell(&self.options.events, &mut managed, &changes, Cause::Result, "");
-        let after = managed.part();
-        if after != before {
+        self.returned(config, &managed.services);
+        let left = {
+            let stays = leaving::configured(config, &managed.services);
+            let gone = |id: &ServiceId, address: &SocketAddr| !stays(id, address);
+            leaving::left(&config.id, (&before, &managed.part()), gone, config.drain_timeout, now())
+        };
+        self.let_leave(left, now());
+        let after = self.part_of(&managed);
+        if after != stated {
             self.dirty.insert(config.id.clone(), Some(after));
         }
         managed
@@ -517,7 +564,7 @@ impl Director {
         let checks = served(&config.checks);
         let mut checkers = Vec::with_capacity(checks.len());
         let mut views = Vec::with_capacity(checks.len());
-        for (check, same) in checks.iter().zip(matched(&checks, &mut kept)) {
+        for (check, same) in checks.iter().zip(matched(&checks, &mut kept, |(checker, _)| &checker.check)) {
             let (checker, view) = match same {
                 Some((checker, view)) if checker.check == *check => (checker, view),
                 Some((checker, view)) => {
@@ -543,12 +590,7 @@ impl Director {
                             tries: 0,
                             first: Some(Duration::ZERO),
                         },
-                        // A server that serves is not taken out for one question more.
-                        None if was_up => {
-                            let start = Start::informed(check, &self.options.tools);
-                            Start { up: true, first: Some(Duration::ZERO), ..start }
-                        }
-                        None => Start::informed(check, &self.options.tools),
+                        None => fresh_start(check, was_up, &self.options.tools),
                     };
                     self.remember(service, config.address, check, start.view());
                     (self.checker(check, start), start.view())
@@ -625,11 +667,25 @@ fn served(checks: &[Arc<Check>]) -> Cow<'_, [Arc<Check>]> {
     checks.iter().filter(|check| check.kind.is_served()).cloned().collect()
 }
 
+/// How a checker begins that was not there before.
+fn fresh_start(check: &Check, server_was_up: bool, tools: &Tools) -> Start {
+    let start = Start::informed(check, tools);
+    match server_was_up {
+        // A server that serves is not taken out for one question more.
+        true => Start { up: true, first: Some(Duration::ZERO), ..start },
+        false => start,
+    }
+}
+
 fn standing(server: &Server, config: &RealServer) -> Standing {
+    standing_of(&server.state, config)
+}
+
+fn standing_of(state: &ServerState, config: &RealServer) -> Standing {
     Standing {
-        alive: server.state.is_up(),
-        failed: server.state.checkers().iter().any(|view| view.has_run && !view.up),
-        weight: server.state.effective_weight(config.destination.weight),
+        alive: state.is_up(),
+        failed: state.checkers().iter().any(|view| view.has_run && !view.up),
+        weight: state.effective_weight(config.destination.weight),
     }
 }
 
@@ -639,8 +695,8 @@ fn standings(servers: &[Server], config: &VirtualServer) -> Vec<Standing> {
 
 /// For each check the checker that goes on as it: the same one, else one that asks the same at other
 /// times, else one of its kind. What is left in `kept` is gone.
-fn matched(checks: &[Arc<Check>], kept: &mut Kept) -> Vec<Option<(Checker, CheckerView)>> {
-    let mut matched: Vec<Option<(Checker, CheckerView)>> = checks.iter().map(|_| None).collect();
+fn matched<K>(checks: &[Arc<Check>], kept: &mut Vec<K>, of: fn(&K) -> &Arc<Check>) -> Vec<Option<K>> {
+    let mut matched: Vec<Option<K>> = checks.iter().map(|_| None).collect();
     let rules: [fn(&Check, &Check) -> bool; 3] = [
         |one, other| one == other,
         |one, other| one.kind == other.kind,
@@ -648,7 +704,7 @@ fn matched(checks: &[Arc<Check>], kept: &mut Kept) -> Vec<Option<(Checker, Check
     ];
     for same in rules {
         for (check, place) in checks.iter().zip(&mut matched).filter(|(_, place)| place.is_none()) {
-            let index = kept.iter().position(|(checker, _)| same(&checker.check, check));
+            let index = kept.iter().position(|one| same(of(one), check));
             *place = index.map(|index| kept.remove(index));
         }
     }

@@ -6,12 +6,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lbd_grammar::config::Config;
-use lbd_ipvs::TableStats;
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
-use super::actor::{DirectorHandle, DirectorOptions, NoAnswer, Shown};
-use super::owner::{OwnerHandle, Stop};
+use super::actor::{DirectorHandle, DirectorOptions, NoAnswer, Shown, Snapshot};
+use super::owner::{Counters, OwnerHandle, Stop};
 use super::parts;
 use crate::control::status::{IpvsStatus, VirtualServerStatus};
 
@@ -65,11 +64,9 @@ impl Checkers {
     /// # Errors
     /// [`NoAnswer`] when the director does not answer.
     pub async fn status(&self) -> Result<(Vec<VirtualServerStatus>, IpvsStatus), NoAnswer> {
-        let mut shown = self.director.status().await?;
-        match self.owner.stats().await {
-            Ok(stats) => shown.iter_mut().for_each(|one| add_counters(one, &stats)),
-            Err(error) => warn!(%error, "the kernel's counters could not be read for status"),
-        }
+        let Snapshot { servers: mut shown, leaving } = self.director.status().await?;
+        let counters = self.owner.counters();
+        shown.iter_mut().for_each(|one| add_counters(one, &counters));
         let owner = self.owner.status().borrow().clone();
         let ipvs = IpvsStatus {
             writes: owner.writes,
@@ -77,6 +74,10 @@ impl Checkers {
             errors: owner.errors,
             drift_repaired: owner.drift_repaired,
             last_error: owner.refused,
+            refused: owner.refusals,
+            audits: owner.audits,
+            leaving,
+            ..IpvsStatus::default()
         };
         Ok((shown.into_iter().map(|one| one.status).collect(), ipvs))
     }
@@ -99,19 +100,22 @@ impl Checkers {
     }
 }
 
-/// A real server has the connections of all services that its virtual server drives.
-fn add_counters(shown: &mut Shown, stats: &TableStats) {
-    for (real, address) in shown.status.real_servers.iter_mut().zip(&shown.addresses) {
-        for service in shown.services.iter() {
-            let counters = stats
-                .services
-                .get(service)
-                .and_then(|(_, destinations)| destinations.get(&parts::destination(*service, *address)));
-            if let Some(counters) = counters {
-                real.active_connections = real.active_connections.saturating_add(counters.active_connections);
-                real.inactive_connections =
-                    real.inactive_connections.saturating_add(counters.inactive_connections);
+/// A virtual server and its real servers have the counters of all services that it drives.
+fn add_counters(shown: &mut Shown, counters: &Counters) {
+    for service in shown.services.iter() {
+        let Some(counted) = counters.get(service) else { continue };
+        shown.status.traffic.add(&counted.counters.stats);
+        for (real, address) in shown.status.real_servers.iter_mut().zip(&shown.addresses) {
+            let place = parts::destination(*service, *address);
+            let Some(found) = counted.counters.destinations.get(&place) else { continue };
+            for (sum, more) in [
+                (&mut real.active_connections, found.active_connections),
+                (&mut real.inactive_connections, found.inactive_connections),
+                (&mut real.persistent_connections, found.persistent_connections),
+            ] {
+                *sum = sum.saturating_add(more);
             }
+            real.traffic.add(&found.stats);
         }
     }
 }

@@ -5,3 +5,4 @@ pub mod checkers;
 pub mod owner;
 pub mod parts;
 pub mod pool;
+pub mod sync;

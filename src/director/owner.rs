@@ -12,14 +12,19 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lbd_grammar::config::VirtualServerId;
-use lbd_ipvs::{Entry, Ipvs, IpvsError, ServiceId, TableStats};
+use lbd_ipvs::{Entry, Ipvs, IpvsError, ServiceCounters, ServiceId, Timeouts};
 use tokio::sync::{oneshot, watch};
 use tracing::{error, warn};
 
+use crate::event::EventSender;
 use crate::state_file::{Owned, StateFile};
 
+mod drift;
 mod keeper;
+mod rounds;
 mod wants;
+
+pub use keeper::Preview;
 
 use keeper::Keeper;
 
@@ -32,10 +37,10 @@ pub type PartId = VirtualServerId;
 /// Makes a connection to the table, now and after each loss.
 pub type Connect = Box<dyn FnMut() -> Result<Box<dyn Ipvs + Send>, IpvsError> + Send>;
 
-/// Waiting for the counters longer than this means something is wrong.
-const STATS_LIMIT: Duration = Duration::from_secs(5);
-/// Callers that wait for the counters at one time; one read answers all of them.
-const STATS_WAITERS: usize = 64;
+/// Waiting for a preview longer than this means something is wrong.
+const PREVIEW_LIMIT: Duration = Duration::from_secs(10);
+/// Callers that wait for a preview at one time; more are told to come again.
+const PREVIEW_WAITERS: usize = 4;
 /// How long [`OwnerHandle::stop`] waits for the thread.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 
@@ -47,8 +52,31 @@ pub struct OwnerOptions {
     pub state: Arc<StateFile>,
     /// Keys that an earlier process left in the kernel.
     pub owned: Owned,
-    /// Time between two comparisons of the kernel's table with what it should be.
-    pub audit_interval: Duration,
+    /// The connection timeouts that an earlier process replaced.
+    pub timeouts_before: Option<Timeouts>,
+    /// lvs_flush: what others have in the table goes when the first set of parts is there.
+    pub flush: bool,
+    /// What holds from the start.
+    pub settings: Settings,
+    /// Where what others did to our services is told.
+    pub events: EventSender,
+    /// Processor time of the calling thread so far ([`processor_time`]).
+    pub processor: fn() -> Duration,
+}
+
+/// What of global_defs concerns the table; a reload may change it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// lvs_timeouts; 0 leaves what the kernel has.
+    pub timeouts: Timeouts,
+    /// lvs_flush_on_stop without VS: the whole table is emptied at the stop, others' services too.
+    pub flush_on_stop: bool,
+}
+
+/// Processor time that the calling thread has used (`CLOCK_THREAD_CPUTIME_ID`).
+pub fn processor_time() -> Duration {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID)
+        .map_or(Duration::ZERO, Duration::from)
 }
 
 /// What becomes of our services when the owner stops.
@@ -79,20 +107,58 @@ pub struct OwnerStatus {
     pub converged_generation: u64,
     /// What is refused now: `converging, n refused: why`.
     pub refused: Option<String>,
+    /// Each refusal by itself, with its object, reason and remedy; the first 20.
+    pub refusals: Vec<String>,
+    /// Times that all of our services were compared with the kernel's.
+    pub audits: u64,
+}
+
+/// What the kernel has counted for a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// When it was read.
+    pub at: Instant,
+    /// Its counters.
+    pub counters: ServiceCounters,
+}
+
+/// Counters by service, as the audit last read them.
+pub type Counters = BTreeMap<ServiceId, Arc<Counted>>;
+
+/// Where the audit leaves the counters.
+#[derive(Debug, Default)]
+struct Board(Mutex<Counters>);
+
+impl Board {
+    /// What was counted; `None`: the service is not there.
+    fn note(&self, at: Instant, found: Vec<(ServiceId, Option<ServiceCounters>)>) {
+        let mut board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (id, counters) in found {
+            match counters {
+                Some(counters) => board.insert(id, Arc::new(Counted { at, counters })),
+                None => board.remove(&id),
+            };
+        }
+    }
+
+    fn forget(&self, id: &ServiceId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
 }
 
 /// Starts table owners.
 pub struct TableOwner;
 
 impl TableOwner {
-    /// Connects and reads the table here and now, then starts the thread. Nothing is changed until
+    /// Connects and looks at the table here and now, then starts the thread. Nothing is changed until
     /// the first [`OwnerHandle::set_parts`].
     ///
     /// # Errors
     /// [`IpvsError::NoIpvs`] (names module and command), [`IpvsError::NoRight`], or what the first
     /// read failed with.
     pub fn start(options: OwnerOptions) -> Result<OwnerHandle, IpvsError> {
-        let keeper = Keeper::start(options, Instant::now())?;
+        let board: Arc<Board> = Arc::default();
+        let keeper = Keeper::start(options, board.clone(), Instant::now())?;
         let (publish, status) = watch::channel(keeper.status().clone());
         let shared = Arc::new(Shared::default());
         let inside = shared.clone();
@@ -101,8 +167,21 @@ impl TableOwner {
             .spawn(move || run(keeper, &inside, &publish))
             .map_err(|error| IpvsError::Unavailable { reason: format!("no thread: {error}") })?;
         let last = Arc::new(LastHandle { shared, thread: Mutex::new(Some(thread)) });
-        Ok(OwnerHandle { last, status })
+        Ok(OwnerHandle { last, status, board })
     }
+}
+
+/// What a first set of parts would ask of the kernel, without an owner. Blocks; changes nothing.
+///
+/// # Errors
+/// As [`TableOwner::start`].
+pub fn preview_of_start(
+    options: OwnerOptions,
+    changes: Vec<(PartId, Option<Part>)>,
+) -> Result<Preview, IpvsError> {
+    let settings = options.settings;
+    let mut keeper = Keeper::start(options, Arc::default(), Instant::now())?;
+    keeper.preview(changes.into_iter().collect(), settings)
 }
 
 /// A handle to a running table owner. When the last one is dropped, the thread ends and leaves the
@@ -111,6 +190,7 @@ impl TableOwner {
 pub struct OwnerHandle {
     last: Arc<LastHandle>,
     status: watch::Receiver<OwnerStatus>,
+    board: Arc<Board>,
 }
 
 impl OwnerHandle {
@@ -126,6 +206,15 @@ impl OwnerHandle {
         self.last.shared.change(|mailbox| {
             mailbox.generation += 1;
             mailbox.changes.extend(changes);
+            mailbox.generation
+        })
+    }
+
+    /// What of global_defs holds from now on. Counts as a change of its own, as [`OwnerHandle::set_parts`].
+    pub fn set_settings(&self, settings: Settings) -> u64 {
+        self.last.shared.change(|mailbox| {
+            mailbox.generation += 1;
+            mailbox.settings = Some(settings);
             mailbox.generation
         })
     }
@@ -159,22 +248,34 @@ impl OwnerHandle {
         mailbox.converged >= generation
     }
 
-    /// Reads the counters of the whole table.
+    /// What the kernel has counted, as the audit read it last: within a second up to 1,000 destinations, within
+    /// nine at 40,000.
+    pub fn counters(&self) -> Counters {
+        self.board.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What [`OwnerHandle::set_parts`] and [`OwnerHandle::set_settings`] would ask of the kernel now. Changes
+    /// nothing.
     ///
     /// # Errors
-    /// What the read failed with; [`IpvsError::Unavailable`] after 5 s, or when 64 callers wait already.
-    pub async fn stats(&self) -> Result<TableStats, IpvsError> {
+    /// What the table could not be read for; [`IpvsError::Unavailable`] after 10 s, or when four wait already.
+    pub async fn preview(
+        &self,
+        changes: Vec<(PartId, Option<Part>)>,
+        settings: Settings,
+    ) -> Result<Preview, IpvsError> {
         let unavailable = |reason: &str| IpvsError::Unavailable { reason: reason.to_owned() };
         let (answer, receiver) = oneshot::channel();
+        let question = Question { changes: changes.into_iter().collect(), settings, answer };
         self.last.shared.change(|mailbox| {
-            mailbox.stats.retain(|waiting| !waiting.is_closed());
-            if mailbox.stats.len() >= STATS_WAITERS {
+            mailbox.questions.retain(|waiting| !waiting.answer.is_closed());
+            if mailbox.questions.len() >= PREVIEW_WAITERS {
                 return Err(unavailable("too many ask at once"));
             }
-            mailbox.stats.push(answer);
+            mailbox.questions.push(question);
             Ok(())
         })?;
-        match tokio::time::timeout(STATS_LIMIT, receiver).await {
+        match tokio::time::timeout(PREVIEW_LIMIT, receiver).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(unavailable("the table's owner has stopped")),
             Err(_) => Err(unavailable("the table's owner is busy")),
@@ -223,7 +324,8 @@ struct Shared {
 struct Mailbox {
     generation: u64,
     changes: BTreeMap<PartId, Option<Part>>,
-    stats: Vec<oneshot::Sender<Result<TableStats, IpvsError>>>,
+    settings: Option<Settings>,
+    questions: Vec<Question>,
     stop: Option<Stop>,
     taken: u64,
     attempted: u64,
@@ -235,8 +337,16 @@ struct Mailbox {
 struct Work {
     generation: u64,
     changes: BTreeMap<PartId, Option<Part>>,
-    stats: Vec<oneshot::Sender<Result<TableStats, IpvsError>>>,
+    settings: Option<Settings>,
+    questions: Vec<Question>,
     stop: Option<Stop>,
+}
+
+/// Somebody wants to know what a change would do.
+struct Question {
+    changes: BTreeMap<PartId, Option<Part>>,
+    settings: Settings,
+    answer: oneshot::Sender<Result<Preview, IpvsError>>,
 }
 
 impl Shared {
@@ -256,14 +366,15 @@ impl Shared {
         let (mut mailbox, _) = self
             .filled
             .wait_timeout_while(self.mailbox(), limit, |mailbox| {
-                mailbox.generation == mailbox.taken && mailbox.stats.is_empty() && mailbox.stop.is_none()
+                mailbox.generation == mailbox.taken && mailbox.questions.is_empty() && mailbox.stop.is_none()
             })
             .unwrap_or_else(PoisonError::into_inner);
         mailbox.taken = mailbox.generation;
         Work {
             generation: mailbox.generation,
             changes: std::mem::take(&mut mailbox.changes),
-            stats: std::mem::take(&mut mailbox.stats),
+            settings: mailbox.settings.take(),
+            questions: std::mem::take(&mut mailbox.questions),
             stop: mailbox.stop,
         }
     }
@@ -291,7 +402,7 @@ impl Drop for Ended<'_> {
     fn drop(&mut self) {
         let mut mailbox = self.0.mailbox();
         mailbox.ended = true;
-        mailbox.stats.clear();
+        mailbox.questions.clear();
         drop(mailbox);
         self.0.progress.notify_all();
     }
@@ -316,6 +427,9 @@ fn run(mut keeper: Keeper, shared: &Shared, publish: &watch::Sender<OwnerStatus>
 }
 
 fn turn(keeper: &mut Keeper, work: Work) {
+    if let Some(settings) = work.settings {
+        keeper.settings(settings);
+    }
     keeper.set(work.generation, work.changes);
     match work.stop {
         None => keeper.converge(Instant::now()),
@@ -325,13 +439,12 @@ fn turn(keeper: &mut Keeper, work: Work) {
         }
         Some(Stop::Empty) => keeper.empty(),
     }
-    if !work.stats.is_empty() {
-        let stats = keeper.stats();
-        for waiting in work.stats {
-            let _gone = waiting.send(stats.clone());
-        }
+    for question in work.questions {
+        let _gone = question.answer.send(keeper.preview(question.changes, question.settings));
     }
 }
 
+#[cfg(test)]
+mod law;
 #[cfg(test)]
 mod tests;

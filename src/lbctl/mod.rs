@@ -11,6 +11,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use lbd_grammar::Secrets;
 
 use crate::control::client::{Client, ClientError};
+use crate::control::plan::{Plan, PlanRequest};
 use crate::control::status::Status;
 use crate::control::{ServerAction, ServerDone, ServerOrder};
 use crate::language::explain;
@@ -66,7 +67,9 @@ where
     let done = match typed.command {
         Command::Status { json } => status(&client, json, look).await,
         Command::Reload => reload(&client).await,
-        Command::Server { action } => server(&client, action.order()).await,
+        Command::Plan { json, file } => plan(&client, json, file).await,
+        Command::Handover => handover(&client).await,
+        Command::Server { action } => server(&client, action.orders()).await,
         Command::Check(what) => Ok(check(what, look)),
         Command::Explain { json, keyword, block } => Ok(explain(keyword.as_deref(), block.as_deref(), json)),
         Command::Config { secrets } => config(&client, secrets).await,
@@ -110,7 +113,17 @@ enum Command {
     },
     /// Read the configuration again; a bad one changes nothing and is explained
     Reload,
-    /// Drain a real server, take it out or back; holds over reloads
+    /// Say what a reload would do, operation by operation, and do nothing
+    Plan {
+        /// JSON for programs
+        #[arg(long)]
+        json: bool,
+        /// The file [default: the one that runs]
+        file: Option<PathBuf>,
+    },
+    /// End lbd and leave everything in the kernel for the next one: for upgrades
+    Handover,
+    /// Drain a real server, take it out or back; holds over reloads and restarts
     Server {
         #[command(subcommand)]
         action: ServerCommand,
@@ -157,12 +170,13 @@ enum ServerCommand {
 struct Which {
     /// As status shows it, or a part that is enough: "TCP 10.0.0.1:80", 10.0.0.1:80, "FWM 7", a group's name
     virtual_server: String,
-    /// ADDRESS:PORT, or the address alone where that is enough
-    real_server: String,
+    /// ADDRESS:PORT, or the address alone where that is enough; several at once
+    #[arg(required = true, num_args = 1..)]
+    real_server: Vec<String>,
 }
 
 impl ServerCommand {
-    fn order(self) -> ServerOrder {
+    fn orders(self) -> Vec<ServerOrder> {
         let (which, action) = match self {
             ServerCommand::Drain(which) => (which, ServerAction::Drain),
             ServerCommand::Maint(which) => (which, ServerAction::Maint),
@@ -170,7 +184,8 @@ impl ServerCommand {
             ServerCommand::Weight { which, weight } => (which, ServerAction::Weight { weight }),
         };
         let Which { virtual_server, real_server } = which;
-        ServerOrder { virtual_server, real_server, action }
+        let order = |real_server| ServerOrder { virtual_server: virtual_server.clone(), real_server, action };
+        real_server.into_iter().map(order).collect()
     }
 }
 
@@ -246,20 +261,85 @@ async fn config(client: &Client, secrets: bool) -> Result<Outcome, ClientError> 
     Ok(Outcome { out: String::from_utf8_lossy(&text).into_owned(), ..Outcome::default() })
 }
 
-async fn server(client: &Client, order: ServerOrder) -> Result<Outcome, ClientError> {
-    match client.server(&order).await {
-        Ok(done) => {
-            let ServerDone { virtual_server, real_server, message } = done;
-            let out = format!("{real_server} of {virtual_server}: {message}\n");
-            Ok(Outcome { out: table::clean(&out), ..Outcome::default() })
+/// One after the other; a name that is wrong does not stop the others.
+async fn server(client: &Client, orders: Vec<ServerOrder>) -> Result<Outcome, ClientError> {
+    let mut outcome = Outcome::default();
+    for order in &orders {
+        match client.server(order).await {
+            Ok(ServerDone { virtual_server, real_server, message }) => {
+                let line = format!("{real_server} of {virtual_server}: {message}\n");
+                outcome.out.push_str(&table::clean(&line));
+            }
+            // The name is wrong, not the daemon.
+            Err(ClientError::Problem { status, error, .. }) if status == hyper::StatusCode::NOT_FOUND => {
+                outcome.err.push_str(&format!("lbctl: {}\n", table::clean(&error)));
+                outcome.status = EXIT_FAILED;
+            }
+            Err(error) => return Err(error),
         }
-        // The name is wrong, not the daemon.
-        Err(ClientError::Problem { status, error, .. }) if status == hyper::StatusCode::NOT_FOUND => {
-            let err = format!("lbctl: {}\n", table::clean(&error));
-            Ok(Outcome { err, status: EXIT_FAILED, ..Outcome::default() })
-        }
-        Err(error) => Err(error),
     }
+    Ok(outcome)
+}
+
+async fn plan(client: &Client, json: bool, file: Option<PathBuf>) -> Result<Outcome, ClientError> {
+    // The daemon has another working directory.
+    let file = file.map(|file| std::path::absolute(&file).unwrap_or(file));
+    let request = PlanRequest { file: file.map(|file| file.to_string_lossy().into_owned()) };
+    let plan = client.plan(&request).await?;
+    let status = if plan.ok { EXIT_OK } else { EXIT_FAILED };
+    if json {
+        return Ok(Outcome { out: as_json(&plan), status, ..Outcome::default() });
+    }
+    let mut outcome = planned(&plan);
+    outcome.status = status;
+    Ok(outcome)
+}
+
+fn planned(plan: &Plan) -> Outcome {
+    let lines = |text: &str| match table::clean(text.trim_end()) {
+        text if text.is_empty() => text,
+        text => format!("{text}\n"),
+    };
+    if !plan.ok {
+        let err =
+            format!("{}lbctl: a reload with {} would change nothing\n", lines(&plan.message), plan.file);
+        return Outcome { err: table::clean(&err), ..Outcome::default() };
+    }
+    let mut out = match plan.operations.len() {
+        0 => format!("a reload with {} would not change the IPVS table\n", plan.file),
+        1 => format!("a reload with {} would change the IPVS table by 1 operation:\n", plan.file),
+        count => format!("a reload with {} would change the IPVS table by {count} operations:\n", plan.file),
+    };
+    let vrrp = plan.vrrp.iter().map(|router| &router.text);
+    for text in plan.operations.iter().map(|operation| &operation.text) {
+        out.push_str(&format!("  {text}\n"));
+    }
+    if plan.draining > 0 {
+        out.push_str(&format!("{} of them wait for their connections (drain_timeout)\n", plan.draining));
+    }
+    let checks = &plan.checks;
+    out.push_str(&format!(
+        "checks: {} begin, {} begin anew with other parameters, {} end, {} go on\n",
+        checks.started, checks.changed, checks.ended, checks.kept
+    ));
+    for text in vrrp.chain(&plan.other) {
+        out.push_str(&format!("{text}\n"));
+    }
+    Outcome {
+        out: table::clean(&out),
+        err: plan.warnings.iter().map(|warning| lines(warning)).collect(),
+        ..Outcome::default()
+    }
+}
+
+async fn handover(client: &Client) -> Result<Outcome, ClientError> {
+    let ended = client.handover().await?;
+    let out = format!(
+        "lbd (process {}) has ended; addresses, table and connections are as they were. Start the next one now: as \
+         long as nobody sends adverts, a peer may take over\n",
+        ended.pid
+    );
+    Ok(Outcome { out, ..Outcome::default() })
 }
 
 async fn reload(client: &Client) -> Result<Outcome, ClientError> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::Look;
 use crate::control::status::{
-    CheckState, CheckStatus, InstanceStatus, RealServerState, RealServerStatus, Status, SyncGroupStatus,
-    VirtualServerState, VirtualServerStatus,
+    CheckState, CheckStatus, InstanceStatus, RealServerState, RealServerStatus, Status, SyncDaemonStatus,
+    SyncGroupStatus, VirtualServerState, VirtualServerStatus,
 };
 
 /// The whole answer.
@@ -120,6 +120,31 @@ impl Page {
         )));
         if let Some(error) = &ipvs.last_error {
             self.line(&toned(format!("IPVS: {error}"), Tone::Bad));
+        }
+        // The first is the one that was just told.
+        for refused in ipvs.refused.iter().skip(1) {
+            self.line(&toned(format!("  refused: {refused}"), Tone::Bad));
+        }
+        for daemon in &ipvs.sync_daemons {
+            let SyncDaemonStatus { role, interface, id } = daemon;
+            self.line(&cell(format!("Connection synchronisation: {role} on {interface}, id {id}")));
+        }
+        if let Some(error) = &ipvs.sync_error {
+            self.line(&toned(format!("Connection synchronisation: {error}"), Tone::Bad));
+        }
+        for leaving in &ipvs.leaving {
+            let connections = match leaving.connections {
+                Some(connections) => format!("{connections} connections"),
+                None => "its connections".to_owned(),
+            };
+            let (server, of) = (&leaving.real_server, &leaving.virtual_server);
+            self.line(&toned(
+                format!(
+                    "{server} has left {of} and waits for {connections}, until {} at most",
+                    leaving.until
+                ),
+                Tone::Warn,
+            ));
         }
     }
 

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use super::table::{render, short};
 use super::*;
-use crate::control::ReloadOutcome;
+use crate::control::plan::{ChecksPlan, PlannedOperation, PlannedRouter};
 use crate::control::server::{Answer, Backend, ControlSocket};
 use crate::control::status::{
-    CheckState, CheckStatus, ConfigStatus, InstanceStatus, IpvsStatus, RealServerState, RealServerStatus,
-    SorryServerStatus, SyncGroupStatus, VirtualServerState, VirtualServerStatus, VrrpStatus,
+    CheckState, CheckStatus, ConfigStatus, InstanceStatus, IpvsStatus, LeavingStatus, RealServerState,
+    RealServerStatus, SorryServerStatus, SyncDaemonStatus, SyncGroupStatus, TrafficStatus,
+    VirtualServerState, VirtualServerStatus, VrrpStatus,
 };
+use crate::control::{HandoverStarted, ReloadOutcome};
 
 /// A director with one of everything.
 fn sample() -> Status {
@@ -47,7 +49,23 @@ fn sample() -> Status {
             loaded_at: "2026-11-03T11:00:00Z".into(),
             last_error: None,
         },
-        ipvs: IpvsStatus { writes: 12, dumps: 3, errors: 0, drift_repaired: 1, last_error: None },
+        ipvs: IpvsStatus {
+            writes: 12,
+            dumps: 3,
+            errors: 0,
+            drift_repaired: 1,
+            last_error: None,
+            refused: Vec::new(),
+            audits: 93_784,
+            sync_daemons: vec![SyncDaemonStatus { role: "master".into(), interface: "eth1".into(), id: 51 }],
+            sync_error: None,
+            leaving: vec![LeavingStatus {
+                virtual_server: "TCP 10.0.0.1:80".into(),
+                real_server: "10.0.0.9:80".into(),
+                connections: Some(3),
+                until: "2026-11-03T12:01:00Z".into(),
+            }],
+        },
         virtual_servers: vec![
             VirtualServerStatus {
                 id: "TCP 10.0.0.1:80".into(),
@@ -59,6 +77,11 @@ fn sample() -> Status {
                 alive_weight: 180,
                 persistence_timeout_s: 600,
                 sorry_server: Some(SorryServerStatus { address: "127.0.0.1:80".into(), active: false }),
+                traffic: TrafficStatus {
+                    connections: 1000,
+                    in_bytes: 5_000_000_000,
+                    ..TrafficStatus::default()
+                },
                 real_servers: vec![
                     real(
                         "10.0.0.2:80",
@@ -276,10 +299,83 @@ impl Backend for Fake {
         })
     }
 
+    fn plan(&self, request: PlanRequest) -> Answer<Result<Plan, String>> {
+        Box::pin(async move { answered(request) })
+    }
+
+    fn handover(&self) -> Answer<Result<HandoverStarted, String>> {
+        // Of a process that has ended.
+        Box::pin(async { Ok(HandoverStarted { pid: u32::MAX }) })
+    }
+
     fn reload(&self) -> Answer<ReloadOutcome> {
         let outcome = self.0.clone();
         Box::pin(async { outcome })
     }
+}
+
+/// A plan with something of everything; of `/bad` a refusal.
+fn answered(request: PlanRequest) -> Result<Plan, String> {
+    let file = request.file.unwrap_or_else(|| "/etc/lbd/lbd.conf".into());
+    if file == "/bad" {
+        return Ok(Plan { file, message: "/bad:1:1: unknown keyword `x`".into(), ..Plan::default() });
+    }
+    let operation = |operation: &str, real_server: Option<&str>, text: &str| PlannedOperation {
+        operation: operation.into(),
+        service: "TCP 10.0.0.1:80".into(),
+        real_server: real_server.map(Into::into),
+        text: text.into(),
+    };
+    Ok(Plan {
+        file,
+        ok: true,
+        message: String::new(),
+        warnings: vec!["a warning".into()],
+        operations: vec![
+            operation(
+                "change-server",
+                Some("10.0.0.2:80"),
+                "change real server 10.0.0.2:80 of TCP 10.0.0.1:80: weight 1 -> 5",
+            ),
+            operation("remove-service", None, "remove virtual service TCP 10.0.0.1:80: with 2 real servers"),
+        ],
+        draining: 1,
+        checks: ChecksPlan { started: 1, changed: 2, ended: 3, kept: 4 },
+        vrrp: vec![PlannedRouter {
+            operation: "add".into(),
+            name: "VI_2".into(),
+            text: "add vrrp_instance VI_2 (VRID 52 on eth0)".into(),
+        }],
+        other: vec!["set the connection timeouts: tcp 60 s, tcpfin 120 s, udp 300 s".into()],
+    })
+}
+
+#[tokio::test]
+async fn a_plan_is_told_or_is_the_json_of_the_daemon() {
+    let plan = beside(ReloadOutcome::default(), &["plan"]).await;
+    insta::assert_snapshot!("plan", plan.out);
+    assert_eq!((plan.err.as_str(), plan.status), ("a warning\n", 0));
+    let json = beside(ReloadOutcome::default(), &["plan", "--json", "/etc/lbd/new.conf"]).await;
+    insta::assert_snapshot!("plan_json", json.out);
+    let refused = beside(ReloadOutcome::default(), &["plan", "/bad"]).await;
+    assert_eq!(
+        (refused.err.as_str(), refused.out.as_str(), refused.status),
+        ("/bad:1:1: unknown keyword `x`\nlbctl: a reload with /bad would change nothing\n", "", 1)
+    );
+}
+
+#[tokio::test]
+async fn several_real_servers_at_once() {
+    let done =
+        beside(ReloadOutcome::default(), &["server", "weight", "web", "10.0.0.1", "10.0.0.2", "7"]).await;
+    assert_eq!(
+        (done.out.as_str(), done.status),
+        ("10.0.0.1 of web: Weight { weight: 7 }\n10.0.0.2 of web: Weight { weight: 7 }\n", 0)
+    );
+    let drained = beside(ReloadOutcome::default(), &["server", "drain", "web", "a", "b", "c"]).await;
+    assert_eq!(drained.out.lines().count(), 3);
+    let unknown = beside(ReloadOutcome::default(), &["server", "drain", "mail", "a", "b"]).await;
+    assert_eq!((unknown.err.lines().count(), unknown.status), (2, 1));
 }
 
 /// Runs `lbctl` beside a daemon that answers a reload with `outcome`.

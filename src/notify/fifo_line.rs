@@ -46,6 +46,10 @@ pub fn fifo_line(event: &Event, facts: &Facts) -> Option<(Of, String)> {
         | Event::Script { .. }
         | Event::Checker { .. }
         | Event::Weight { .. }
+        | Event::Left { .. }
+        | Event::Drift { .. }
+        | Event::DriftUntold { .. }
+        | Event::Sync { .. }
         | Event::CheckFailed { .. }
         | Event::CheckWarning { .. } => return None,
     })

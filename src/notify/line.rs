@@ -149,6 +149,37 @@ pub fn line(event: &Event, facts: &Facts) -> Line {
             ),
             reason: because(warning),
         },
+        Event::Left { service, address, connections } => Line {
+            level: level(*connections == 0),
+            text: format!(
+                "Removing drained real server {address} of {service}{}",
+                match connections {
+                    0 => String::new(),
+                    left => format!(": its drain_timeout is over, {left} connections are cut"),
+                }
+            ),
+            reason: None,
+        },
+        Event::Drift { found } => Line {
+            level: Level::WARN,
+            text: format!("Another program changed the IPVS table: {found}"),
+            reason: None,
+        },
+        Event::DriftUntold { more } => Line {
+            level: Level::WARN,
+            text: format!(
+                "Another program changed the IPVS table: {more} more changes within a minute were put right"
+            ),
+            reason: None,
+        },
+        Event::Sync { role, interface, runs } => Line {
+            level: Level::INFO,
+            text: format!(
+                "IPVS connection synchronisation: {role} {} on {interface}",
+                if *runs { "started" } else { "stopped" }
+            ),
+            reason: None,
+        },
         Event::CheckFailed { service, address, check, reason } => Line {
             level: Level::INFO,
             text: format!(

@@ -154,7 +154,11 @@ impl Plans {
                 sequence: self.sequence(service),
                 ..Facts::default()
             },
-            Event::Script { .. } => Facts::default(),
+            Event::Script { .. }
+            | Event::Left { .. }
+            | Event::Drift { .. }
+            | Event::DriftUntold { .. }
+            | Event::Sync { .. } => Facts::default(),
         }
     }
 
@@ -251,7 +255,11 @@ impl Plans {
             | Event::Weight { .. }
             | Event::Checker { .. }
             | Event::CheckWarning { .. }
-            | Event::CheckFailed { .. } => Vec::new(),
+            | Event::CheckFailed { .. }
+            | Event::Left { .. }
+            | Event::Drift { .. }
+            | Event::DriftUntold { .. }
+            | Event::Sync { .. } => Vec::new(),
         }
     }
 

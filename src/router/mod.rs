@@ -45,6 +45,8 @@ pub struct RouterOptions {
     pub instances: Vec<InstanceConfig>,
     /// What the process before left.
     pub saved: Vec<SavedInstance>,
+    /// Virtual routers whose addresses are all there go on as masters, whoever put the addresses there.
+    pub take_over: bool,
     /// Where transitions go.
     pub events: EventSender,
 }
@@ -149,6 +151,7 @@ impl Router {
             events: options.events,
             instances: options.instances,
             saved: options.saved,
+            take_over: options.take_over,
             stop_limit: Arc::clone(&stop_limit),
             life: end,
         };

@@ -88,7 +88,7 @@ impl Net {
 
     fn start(&self, host: u8, config: InstanceConfig, saved: Vec<SavedInstance>) -> Running {
         let (events, received) = EventSender::channel();
-        let options = RouterOptions { instances: vec![config], saved, events };
+        let options = RouterOptions { instances: vec![config], saved, take_over: false, events };
         let router = self.inside(host, || Router::start(options)).expect("router");
         Running { router, received }
     }

@@ -49,6 +49,7 @@ pub(super) struct Parts {
     pub events: EventSender,
     pub instances: Vec<InstanceConfig>,
     pub saved: Vec<SavedInstance>,
+    pub take_over: bool,
     /// Longest wait for netconf when stopping.
     pub stop_limit: Arc<Slot<Duration>>,
     /// Told once that the first snapshot is there; by its end that the thread has ended.
@@ -291,14 +292,17 @@ impl Driver {
             // and a slow start.
             let young = config.advert_interval * u32::from(config.down_timer_adverts);
             let own: Vec<_> = DeviceAddress::all_of(config).iter().map(saved_address).collect();
-            self.parts.saved.iter().any(|saved| {
-                saved.master
+            let taken_over =
+                self.parts.take_over && !own.is_empty() && own.iter().all(|one| interfaces.has_saved(one));
+            taken_over
+                || self.parts.saved.iter().any(|saved| {
+                    saved.master
                     && (saved.interface == config.interface_name() && saved.vrid == config.vrid.get())
                     && Duration::from_millis(now.saturating_sub(saved.last_advert_ms)) < young
                     // Of several with this VRID the one whose addresses these are.
                     && (saved.addresses.is_empty() || saved.addresses.iter().any(|one| own.contains(one)))
                     && saved.addresses.iter().all(|one| interfaces.has_saved(one))
-            })
+                })
         };
         self.engine.routers().iter().filter(resumable).map(|router| router.id()).collect()
     }

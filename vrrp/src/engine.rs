@@ -184,9 +184,9 @@ pub enum Action {
     },
 }
 
-/// What makes two configurations the same virtual router (family: IPv4).
+/// What makes two configurations the same virtual router, over a reload too (family: IPv4).
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Identity {
+pub struct Identity {
     vrid: Vrid,
     interface: Option<String>,
     /// Sorted; `None` for multicast.
@@ -194,7 +194,8 @@ struct Identity {
 }
 
 impl Identity {
-    fn of(config: &InstanceConfig) -> Self {
+    /// The identity of a configuration.
+    pub fn of(config: &InstanceConfig) -> Self {
         let peers = match &config.delivery {
             Delivery::Multicast { .. } => None,
             Delivery::Unicast { peers, .. } => {

@@ -15,5 +15,5 @@ pub mod timers;
 pub mod types;
 pub mod wire;
 
-pub use engine::{Action, DeviceAddress, Engine, Event, Interface, RouterId};
+pub use engine::{Action, DeviceAddress, Engine, Event, Identity, Interface, RouterId};
 pub use types::*;

@@ -27,6 +27,9 @@ pub struct VirtualServer {
     pub hysteresis: u32,
     /// keep_at_least: failures never leave fewer servers than this; 0 is off.
     pub keep_at_least: u32,
+    /// drain_timeout: real servers that a reload takes away keep their connections for so long at most; zero is
+    /// off.
+    pub drain_timeout: Duration,
     /// ha_suspend: run checks only while the address is on this host.
     pub ha_suspend: bool,
     /// smtp_alert: mail on a change of the quorum.

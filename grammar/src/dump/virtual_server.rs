@@ -80,6 +80,7 @@ fn body(writer: &mut Writer<'_>, server: &VirtualServer) {
     writer.value("hysteresis", server.hysteresis);
     // Words of our own are written only where they say something.
     writer.maybe("keep_at_least", Some(server.keep_at_least).filter(|keep| *keep > 0));
+    writer.maybe("drain_timeout", Some(server.drain_timeout.as_secs()).filter(|time| *time > 0));
     writer.script("quorum_up", server.quorum_up.as_ref());
     writer.script("quorum_down", server.quorum_down.as_ref());
     if let Some(SorryServer { address, destination, inhibit }) = &server.sorry_server {

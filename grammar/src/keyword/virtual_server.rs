@@ -40,6 +40,7 @@ pub(crate) struct ServerBuilder {
     pub quorum: Option<(u32, Span)>,
     pub hysteresis: Option<(u32, Span)>,
     pub keep_at_least: Option<u32>,
+    pub drain_timeout: Option<Duration>,
     pub steadiness: Steadiness,
     pub quorum_up: Option<ScriptId>,
     pub quorum_down: Option<ScriptId>,
@@ -88,6 +89,8 @@ const DAY: u64 = 86_400;
 /// So many changes of a server are kept in mind.
 const MOST_CHANGES: u64 = 100;
 
+const DRAIN: &str = "A real server that a reload takes away stays with weight 0 until its connections have ended, \
+     SECS at most. keepalived does not know it.";
 pub(super) const SLOW_START: &str = "After it was down, the weight grows from a tenth to the whole in ten steps within SECS. \
      The quorum counts the whole. keepalived does not know it.";
 pub(super) const FLAP_DAMPING: &str = "A server that went down CHANGES times within SECS stays out after its recovery \
@@ -340,6 +343,11 @@ const STATE: Rows = &[
         b.keep_at_least = c.number_as(0..=u32::MAX.into()).or(b.keep_at_least);
     })
     .range("0..=4294967295, 0 for off")
+    .default("0"),
+    row("drain_timeout", "SECS", DRAIN, |b: &mut B, c| {
+        b.drain_timeout = c.seconds(0..=DAY).or(b.drain_timeout);
+    })
+    .range("0..=86400, 0 for off")
     .default("0"),
     row("slow_start", "SECS", SLOW_START, |b: &mut B, c| b.steadiness.slow_start(c))
         .range(SLOW_RANGE)

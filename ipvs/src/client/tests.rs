@@ -441,10 +441,7 @@ fn what_cannot_work_is_not_sent() {
         Destination { forwarding: Forwarding::Direct, weight: 1, upper_threshold: 0, lower_threshold: 0 };
     wanted.insert(1, Op::NewDest(id(), SocketAddr::from(([10, 0, 9, 9], 8080)), to));
     let results = client.expect("connects").apply(&wanted);
-    assert!(
-        matches!(&results[..], [Ok(()), Err(IpvsError::Unsound { .. }), Ok(()), Ok(())]),
-        "{results:?}"
-    );
+    assert!(matches!(&results[..], [Ok(()), Err(IpvsError::Unsound { .. }), Ok(()), Ok(())]), "{results:?}");
     assert_eq!(sends(&script).iter().map(Vec::len).collect::<Vec<_>>(), [1, 3]);
 }
 

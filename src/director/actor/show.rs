@@ -5,21 +5,21 @@ use std::time::{Instant, SystemTime};
 use lbd_grammar::config::RealServer;
 use lbd_health::CheckerView;
 
-use super::{Checker, Director, Managed, Server, Shown};
+use super::{Checker, Director, Managed, Server, Shown, Snapshot};
 use crate::control::status::{
     CheckState, CheckStatus, RealServerState, RealServerStatus, SlowStartStatus, SorryServerStatus,
-    VirtualServerState, VirtualServerStatus,
+    TrafficStatus, VirtualServerState, VirtualServerStatus,
 };
 use crate::director::pool::{Order, View};
 
 impl Director {
-    pub(super) fn status(&self) -> Vec<Shown> {
+    pub(super) fn status(&self) -> Snapshot {
         let shown = |managed: &Managed| Shown {
             status: managed.status(),
             services: managed.services.clone(),
             addresses: managed.servers.iter().map(|server| server.address).collect(),
         };
-        self.services.iter().map(shown).collect()
+        Snapshot { servers: self.services.iter().map(shown).collect(), leaving: self.leaving_status() }
     }
 }
 
@@ -46,6 +46,7 @@ impl Managed {
                 address: sorry.address.to_string(),
                 active: self.pool.sorry_active(),
             }),
+            traffic: TrafficStatus::default(),
             real_servers: self
                 .servers
                 .iter()
@@ -81,6 +82,8 @@ impl Server {
             since: humantime::format_rfc3339_millis(self.since).to_string(),
             active_connections: 0,
             inactive_connections: 0,
+            persistent_connections: 0,
+            traffic: TrafficStatus::default(),
             order: order.map(|order| order.to_string()),
             kept: view.is_some_and(|view| view.kept),
             held_until: view.and_then(|view| view.held_until).map(|until| now.wall(until)),

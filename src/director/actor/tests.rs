@@ -13,7 +13,7 @@ use lbd_ipvs::fake::FakeIpvs;
 use super::*;
 use crate::control::status::RealServerState;
 use crate::control::{ServerAction, ServerOrder};
-use crate::director::owner::{OwnerOptions, TableOwner};
+use crate::director::owner::{OwnerOptions, Settings, TableOwner};
 use crate::state_file::{Owned, StateFile};
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -59,9 +59,13 @@ impl Bed {
         let connection = kernel.clone();
         let owner = TableOwner::start(OwnerOptions {
             connect: Box::new(move || Ok(Box::new(connection.clone()))),
-            state: Arc::new(StateFile::open(&dir.path().join("state")).0),
+            state: Arc::new(StateFile::open(&dir.path().join("state"), 0).0),
             owned,
-            audit_interval: Duration::from_secs(3600),
+            timeouts_before: None,
+            flush: false,
+            settings: Settings::default(),
+            events: EventSender::channel().0,
+            processor: || Duration::ZERO,
         })
         .expect("a table owner");
         let answers = Arc::new(Answers::default());
@@ -167,7 +171,7 @@ async fn servers_leave_and_return_and_the_sorry_server_stands_in() {
     bed.event("quorum gained", |event| matches!(event, Event::Quorum { up: true, .. })).await;
     bed.answers.set("10.0.0.2", 9);
     bed.until("weight from the exit status", &[("10.0.0.2", 7)]).await;
-    let status = bed.director.status().await.expect("an answer");
+    let status = bed.director.status().await.expect("an answer").servers;
     let states: Vec<_> =
         status[0].status.real_servers.iter().map(|one| (one.state, one.effective_weight)).collect();
     assert_eq!(states, [(RealServerState::Down, 3), (RealServerState::Up, 7)]);
@@ -232,7 +236,7 @@ async fn another_schedule_keeps_the_checkers_state() {
     bed.until("one is out", &[("10.0.0.1", 3)]).await;
     let slower = text(&[1, 2], "").replace("delay_loop 0.02", "delay_loop 0.03");
     assert_eq!(bed.reload(&slower).await, [], "the dead one stays out");
-    let status = bed.director.status().await.expect("an answer");
+    let status = bed.director.status().await.expect("an answer").servers;
     assert_eq!(status[0].status.real_servers[1].state, RealServerState::Down);
 }
 
@@ -362,7 +366,7 @@ async fn checkers_are_matched_best_first() {
     };
     let (a, b, other_b) = (check("/a", 1), check("/b", 1), check("/b", 2));
     let mut before = kept(&[a.clone(), b.clone()]);
-    let found = matched(&[other_b, a.clone()], &mut before);
+    let found = matched(&[other_b, a.clone()], &mut before, |(checker, _)| &checker.check);
     let found: Vec<_> = found.into_iter().map(|one| one.map(|(checker, _)| checker.check)).collect();
     assert_eq!(found, [Some(b), Some(a)], "the changed one does not take the unchanged one's place");
     assert!(before.is_empty());
@@ -420,7 +424,7 @@ async fn a_group_drives_each_of_its_services() {
     assert!(matches!(event, Event::RealServer { service: VirtualServerId::Group(_), .. }), "{event:?}");
     bed.until("out of every service", &[]).await;
     assert_eq!(names(&bed), ["TCP 10.0.0.100:80 0", "TCP 10.0.0.102:80 0", "FWM 7 inet 0"]);
-    let shown = bed.director.status().await.expect("an answer");
+    let shown = bed.director.status().await.expect("an answer").servers;
     assert_eq!((shown[0].status.id.as_str(), shown[0].services.len()), ("GROUP g", 3));
 }
 
@@ -601,7 +605,7 @@ async fn a_server_that_is_kept_is_told_of_by_its_checker_and_shown() {
     };
     assert!(reason.ends_with("; the server is kept (keep_at_least 1)"), "{reason}");
     assert_eq!(bed.table().len(), 1);
-    let shown = bed.director.status().await.expect("an answer");
+    let shown = bed.director.status().await.expect("an answer").servers;
     assert!(shown[0].status.real_servers[0].kept);
 }
 
@@ -651,7 +655,7 @@ async fn the_operator_steers_servers_over_reloads_and_restarts() {
     assert_eq!(second.table()["10.0.0.1"], 0, "and over a restart");
     bed.director.operate(order(ServerAction::Maint)).await.expect("an answer").expect("done");
     bed.until("out", &[("10.0.0.2", 3)]).await;
-    let shown = bed.director.status().await.expect("an answer");
+    let shown = bed.director.status().await.expect("an answer").servers;
     let real = &shown[0].status.real_servers[1];
     assert_eq!((real.order.as_deref(), real.state), (Some("maint"), RealServerState::Down));
     bed.director.operate(order(ServerAction::Weight { weight: 5 })).await.expect("an answer").expect("done");

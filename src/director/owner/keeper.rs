@@ -1,17 +1,21 @@
 //! What the table's owner does in a turn: plan over the services concerned, remember, send, read back.
 //!
 //! Blocking calls to the kernel and the state file, but no waiting and no clock: the thread
-//! (`super::run`) passes the time and asks when to call again.
+//! (`super::run`) passes the time and asks when to call again. Not here: which services an audit reads when
+//! (`rounds`), the words for what it finds (`drift`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lbd_ipvs::{Ipvs, IpvsError, Op, ServiceId, Table, TableStats, plan_service};
+use lbd_ipvs::{Ipvs, IpvsError, Op, ServiceId, Table, Timeouts, plan_service};
 use tracing::{info, warn};
 
+use super::drift::{self, Limiter};
+use super::rounds::Rounds;
 use super::wants::Wants;
-use super::{Connect, OwnerOptions, OwnerStatus, Part, PartId};
+use super::{Board, Connect, OwnerOptions, OwnerStatus, Part, PartId, Settings};
+use crate::event::{Event, EventSender};
 use crate::state_file::{Owned, StateFile};
 
 /// First wait before what failed is tried again; doubles up to [`LONGEST_WAIT`].
@@ -22,6 +26,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const SHRINK_DELAY: Duration = Duration::from_secs(5);
 /// Tries within one turn when the table was not as thought: someone else writes too.
 const STALE_TRIES: usize = 3;
+/// More services than this are read with one list of all and not one by one.
+const READ_EACH: usize = 64;
+/// Refusals that are told apart in status and log; beyond it is their number.
+const SHOWN: usize = 20;
 
 /// The table's owner without its thread.
 pub(super) struct Keeper {
@@ -32,55 +40,92 @@ pub(super) struct Keeper {
     /// A failure to write the state file was reported and is not over.
     state_failing: bool,
     wants: Wants,
+    /// The kernel's table as far as it is `known`.
     have: Table,
+    /// Services that were read, or written, since the connection was made.
+    known: BTreeSet<ServiceId>,
     /// Keys in the state file: all that is ours in the kernel, and some that were.
     recorded: Owned,
     /// The first complete set of wants is there.
     complete: bool,
+    /// lvs_flush: what others have in the table goes with the first set.
+    flush: bool,
     generation: u64,
     /// Services to plan now.
     pending: BTreeSet<ServiceId>,
-    /// Services that the kernel refused to change: how many operations, and the first one's reason.
-    refused: BTreeMap<ServiceId, (usize, IpvsError)>,
+    /// What the kernel refused, by service: how much, and the first of it.
+    refused: BTreeMap<ServiceId, Refusals>,
+    settings: Settings,
+    timeouts: KeptTimeouts,
     /// When what failed is tried again, and the wait after that.
     retry_at: Option<Instant>,
     wait: Duration,
     shrink_at: Option<Instant>,
-    audit_at: Instant,
-    audit_interval: Duration,
+    rounds: Rounds,
+    /// Processor time of this thread, so far.
+    processor: fn() -> Duration,
+    board: Arc<Board>,
+    events: EventSender,
+    limiter: Limiter,
     /// The time of this turn.
     now: Instant,
-    /// The reason of refusal that was logged.
-    logged: Option<IpvsError>,
+    /// The refusals that were logged.
+    logged: BTreeSet<String>,
     status: OwnerStatus,
 }
 
+/// What the kernel refused of one service.
+#[derive(Debug)]
+struct Refusals {
+    count: usize,
+    /// [`SHOWN`] at most.
+    errors: Vec<IpvsError>,
+}
+
+/// lvs_timeouts: what the kernel had before, and has.
+#[derive(Debug, Default)]
+struct KeptTimeouts {
+    /// Before ours were set; `None` when ours are not.
+    before: Option<Timeouts>,
+    /// As they were read or set last.
+    have: Timeouts,
+    refused: Option<IpvsError>,
+}
+
 impl Keeper {
-    /// Connects and reads the table.
-    pub(super) fn start(options: OwnerOptions, now: Instant) -> Result<Self, IpvsError> {
-        let OwnerOptions { mut connect, state, owned, audit_interval } = options;
+    /// Connects, and sees that the table can be read.
+    pub(super) fn start(options: OwnerOptions, board: Arc<Board>, now: Instant) -> Result<Self, IpvsError> {
+        let OwnerOptions { mut connect, state, owned, timeouts_before, flush, settings, events, processor } =
+            options;
         let mut kernel = connect()?;
-        let have = kernel.dump()?;
+        let have = kernel.timeouts()?;
         Ok(Keeper {
             connect,
             kernel: Some(kernel),
             state,
             state_failing: false,
             wants: Wants::default(),
-            have,
+            have: Table::default(),
+            known: BTreeSet::new(),
             recorded: owned,
             complete: false,
+            flush,
             generation: 0,
             pending: BTreeSet::new(),
             refused: BTreeMap::new(),
+            settings,
+            timeouts: KeptTimeouts { before: timeouts_before, have, refused: None },
             retry_at: None,
             wait: FIRST_WAIT,
             shrink_at: None,
-            audit_at: now + audit_interval,
-            audit_interval,
+            rounds: Rounds::new(now),
+            processor,
+            board,
+            events,
+            limiter: Limiter::default(),
             now,
-            logged: None,
-            status: OwnerStatus { dumps: 1, ..OwnerStatus::default() },
+            logged: BTreeSet::new(),
+            status: OwnerStatus::default(),
         })
     }
 
@@ -94,7 +139,13 @@ impl Keeper {
         if let (None, Some(at)) = (&self.kernel, self.retry_at) {
             return at;
         }
-        [self.retry_at, self.shrink_at].into_iter().flatten().fold(self.audit_at, Instant::min)
+        let others = [self.retry_at, self.shrink_at, self.limiter.due()];
+        others.into_iter().flatten().fold(self.rounds.due(), Instant::min)
+    }
+
+    /// What of lvs_timeouts and lvs_flush_on_stop holds from now on.
+    pub(super) fn settings(&mut self, settings: Settings) {
+        self.settings = settings;
     }
 
     /// Takes over wants; the first call's are complete.
@@ -117,7 +168,7 @@ impl Keeper {
     pub(super) fn converge(&mut self, now: Instant) {
         self.now = now;
         if !self.complete {
-            self.audit_at = now + self.audit_interval;
+            self.rounds.put_off(now);
             return;
         }
         let retry = self.retry_at.is_some_and(|at| at <= now);
@@ -128,15 +179,47 @@ impl Keeper {
             self.retry_at = None;
             self.pending.extend(self.refused.keys());
         }
-        if now >= self.audit_at {
-            self.audit_at = now + self.audit_interval;
-            self.audit();
-        }
         self.settle();
+        self.keep_timeouts(retry);
+        if now >= self.rounds.due() && self.kernel.is_some() {
+            self.audit();
+            if self.kernel.is_none() {
+                self.settle();
+            }
+        }
         self.schedule(now);
         if self.shrink_at.is_some_and(|at| at <= now) {
             self.shrink();
         }
+        if let Some(more) = self.limiter.over(now) {
+            self.events.send(Event::DriftUntold { more });
+        }
+    }
+
+    /// What [`Keeper::set`] with these changes and [`Keeper::converge`] would ask of the kernel now.
+    pub(super) fn preview(
+        &mut self,
+        changes: BTreeMap<PartId, Option<Part>>,
+        settings: Settings,
+    ) -> Result<Preview, IpvsError> {
+        let mut wants = self.wants.clone();
+        let mut concerned: BTreeSet<ServiceId> = self.refused.keys().chain(&self.pending).copied().collect();
+        for (id, part) in changes {
+            concerned.extend(wants.set(id, part));
+        }
+        // What nobody knows yet is read, and not taken over: a plan changes nothing.
+        let mut have = self.have.clone();
+        let unknown: Vec<ServiceId> = concerned.difference(&self.known).copied().collect();
+        let Some(kernel) = &mut self.kernel else {
+            return Err(IpvsError::Unavailable { reason: "there is no connection to it".to_owned() });
+        };
+        if !unknown.is_empty() {
+            let concerned: BTreeSet<ServiceId> = unknown.iter().copied().collect();
+            have.services.extend(kernel.dump(&|id| concerned.contains(id))?.services);
+        }
+        let ops = plan(&concerned, &have, wants.table(), &self.recorded);
+        let timeouts = self.timeouts.wanted(settings.timeouts).filter(|wanted| *wanted != self.timeouts.have);
+        Ok(Preview { ops, have, timeouts })
     }
 
     /// After a panic: nothing is known but what is wanted.
@@ -148,13 +231,27 @@ impl Keeper {
         self.back_off(now);
     }
 
-    /// Removes all that is ours.
+    /// Removes all that is ours; with lvs_flush_on_stop all that there is.
     pub(super) fn empty(&mut self) {
         self.wants = Wants::default();
         // Nothing of an incomplete start is in the kernel but what the earlier process left: that is ours too.
         self.complete = true;
+        self.settings.timeouts = Timeouts::default();
+        if self.settings.flush_on_stop
+            && let Some(kernel) = &mut self.kernel
+        {
+            match kernel.flush() {
+                Ok(()) => {
+                    self.status.writes += 1;
+                    self.have = Table::default();
+                    self.known.extend(self.recorded.keys());
+                }
+                Err(error) => warn!("lvs_flush_on_stop: {error}; what is ours is removed one by one"),
+            }
+        }
         self.pending = self.recorded.keys().copied().collect();
         self.settle();
+        self.keep_timeouts(true);
         self.report();
         if self.kernel.is_none() {
             warn!("our services may be in the kernel still: `lbd` removes them at its next start");
@@ -166,19 +263,6 @@ impl Keeper {
         if self.shrink_at.is_some() {
             self.shrink();
         }
-    }
-
-    pub(super) fn stats(&mut self) -> Result<TableStats, IpvsError> {
-        let Some(kernel) = &mut self.kernel else {
-            return Err(IpvsError::Unavailable { reason: "there is no connection to it".to_owned() });
-        };
-        kernel.stats().inspect_err(|error| {
-            self.status.errors += 1;
-            if error.is_lost() {
-                self.kernel = None;
-                self.retry_at = Some(self.now);
-            }
-        })
     }
 
     /// Plans and sends until the services concerned are as wanted or were refused; reconnects once.
@@ -200,19 +284,15 @@ impl Keeper {
         }
     }
 
-    /// Connects and reads the table; all services are planned again then.
+    /// Connects; all that is ours is read and planned again then.
     fn reconnect(&mut self) -> bool {
-        let table = (self.connect)().and_then(|mut kernel| {
-            let table = kernel.dump()?;
-            self.kernel = Some(kernel);
-            Ok(table)
-        });
-        match table {
-            Ok(table) => {
-                self.status.dumps += 1;
-                self.have = table;
+        self.known.clear();
+        self.have = Table::default();
+        match (self.connect)() {
+            Ok(kernel) => {
+                self.kernel = Some(kernel);
                 self.pending.extend(self.ours());
-                true
+                self.learn()
             }
             Err(error) => {
                 self.status.errors += 1;
@@ -222,10 +302,72 @@ impl Keeper {
         }
     }
 
+    /// Reads what is to be planned and is not known: services that were not ours before may be there.
+    fn learn(&mut self) -> bool {
+        let unknown: BTreeSet<ServiceId> = self.pending.difference(&self.known).copied().collect();
+        let everything = std::mem::take(&mut self.flush);
+        if everything {
+            let learnt = self.look(|kernel| kernel.dump(&|_| true));
+            let Some(table) = learnt else {
+                self.flush = true;
+                return false;
+            };
+            self.status.dumps += 1;
+            let wanted = self.wants.table();
+            let others = table.services.iter().filter(|(id, _)| !wanted.services.contains_key(id));
+            let others: Vec<_> =
+                others.map(|(id, entry)| (*id, entry.destinations.keys().copied().collect())).collect();
+            if !others.is_empty() {
+                info!(services = others.len(), "lvs_flush: what nobody wants is removed");
+            }
+            self.pending.extend(others.iter().map(|(id, _)| *id));
+            self.known.extend(table.services.keys().chain(&unknown));
+            self.recorded.extend(others);
+            self.have = table;
+            return true;
+        }
+        unknown.is_empty() || self.read(&unknown)
+    }
+
+    /// Reads these services, whatever is known of them.
+    fn read(&mut self, ids: &BTreeSet<ServiceId>) -> bool {
+        let table = if ids.len() > READ_EACH {
+            self.status.dumps += 1;
+            self.look(|kernel| kernel.dump(&|id| ids.contains(id)))
+        } else {
+            let ids: Vec<ServiceId> = ids.iter().copied().collect();
+            let readings = self.look(|kernel| kernel.read(&ids));
+            readings.map(|readings| Table {
+                services: readings.into_iter().map(|(id, reading)| (id, reading.entry)).collect(),
+            })
+        };
+        let Some(table) = table else { return false };
+        self.have.services.retain(|id, _| !ids.contains(id));
+        self.have.services.extend(table.services);
+        self.known.extend(ids);
+        true
+    }
+
+    /// Asks the kernel; a failure is noted.
+    fn look<T>(&mut self, ask: impl FnOnce(&mut dyn Ipvs) -> Result<T, IpvsError>) -> Option<T> {
+        let kernel = self.kernel.as_mut()?;
+        match ask(kernel.as_mut()) {
+            Ok(found) => Some(found),
+            Err(error) => {
+                self.status.errors += 1;
+                self.lost(&error);
+                None
+            }
+        }
+    }
+
     /// One plan over the pending services, one call of the kernel.
     fn apply(&mut self) -> Applied {
+        if !self.learn() {
+            return Applied::Again;
+        }
         let pending = std::mem::take(&mut self.pending);
-        let ops = self.plan(&pending);
+        let ops = plan(&pending, &self.have, self.wants.table(), &self.recorded);
         self.record(&pending);
         for id in &pending {
             self.refused.remove(id);
@@ -250,7 +392,12 @@ impl Keeper {
                 Err(error) => {
                     self.status.errors += 1;
                     stale &= error.is_stale();
-                    self.refused.entry(op.service()).or_insert((0, error)).0 += 1;
+                    let refusals =
+                        self.refused.entry(op.service()).or_insert(Refusals { count: 0, errors: Vec::new() });
+                    refusals.count += 1;
+                    if refusals.errors.len() < SHOWN {
+                        refusals.errors.push(error);
+                    }
                 }
             }
         }
@@ -261,79 +408,146 @@ impl Keeper {
             self.lost(&error);
             return Applied::Again;
         }
-        if self.refused.is_empty() {
-            self.forget(&pending);
+        let refused: BTreeSet<ServiceId> =
+            pending.iter().filter(|id| self.refused.contains_key(id)).copied().collect();
+        self.forget(&pending);
+        if refused.is_empty() {
             return Applied::Settled;
         }
-        let again = stale && pending.iter().any(|id| self.refused.contains_key(id));
-        self.forget(&pending);
-        if !self.read_back() {
+        if !self.read(&refused) {
             return Applied::Again;
         }
+        self.forget(&refused);
         // The table was not as thought, and now it is known: what is still to be done may work at once.
         // Reasons that do not go away by reading wait for the retry.
-        if again {
-            self.pending.extend(pending.iter().filter(|id| self.refused.contains_key(id)));
+        if stale {
+            self.pending.extend(refused);
             return Applied::Again;
         }
         Applied::Settled
     }
 
-    /// Wanted services first, then those that go.
-    fn plan(&self, pending: &BTreeSet<ServiceId>) -> Vec<Op> {
-        let want = &self.wants.table().services;
-        let mut ops = Vec::new();
-        for id in pending {
-            if let Some(entry) = want.get(id) {
-                plan_service(*id, self.have.services.get(id), Some(entry), &mut ops);
-            }
-        }
-        for id in pending {
-            // Neither wanted nor ours: another program's.
-            if !want.contains_key(id) && self.recorded.contains_key(id) {
-                plan_service(*id, self.have.services.get(id), None, &mut ops);
-            }
-        }
-        ops
-    }
-
-    /// Reads the whole table after a refusal or for an audit.
-    fn read_back(&mut self) -> bool {
-        let Some(kernel) = &mut self.kernel else { return false };
-        match kernel.dump() {
-            Ok(table) => {
-                self.status.dumps += 1;
-                self.have = table;
-                true
-            }
-            Err(error) => {
-                self.status.errors += 1;
-                self.lost(&error);
-                false
-            }
-        }
-    }
-
-    /// Compares our services with the kernel's and puts right what someone else changed.
+    /// Reads the next services of the round, and puts right what someone else changed.
     fn audit(&mut self) {
-        if self.kernel.is_none() || !self.read_back() {
+        let began = (self.processor)();
+        let mut rounds = std::mem::replace(&mut self.rounds, Rounds::new(self.now));
+        let mut slice = rounds.slice(|| {
+            let size =
+                |id: &ServiceId| self.have.services.get(id).map_or(0, |entry| entry.destinations.len());
+            self.ours().into_iter().map(|id| (id, size(&id))).collect()
+        });
+        // What stopped being ours since the round began is nobody's business any more.
+        slice.ids.retain(|id| self.recorded.contains_key(id) || self.wants.table().services.contains_key(id));
+        self.compare(&slice.ids);
+        if slice.ends_round {
+            self.compare_timeouts();
+        }
+        rounds.done(self.now, &slice, (self.processor)().saturating_sub(began));
+        self.status.audits = rounds.completed;
+        self.rounds = rounds;
+    }
+
+    /// Compares these services with the kernel's.
+    fn compare(&mut self, ids: &[ServiceId]) {
+        if ids.is_empty() {
             return;
         }
-        let known: BTreeSet<ServiceId> =
-            self.ours().into_iter().filter(|id| !self.refused.contains_key(id)).collect();
-        let drifted: BTreeSet<ServiceId> =
-            self.plan(&known).iter().map(Op::service).filter(|id| !self.pending.contains(id)).collect();
-        if drifted.is_empty() {
+        let Some(mut readings) = self.look(|kernel| kernel.read(ids)) else { return };
+        let mut drifted = BTreeSet::new();
+        let mut counted = Vec::with_capacity(readings.len());
+        for id in ids {
+            let (entry, counters) = match readings.remove(id) {
+                Some(reading) => (Some(reading.entry), Some(reading.counters)),
+                None => (None, None),
+            };
+            counted.push((*id, counters));
+            let new = self.known.insert(*id);
+            if self.have.services.get(id) != entry.as_ref() {
+                match entry {
+                    Some(entry) => self.have.services.insert(*id, entry),
+                    None => self.have.services.remove(id),
+                };
+                if !new && !self.refused.contains_key(id) && !self.pending.contains(id) {
+                    drifted.insert(*id);
+                }
+            }
+        }
+        self.board.note(self.now, counted);
+        let found = plan(&drifted, &self.have, self.wants.table(), &self.recorded);
+        if found.is_empty() {
             return;
+        }
+        for op in &found {
+            self.drifted(|have| drift::words(op, have));
         }
         let writes = self.status.writes;
         let waiting = std::mem::replace(&mut self.pending, drifted);
-        let services = self.pending.len();
-        let _applied = self.apply();
+        let applied = self.apply();
+        self.status.drift_repaired += self.status.writes - writes;
         self.pending.extend(waiting);
-        let repaired = self.status.writes - writes;
-        self.status.drift_repaired += repaired;
-        warn!(services, repaired, "another program changed our services: put right");
+        if applied == Applied::Again {
+            self.settle();
+        }
+    }
+
+    /// Tells of something that someone else changed, unless much was told of lately.
+    fn drifted(&mut self, words: impl FnOnce(&Table) -> String) {
+        if self.limiter.may_say(self.now) {
+            self.events.send(Event::Drift { found: words(&self.have) });
+        }
+    }
+
+    /// Sets the connection timeouts that are wanted, or back to what they were before.
+    fn keep_timeouts(&mut self, retry: bool) {
+        if self.kernel.is_none() || (self.timeouts.refused.is_some() && !retry) {
+            return;
+        }
+        let Some(wanted) = self.timeouts.wanted(self.settings.timeouts) else { return };
+        if self.timeouts.before.is_none() {
+            self.timeouts.before = Some(self.timeouts.have);
+            self.write_timeouts();
+        }
+        if wanted != self.timeouts.have {
+            let Some(kernel) = &mut self.kernel else { return };
+            match kernel.set_timeouts(wanted) {
+                Ok(()) => {
+                    self.status.writes += 1;
+                    self.timeouts.have = wanted;
+                    self.timeouts.refused = None;
+                }
+                Err(error) => {
+                    self.status.errors += 1;
+                    if error.is_lost() {
+                        self.lost(&error);
+                    } else {
+                        self.timeouts.refused = Some(error);
+                    }
+                    return;
+                }
+            }
+        }
+        if self.settings.timeouts == Timeouts::default() {
+            self.timeouts.before = None;
+            self.write_timeouts();
+        }
+    }
+
+    /// Whether someone else changed the connection timeouts.
+    fn compare_timeouts(&mut self) {
+        let Some(found) = self.look(|kernel| kernel.timeouts()) else { return };
+        let ours = self.timeouts.before.is_some() && self.timeouts.refused.is_none();
+        if ours && found != self.timeouts.have {
+            let wanted = self.timeouts.have;
+            self.drifted(|_| format!("the connection timeouts were set to {found}: set back to {wanted}"));
+            self.status.drift_repaired += 1;
+        }
+        self.timeouts.have = found;
+        self.keep_timeouts(false);
+    }
+
+    fn write_timeouts(&mut self) {
+        let written = self.state.put_timeouts(self.timeouts.before);
+        self.written(written);
     }
 
     /// All services that are wanted or were ours.
@@ -364,6 +578,8 @@ impl Keeper {
             let wanted = self.wants.table().services.get(id);
             if wanted.is_none() && !self.have.services.contains_key(id) {
                 less |= self.recorded.remove(id).is_some();
+                self.known.remove(id);
+                self.board.forget(id);
             } else if let Some(entry) = wanted
                 && self.recorded.get(id).is_some_and(|keys| keys.len() > entry.destinations.len())
             {
@@ -393,7 +609,12 @@ impl Keeper {
 
     /// A state file that cannot be written is reported once and stops nothing.
     fn write_keys(&mut self) {
-        match self.state.put_owned(&self.recorded) {
+        let written = self.state.put_owned(&self.recorded);
+        self.written(written);
+    }
+
+    fn written(&mut self, written: std::io::Result<()>) {
+        match written {
             Ok(()) => self.state_failing = false,
             Err(error) => {
                 self.status.state_errors += 1;
@@ -407,6 +628,8 @@ impl Keeper {
     /// The connection is gone.
     fn lost(&mut self, error: &IpvsError) {
         self.kernel = None;
+        // With the next connection everything is read and tried anew.
+        self.refused.clear();
         let text = format!("no connection to the table: {error}");
         if self.status.refused.as_ref() != Some(&text) {
             warn!("{text}");
@@ -421,7 +644,7 @@ impl Keeper {
             return;
         }
         self.report();
-        if !self.refused.is_empty() || !self.pending.is_empty() {
+        if !self.refused.is_empty() || !self.pending.is_empty() || self.timeouts.refused.is_some() {
             self.pending.clear();
             if self.retry_at.is_none() {
                 self.back_off(now);
@@ -437,21 +660,67 @@ impl Keeper {
         self.wait = (self.wait * 2).min(LONGEST_WAIT);
     }
 
-    /// Says what is refused, once.
+    /// Says what is refused, each thing once.
     fn report(&mut self) {
-        let count: usize = self.refused.values().map(|(count, _)| count).sum();
+        let refusals = || self.refused.values().flat_map(|one| &one.errors).chain(&self.timeouts.refused);
+        let count = self.refused.values().map(|one| one.count).sum::<usize>()
+            + usize::from(self.timeouts.refused.is_some());
         // Where a service was refused, its real servers were too: the service's reason tells more.
-        let first = self.refused.values().map(|(_, error)| error).min_by_key(|error| error.is_stale());
-        let text = first.map(|first| format!("converging, {count} refused: {first}"));
-        match (&text, &self.status.refused) {
-            // One line a reason, not one for each number of refusals.
-            (Some(text), _) if self.logged.as_ref() != first => warn!("{text}"),
-            (None, Some(_)) => info!("the kernel's table is as wanted again"),
-            _ => {}
+        let mut shown: Vec<&IpvsError> = refusals().filter(|error| !error.is_stale()).collect();
+        if shown.is_empty() {
+            shown = refusals().collect();
         }
-        self.logged = first.cloned();
+        shown.truncate(SHOWN);
+        let shown: Vec<String> = shown.into_iter().map(ToString::to_string).collect();
+        let text = shown.first().map(|first| format!("converging, {count} refused: {first}"));
+        if text.is_none() && self.status.refused.is_some() {
+            info!("the kernel's table is as wanted again");
+        }
+        for line in shown.iter().filter(|line| !self.logged.contains(*line)) {
+            warn!("{line}");
+        }
+        self.logged = shown.iter().cloned().collect();
+        self.status.refusals = shown;
         self.status.refused = text;
     }
+}
+
+impl KeptTimeouts {
+    /// What should hold, given what is wanted; `None` when nothing of ours does.
+    fn wanted(&self, wanted: Timeouts) -> Option<Timeouts> {
+        match self.before {
+            Some(before) => Some(wanted.or(before)),
+            None => (wanted != Timeouts::default()).then(|| wanted.or(self.have)),
+        }
+    }
+}
+
+/// What a set of wants would change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preview {
+    /// Operations on the table, in their order.
+    pub ops: Vec<Op>,
+    /// The table before them.
+    pub have: Table,
+    /// The connection timeouts that would be set.
+    pub timeouts: Option<Timeouts>,
+}
+
+/// Wanted services first, then those that go.
+fn plan(concerned: &BTreeSet<ServiceId>, have: &Table, want: &Table, ours: &Owned) -> Vec<Op> {
+    let mut ops = Vec::new();
+    for id in concerned {
+        if let Some(entry) = want.services.get(id) {
+            plan_service(*id, have.services.get(id), Some(entry), &mut ops);
+        }
+    }
+    for id in concerned {
+        // Neither wanted nor ours: another program's.
+        if !want.services.contains_key(id) && ours.contains_key(id) {
+            plan_service(*id, have.services.get(id), None, &mut ops);
+        }
+    }
+    ops
 }
 
 #[derive(PartialEq, Eq)]

@@ -5,12 +5,15 @@ use std::net::SocketAddr;
 
 use lbd_ipvs::fake::FakeIpvs;
 use lbd_ipvs::{
-    Destination, Family, Forwarding, Netmask, Op, Protocol, Scheduler, Service, ServiceFlags, Table,
+    Destination, DestinationStats, Family, Forwarding, Netmask, Op, Protocol, Reading, Scheduler, Service,
+    ServiceFlags, Stats, Table,
 };
 
 use super::*;
+use crate::event::Event;
 
-const AUDIT: Duration = Duration::from_secs(60);
+/// A round of the audit over few services.
+const AUDIT: Duration = Duration::from_secs(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 fn id(port: u16) -> ServiceId {
@@ -22,7 +25,7 @@ fn real(last: u8) -> SocketAddr {
 }
 
 fn weight(weight: u32) -> Destination {
-    Destination { forwarding: Forwarding::Direct, weight, upper_threshold: 0, lower_threshold: 0 }
+    Destination { forwarding: Forwarding::Nat, weight, upper_threshold: 0, lower_threshold: 0 }
 }
 
 fn entry(scheduler: &str, dests: &[(u8, u32)]) -> Entry {
@@ -64,23 +67,55 @@ struct Bed {
     dir: tempfile::TempDir,
     now: Instant,
     generation: u64,
+    board: Arc<Board>,
+    events: tokio::sync::mpsc::Receiver<Event>,
+}
+
+/// Options that the tests vary.
+fn options(connect: Connect, dir: &tempfile::TempDir, owned: Owned) -> OwnerOptions {
+    OwnerOptions {
+        connect,
+        state: Arc::new(StateFile::open(&dir.path().join("state"), 0).0),
+        owned,
+        timeouts_before: None,
+        flush: false,
+        settings: Settings::default(),
+        events: EventSender::channel().0,
+        processor: || Duration::ZERO,
+    }
 }
 
 impl Bed {
     fn new(there: Table, owned: Owned) -> Self {
+        Self::with(there, owned, |_| {})
+    }
+
+    fn with(there: Table, owned: Owned, change: impl FnOnce(&mut OwnerOptions)) -> Self {
         let dir = tempfile::tempdir().expect("directory");
         let kernel = FakeIpvs::new();
         kernel.kernel().table = there;
         let reachable = Arc::new(Mutex::new(true));
-        let options = OwnerOptions {
-            connect: connect(&kernel, &reachable),
-            state: Arc::new(StateFile::open(&dir.path().join("state")).0),
-            owned,
-            audit_interval: AUDIT,
-        };
+        let (sender, events) = EventSender::channel();
+        let mut options = options(connect(&kernel, &reachable), &dir, owned);
+        options.events = sender;
+        change(&mut options);
         let now = Instant::now();
-        let keeper = Keeper::start(options, now).expect("starts");
-        Bed { keeper, kernel, reachable, dir, now, generation: 0 }
+        let board: Arc<Board> = Arc::default();
+        let keeper = Keeper::start(options, board.clone(), now).expect("starts");
+        Bed { keeper, kernel, reachable, dir, now, generation: 0, board, events }
+    }
+
+    /// What was told of others' changes.
+    fn told(&mut self) -> Vec<String> {
+        let mut told = Vec::new();
+        while let Ok(event) = self.events.try_recv() {
+            match event {
+                Event::Drift { found } => told.push(found),
+                Event::DriftUntold { more } => told.push(format!("{more} more")),
+                other => panic!("{other:?}"),
+            }
+        }
+        told
     }
 
     fn set(&mut self, changes: Vec<(PartId, Option<Part>)>) {
@@ -100,7 +135,7 @@ impl Bed {
 
     /// What a process started now would find in the state file.
     fn saved(&self) -> Owned {
-        StateFile::open(&self.dir.path().join("state")).1.owned
+        StateFile::open(&self.dir.path().join("state"), 0).1.owned
     }
 
     fn converged(&self) -> bool {
@@ -167,7 +202,8 @@ fn one_destination_more_is_one_write_and_nothing_new_is_none() {
         assert_eq!(bed.status().writes, writes, "{name}");
         assert!(bed.converged(), "{name}");
     }
-    assert_eq!(bed.status().dumps, 1, "what is known is not read again");
+    // Each of the two is read once, before it is changed for the first time.
+    assert_eq!(bed.kernel.kernel().reads, [vec![id(80), id(81)]], "what is known is not read again");
     bed.set(vec![(owner_of(80), None)]);
     assert_eq!(bed.kernel.table(), table(&[(81, entry("rr", &[(1, 1)]))]));
     assert_eq!(bed.status().errors, 0);
@@ -193,11 +229,12 @@ fn parts_of_one_service_unite() {
 #[test]
 fn keys_are_in_the_file_before_the_kernel_is_changed() {
     let mut bed = Bed::new(Table::default(), Owned::new());
+    bed.set(vec![part(80, &[])]);
     // The kernel is gone when it comes to the change: a crash between file and kernel.
     bed.kernel.kernel().fail.push_back(IpvsError::Overrun);
     *bed.reachable.lock().expect("flag") = false;
     bed.set(vec![part(80, &[(1, 1)])]);
-    assert_eq!(bed.kernel.table(), Table::default());
+    assert_eq!(bed.kernel.table(), table(&[(80, entry("rr", &[]))]));
     assert_eq!(bed.saved(), owned(&[(80, &[1])]));
     // The next process finds them owned, whether or not they got into the kernel.
     let mut next = Bed::new(table(&[(80, entry("rr", &[(1, 1)]))]), bed.saved());
@@ -214,7 +251,6 @@ fn a_removed_destination_leaves_the_file_later() {
     assert!(bed.keeper.wake_at() <= bed.now + 5 * SECOND);
     bed.after(5 * SECOND);
     assert_eq!(bed.saved(), owned(&[(80, &[1])]));
-    assert_eq!(bed.keeper.wake_at(), bed.now - 5 * SECOND + AUDIT);
 }
 
 #[test]
@@ -226,7 +262,14 @@ fn a_refused_operation_is_reported_and_tried_again_with_back_off() {
     let status = bed.status();
     let refused = status.refused.clone().expect("refused");
     assert!(refused.contains("3 refused") && refused.contains("modprobe ip_vs_mh"), "{refused}");
-    assert_eq!((status.writes, status.errors, status.dumps), (2, 3, 2), "the others went through; read back");
+    assert_eq!((status.writes, status.errors), (2, 3), "the others went through");
+    assert_eq!(
+        bed.kernel.kernel().reads,
+        [vec![id(80), id(81)], vec![id(80)]],
+        "what was refused is read back"
+    );
+    let refusals = status.refusals.join("\n");
+    assert!(refusals.contains("TCP 10.0.0.1:80") && refusals.contains("modprobe ip_vs_mh"), "{refusals}");
     assert_eq!((status.attempted_generation, status.converged_generation), (1, 0));
     // Others' changes go on meanwhile and try nothing again.
     bed.kernel.take_record();
@@ -256,34 +299,214 @@ fn a_table_that_another_program_changed_is_put_right_at_once_when_it_shows() {
     bed.set(vec![part(80, &[(1, 2), (2, 1)])]);
     assert_eq!(bed.kernel.table(), table(&[(80, entry("rr", &[(1, 2), (2, 1)]))]));
     assert!(bed.converged());
-    assert_eq!(bed.keeper.wake_at(), bed.now + AUDIT, "nothing is left to try");
+    assert!(bed.keeper.wake_at() > bed.now, "nothing is left to try");
+    assert_eq!(bed.told(), Vec::<String>::new(), "it showed by itself");
 }
 
 #[test]
-fn an_audit_repairs_and_counts_drift() {
+fn an_audit_repairs_counts_and_tells_drift() {
     let mut bed = Bed::new(Table::default(), Owned::new());
-    bed.set(vec![part(80, &[(1, 1), (2, 1)])]);
+    let ours = [part(80, &[(1, 1), (2, 1), (4, 1)]), part(81, &[(1, 1)]), part(82, &[(1, 1)])];
+    bed.set(ours.to_vec());
     bed.after(AUDIT);
-    assert_eq!((bed.status().drift_repaired, bed.status().dumps), (0, 2));
+    assert_eq!((bed.status().drift_repaired, bed.status().audits), (0, 1));
     {
         let mut kernel = bed.kernel.kernel();
         for op in [
             Op::DelDest(id(80), real(1)),
             Op::SetDest(id(80), real(2), weight(9)),
+            Op::SetDest(id(80), real(4), Destination { forwarding: Forwarding::Direct, ..weight(1) }),
             Op::NewDest(id(80), real(3), weight(1)),
+            Op::SetService(id(81), entry("wlc", &[]).service),
+            Op::DelService(id(82)),
             Op::NewService(id(999), entry("rr", &[]).service),
         ] {
             kernel.table.note(&op);
         }
     }
-    bed.after(AUDIT - SECOND);
+    bed.after(AUDIT - Duration::from_millis(1));
     assert_eq!(bed.status().drift_repaired, 0);
-    bed.after(SECOND);
-    assert_eq!(bed.status().drift_repaired, 3);
-    assert_eq!(bed.kernel.table(), table(&[(80, entry("rr", &[(1, 1), (2, 1)])), (999, entry("rr", &[]))]));
+    bed.after(Duration::from_millis(1));
+    assert_eq!(bed.status().drift_repaired, 7);
+    let entry_of_80 = entry("rr", &[(1, 1), (2, 1), (4, 1)]);
+    let one = || entry("rr", &[(1, 1)]);
+    let want = table(&[(80, entry_of_80), (81, one()), (82, one()), (999, entry("rr", &[]))]);
+    assert_eq!(bed.kernel.table(), want);
+    assert_eq!(
+        bed.told(),
+        [
+            "real server 10.0.1.1:80 of TCP 10.0.0.1:80 was removed: added again",
+            "real server 10.0.1.2:80 of TCP 10.0.0.1:80 was given weight 9: set back to 1",
+            "real server 10.0.1.4:80 of TCP 10.0.0.1:80 was changed: set back",
+            "real server 10.0.1.3:80 was added to TCP 10.0.0.1:80: removed",
+            "virtual service TCP 10.0.0.1:81 was given scheduler wlc: set back to rr",
+            "virtual service TCP 10.0.0.1:82 was removed: added again",
+            "real server 10.0.1.1:80 of TCP 10.0.0.1:82 was removed: added again",
+        ]
+    );
     bed.after(AUDIT);
-    assert_eq!(bed.status().drift_repaired, 3);
+    assert_eq!(bed.status().drift_repaired, 7);
     assert!(bed.converged());
+}
+
+#[test]
+fn a_program_that_fights_is_told_ten_times_a_minute() {
+    let mut bed = Bed::new(Table::default(), Owned::new());
+    bed.set(vec![part(80, &[(1, 1)])]);
+    for _ in 0..59 {
+        bed.kernel.kernel().table = Table::default();
+        bed.after(AUDIT);
+    }
+    assert_eq!(bed.status().drift_repaired, 2 * 59, "each time it is put right");
+    assert_eq!(bed.told().len(), 10);
+    bed.after(3 * AUDIT);
+    assert_eq!(bed.told(), ["108 more"]);
+}
+
+#[test]
+fn counters_come_with_the_audit() {
+    let mut bed = Bed::new(Table::default(), Owned::new());
+    bed.set(vec![part(80, &[(1, 1)])]);
+    let stats = Stats { connections: 7, ..Stats::default() };
+    let dest = DestinationStats { active_connections: 3, ..DestinationStats::default() };
+    let counters = ServiceCounters { stats, destinations: [(real(1), dest)].into() };
+    bed.kernel.kernel().counters.insert(id(80), counters.clone());
+    bed.after(AUDIT);
+    let board = bed.board.0.lock().expect("board").clone();
+    assert_eq!(board.get(&id(80)).map(|counted| (counted.at, &counted.counters)), Some((bed.now, &counters)));
+    bed.set(vec![(owner_of(80), None)]);
+    assert!(bed.board.0.lock().expect("board").is_empty());
+}
+
+#[test]
+fn a_plan_says_what_a_set_would_do_and_does_nothing() {
+    let foreign = entry("wlc", &[(9, 9)]);
+    let mut bed = Bed::new(table(&[(82, foreign.clone()), (999, foreign)]), Owned::new());
+    bed.set(vec![part(80, &[(1, 1)]), part(81, &[(1, 1)])]);
+    let (before, writes) = (bed.kernel.table(), bed.status().writes);
+    bed.kernel.take_record();
+    let timeouts = Timeouts { tcp: 100, ..Timeouts::default() };
+    let settings = Settings { timeouts, ..Settings::default() };
+    let changes =
+        || vec![part(80, &[(1, 5), (2, 1)]), (owner_of(81), None), part(82, &[(9, 9)]), part(83, &[])];
+    let preview = bed.keeper.preview(changes().into_iter().collect(), settings).expect("a plan");
+    assert_eq!(
+        preview.ops,
+        [
+            Op::NewDest(id(80), real(2), weight(1)),
+            Op::SetDest(id(80), real(1), weight(5)),
+            Op::SetService(id(82), entry("rr", &[]).service),
+            Op::NewService(id(83), entry("rr", &[]).service),
+            Op::DelService(id(81)),
+        ]
+    );
+    assert_eq!(preview.timeouts, Some(Timeouts { tcp: 100, tcp_fin: 120, udp: 300 }));
+    assert_eq!((bed.kernel.table(), bed.status().writes), (before, writes));
+    assert_eq!(bed.kernel.take_record(), []);
+    bed.keeper.settings(settings);
+    bed.set(changes());
+    assert_eq!(bed.kernel.take_record(), preview.ops, "and the set does just that");
+    assert_eq!(bed.kernel.kernel().timeouts, preview.timeouts.expect("timeouts"));
+    let nothing = bed.keeper.preview(changes().into_iter().collect(), settings).expect("a plan");
+    assert_eq!((nothing.ops, nothing.timeouts), (vec![], None));
+}
+
+#[test]
+fn timeouts_are_set_put_right_and_put_back() {
+    const KERNELS: Timeouts = Timeouts { tcp: 900, tcp_fin: 120, udp: 300 };
+    let wanted = |tcp| Settings { timeouts: Timeouts { tcp, ..Timeouts::default() }, ..Settings::default() };
+    let now = |bed: &Bed| bed.kernel.kernel().timeouts;
+    let mut bed = Bed::with(Table::default(), Owned::new(), |options| options.settings = wanted(60));
+    assert_eq!(now(&bed), KERNELS);
+    bed.set(vec![]);
+    assert_eq!(now(&bed), Timeouts { tcp: 60, ..KERNELS });
+    bed.kernel.kernel().timeouts.tcp = 5;
+    bed.after(AUDIT);
+    assert_eq!(now(&bed), Timeouts { tcp: 60, ..KERNELS });
+    let told = bed.told();
+    assert!(told.len() == 1 && told[0].contains("tcp 5 s") && told[0].contains("tcp 60 s"), "{told:?}");
+    bed.keeper.settings(wanted(70));
+    bed.set(vec![]);
+    assert_eq!(now(&bed).tcp, 70);
+    // A crash: the next process knows what was there before.
+    let before = StateFile::open(&bed.dir.path().join("state"), 0).1.timeouts;
+    assert_eq!(before, Some(KERNELS));
+    let kernel = bed.kernel.clone();
+    let mut next = Bed::with(Table::default(), Owned::new(), |options| {
+        options.connect = connect(&kernel, &Arc::new(Mutex::new(true)));
+        options.settings = wanted(80);
+        options.timeouts_before = before;
+    });
+    next.set(vec![]);
+    assert_eq!(kernel.kernel().timeouts.tcp, 80);
+    next.keeper.settings(Settings::default());
+    next.set(vec![]);
+    assert_eq!(kernel.kernel().timeouts, KERNELS, "a reload without lvs_timeouts");
+    next.keeper.settings(wanted(90));
+    next.set(vec![]);
+    next.keeper.empty();
+    assert_eq!(kernel.kernel().timeouts, KERNELS, "the stop");
+    assert_eq!(StateFile::open(&next.dir.path().join("state"), 0).1.timeouts, None);
+    // Without lvs_timeouts they are nobody's business.
+    kernel.kernel().timeouts.udp = 1;
+    next.after(AUDIT);
+    assert_eq!((kernel.kernel().timeouts.udp, next.told().len()), (1, 0));
+}
+
+#[test]
+fn lvs_flush_removes_what_nobody_wants_and_keeps_what_is_wanted() {
+    let there = table(&[(80, entry("rr", &[(1, 1)])), (999, entry("wlc", &[(1, 1)]))]);
+    let mut bed = Bed::with(there, Owned::new(), |options| options.flush = true);
+    bed.set(vec![part(80, &[(1, 1)])]);
+    assert_eq!(bed.kernel.take_record(), [Op::DelService(id(999))]);
+    // What comes later stays.
+    bed.kernel.kernel().table.note(&Op::NewService(id(998), entry("rr", &[]).service));
+    bed.set(vec![part(80, &[(1, 2)])]);
+    bed.after(AUDIT);
+    assert_eq!(bed.kernel.table(), table(&[(80, entry("rr", &[(1, 2)])), (998, entry("rr", &[]))]));
+}
+
+#[test]
+fn lvs_flush_on_stop_empties_the_table() {
+    for (flush_on_stop, left) in [(false, 1), (true, 0)] {
+        let mut bed = Bed::with(table(&[(999, entry("rr", &[]))]), Owned::new(), |options| {
+            options.settings.flush_on_stop = flush_on_stop;
+        });
+        bed.set(vec![part(80, &[(1, 1)])]);
+        bed.keeper.empty();
+        assert_eq!(bed.kernel.table().services.len(), left, "{flush_on_stop}");
+        assert_eq!(bed.saved(), Owned::new());
+    }
+}
+
+#[test]
+fn what_cannot_work_is_refused_by_us() {
+    let mut bed = Bed::new(Table::default(), Owned::new());
+    let mut odd = entry("rr", &[(1, 1), (2, 1)]);
+    let direct = Destination { forwarding: Forwarding::Direct, ..weight(1) };
+    odd.destinations.insert(SocketAddr::from(([10, 0, 1, 3], 8080)), direct);
+    let mut want = odd.clone();
+    // Its service's port is the other servers'.
+    let service = ServiceId::Addr { protocol: Protocol::Tcp, vip: SocketAddr::from(([10, 0, 0, 1], 80)) };
+    bed.set(vec![(owner_of(80), Some([(service, odd)].into()))]);
+    let refused = bed.status().refused.expect("refused");
+    assert!(refused.contains("10.0.1.3:8080") && refused.contains("must be 80"), "{refused}");
+    want.destinations.remove(&SocketAddr::from(([10, 0, 1, 3], 8080)));
+    assert_eq!(bed.kernel.table(), Table { services: [(service, want)].into() }, "the others are done");
+}
+
+#[test]
+fn many_services_of_others_cost_one_look() {
+    let others = (1000..6000).map(|port| (port, entry("rr", &[(1, 1)])));
+    let mut bed = Bed::new(table(&others.collect::<Vec<_>>()), Owned::new());
+    bed.set((0..100).map(|port| part(port + 1, &[(1, 1)])).collect());
+    assert!(bed.converged());
+    assert_eq!((bed.status().dumps, bed.kernel.kernel().reads.len()), (1, 0));
+    bed.after(AUDIT);
+    let reads: Vec<ServiceId> = bed.kernel.kernel().reads.concat();
+    assert!(reads.iter().all(|read| *read < id(1000)), "the audit does not read others' services");
+    bed.keeper.empty();
+    assert_eq!(bed.kernel.table().services.len(), 5000);
 }
 
 #[test]
@@ -307,7 +530,8 @@ fn a_lost_connection_is_made_again_and_the_table_read() {
     bed.kernel.kernel().fail.push_back(timed_out.clone());
     bed.set(vec![part(80, &[(1, 1), (2, 1)])]);
     assert!(bed.converged());
-    assert_eq!((bed.status().errors, bed.status().dumps), (1, 2));
+    assert_eq!(bed.status().errors, 1);
+    assert_eq!(bed.kernel.kernel().reads, [vec![id(80)], vec![id(80)]], "once at first, once after the loss");
     // For good: with back-off, and without a turn in between.
     *bed.reachable.lock().expect("flag") = false;
     bed.kernel.kernel().fail.push_back(timed_out);
@@ -322,7 +546,7 @@ fn a_lost_connection_is_made_again_and_the_table_read() {
     bed.after(SECOND);
     assert_eq!(bed.status().errors, errors + 1);
     assert_eq!(bed.keeper.wake_at(), bed.now + 2 * SECOND);
-    assert!(bed.keeper.stats().is_err());
+    assert!(bed.keeper.preview(BTreeMap::new(), Settings::default()).is_err());
     *bed.reachable.lock().expect("flag") = true;
     bed.kernel.kernel().table = Table::default();
     bed.after(2 * SECOND);
@@ -349,7 +573,8 @@ fn without_a_connection_what_is_overdue_does_not_keep_the_thread_awake() {
         bed.after(wake - bed.now);
     }
     *bed.reachable.lock().expect("flag") = true;
-    bed.after(AUDIT);
+    bed.after(30 * SECOND);
+    bed.after(5 * SECOND);
     assert!(bed.converged(), "{:?}", bed.status());
     assert_eq!(bed.saved(), owned(&[(80, &[1])]));
 }
@@ -361,11 +586,11 @@ fn a_want_withdrawn_before_it_was_sent_removes_no_other_programs_service() {
     bed.set(vec![]);
     *bed.reachable.lock().expect("flag") = false;
     bed.kernel.kernel().fail.push_back(IpvsError::Overrun);
-    assert!(bed.keeper.stats().is_err());
+    bed.after(AUDIT);
     bed.set(vec![part(999, &[(2, 2)])]);
     bed.set(vec![(owner_of(999), None)]);
     *bed.reachable.lock().expect("flag") = true;
-    bed.after(AUDIT);
+    bed.after(2 * SECOND);
     assert!(bed.converged());
     assert_eq!(bed.kernel.table(), there);
 }
@@ -408,12 +633,7 @@ fn stopping_empties_what_is_ours_alone_in_one_send() {
 /// A thread on a fake kernel.
 fn started(kernel: &FakeIpvs, owned: Owned) -> (OwnerHandle, tempfile::TempDir) {
     let dir = tempfile::tempdir().expect("directory");
-    let options = OwnerOptions {
-        connect: connect(kernel, &Arc::new(Mutex::new(true))),
-        state: Arc::new(StateFile::open(&dir.path().join("state")).0),
-        owned,
-        audit_interval: AUDIT,
-    };
+    let options = options(connect(kernel, &Arc::new(Mutex::new(true))), &dir, owned);
     (TableOwner::start(options).expect("starts"), dir)
 }
 
@@ -423,12 +643,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 fn the_start_reports_what_is_missing() {
     let dir = tempfile::tempdir().expect("directory");
     let kernel = FakeIpvs::new();
-    let options = |reachable| OwnerOptions {
-        connect: connect(&kernel, &Arc::new(Mutex::new(reachable))),
-        state: Arc::new(StateFile::open(&dir.path().join("state")).0),
-        owned: Owned::new(),
-        audit_interval: AUDIT,
-    };
+    let options = |reachable| options(connect(&kernel, &Arc::new(Mutex::new(reachable))), &dir, Owned::new());
     assert_eq!(TableOwner::start(options(false)).err(), Some(IpvsError::NoIpvs));
     let no_right = IpvsError::NoRight { request: "list".to_owned() };
     kernel.kernel().fail.push_back(no_right.clone());
@@ -438,7 +653,6 @@ fn the_start_reports_what_is_missing() {
 #[test]
 fn the_thread_converges_answers_and_stops() {
     let kernel = FakeIpvs::new();
-    kernel.kernel().stats.services.insert(id(80), Default::default());
     let (handle, _dir) = started(&kernel, Owned::new());
     assert_eq!(handle.set_parts(vec![part(80, &[(1, 1)])]), 1);
     assert_eq!(handle.set_parts(vec![part(80, &[(1, 1), (2, 1)])]), 2);
@@ -446,7 +660,9 @@ fn the_thread_converges_answers_and_stops() {
     assert_eq!(kernel.table(), table(&[(80, entry("rr", &[(1, 1), (2, 1)]))]));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
     runtime.block_on(async {
-        assert_eq!(handle.stats().await.expect("counters").services.len(), 1);
+        let changes = vec![part(80, &[(1, 1)])];
+        let preview = handle.preview(changes, Settings::default()).await.expect("a plan");
+        assert_eq!(preview.ops, [Op::DelDest(id(80), real(2))]);
         kernel.kernel().schedulers.remove("fo");
         handle.set_parts(vec![(owner_of(81), Some([(id(81), entry("fo", &[]))].into()))]);
         assert!(!handle.flush_wait(LIMIT).await, "refused is known at once");
@@ -459,7 +675,8 @@ fn the_thread_converges_answers_and_stops() {
     assert_eq!(kernel.table(), table(&[(80, entry("rr", &[(1, 1), (2, 1)]))]));
     other.set_parts(vec![part(82, &[(1, 1)])]);
     assert!(!other.flush_wait_blocking(LIMIT), "nobody works it off any more");
-    assert!(matches!(runtime.block_on(other.stats()), Err(IpvsError::Unavailable { .. })));
+    let preview = runtime.block_on(other.preview(Vec::new(), Settings::default()));
+    assert!(matches!(preview, Err(IpvsError::Unavailable { .. })));
 }
 
 #[test]
@@ -470,7 +687,7 @@ fn stop_removes_ours_with_wants_that_were_never_sent() {
     handle.set_parts(vec![part(80, &[(1, 1)]), part(81, &[(1, 1)])]);
     handle.stop(Stop::Empty);
     assert_eq!(kernel.table(), table(&[(999, entry("rr", &[]))]));
-    assert_eq!(StateFile::open(&dir.path().join("state")).1.owned, Owned::new());
+    assert_eq!(StateFile::open(&dir.path().join("state"), 0).1.owned, Owned::new());
 }
 
 #[test]
@@ -494,8 +711,12 @@ fn the_last_handle_ends_the_thread_and_leaves_the_table() {
 struct Faulty(FakeIpvs, Arc<Mutex<BTreeSet<&'static str>>>);
 
 impl Ipvs for Faulty {
-    fn dump(&mut self) -> Result<Table, IpvsError> {
-        self.0.dump()
+    fn dump(&mut self, ours: &dyn Fn(&ServiceId) -> bool) -> Result<Table, IpvsError> {
+        self.0.dump(ours)
+    }
+
+    fn read(&mut self, ids: &[ServiceId]) -> Result<BTreeMap<ServiceId, Reading>, IpvsError> {
+        self.0.read(ids)
     }
 
     fn apply(&mut self, ops: &[Op]) -> Vec<Result<(), IpvsError>> {
@@ -504,8 +725,16 @@ impl Ipvs for Faulty {
         self.0.apply(ops)
     }
 
-    fn stats(&mut self) -> Result<TableStats, IpvsError> {
-        self.0.stats()
+    fn timeouts(&mut self) -> Result<Timeouts, IpvsError> {
+        self.0.timeouts()
+    }
+
+    fn set_timeouts(&mut self, timeouts: Timeouts) -> Result<(), IpvsError> {
+        self.0.set_timeouts(timeouts)
+    }
+
+    fn flush(&mut self) -> Result<(), IpvsError> {
+        self.0.flush()
     }
 }
 
@@ -514,65 +743,12 @@ fn a_panic_costs_one_turn() {
     let dir = tempfile::tempdir().expect("directory");
     let (kernel, faults) = (FakeIpvs::new(), Arc::new(Mutex::new(BTreeSet::from(["apply"]))));
     let (inside, armed) = (kernel.clone(), faults.clone());
-    let options = OwnerOptions {
-        connect: Box::new(move || Ok(Box::new(Faulty(inside.clone(), armed.clone())))),
-        state: Arc::new(StateFile::open(&dir.path().join("state")).0),
-        owned: Owned::new(),
-        audit_interval: AUDIT,
-    };
+    let connect: Connect = Box::new(move || Ok(Box::new(Faulty(inside.clone(), armed.clone()))));
+    let options = options(connect, &dir, Owned::new());
     let handle = TableOwner::start(options).expect("starts");
     handle.set_parts(vec![part(80, &[(1, 1)])]);
     assert!(handle.flush_wait_blocking(LIMIT));
     assert_eq!(kernel.table(), table(&[(80, entry("rr", &[(1, 1)]))]));
     assert_eq!(handle.status().borrow().errors, 1);
     handle.stop(Stop::Keep);
-}
-
-proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
-
-    /// Whatever is set, refused and lost on the way: in the end the kernel holds what is wanted and
-    /// what was another program's, and the file holds our keys.
-    #[test]
-    fn any_history_converges(
-        steps in proptest::collection::vec(
-            (0u16..4, proptest::option::of(proptest::collection::btree_set(1u8..5, 0..4)), 0u8..6),
-            1..20,
-        ),
-    ) {
-        let mut bed = Bed::new(table(&[(999, entry("wlc", &[(1, 1)])), (3, entry("rr", &[(1, 1)]))]), owned(&[(3, &[1])]));
-        bed.set(vec![]);
-        let mut want = BTreeMap::new();
-        for (port, dests, fault) in steps {
-            {
-                let mut kernel = bed.kernel.kernel();
-                match fault {
-                    0 => kernel.fail.push_back(IpvsError::Overrun),
-                    1 => { kernel.schedulers.remove("rr"); }
-                    2 => { kernel.schedulers.insert("rr".to_owned()); }
-                    3 => { kernel.table.services.remove(&id(port)); }
-                    _ => {}
-                }
-            }
-            let dests: Option<Vec<(u8, u32)>> = dests.map(|dests| dests.into_iter().map(|last| (last, 1)).collect());
-            match &dests {
-                Some(dests) => { want.insert(port, entry("rr", dests)); }
-                None => { want.remove(&port); }
-            }
-            bed.set(vec![dests.map_or((owner_of(port), None), |dests| part(port, &dests))]);
-            bed.after(SECOND);
-        }
-        bed.kernel.kernel().schedulers.insert("rr".to_owned());
-        bed.kernel.kernel().fail.clear();
-        // The longest wait before a retry, then an audit.
-        bed.after(AUDIT);
-        bed.after(AUDIT);
-        let mut expected: Vec<_> = want.into_iter().collect();
-        expected.push((999, entry("wlc", &[(1, 1)])));
-        proptest::prop_assert_eq!(bed.kernel.table(), table(&expected));
-        proptest::prop_assert!(bed.converged(), "{:?}", bed.status());
-        let keys: Owned = expected.iter().filter(|(port, _)| *port != 999)
-            .map(|(port, entry)| (id(*port), entry.destinations.keys().copied().collect())).collect();
-        proptest::prop_assert_eq!(bed.saved(), keys);
-    }
 }

@@ -7,7 +7,7 @@ use lbd_ipvs::{Entry, ServiceId, Table};
 use super::{Part, PartId};
 
 /// Parts, and the table they make together.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Wants {
     parts: BTreeMap<PartId, Part>,
     contributors: BTreeMap<ServiceId, BTreeSet<PartId>>,

@@ -298,6 +298,7 @@ fn configuration(setting: &Setting) -> Arc<VirtualServer> {
         quorum: setting.quorum,
         hysteresis: setting.hysteresis,
         keep_at_least: setting.keep,
+        drain_timeout: Duration::ZERO,
         sorry_server: setting.sorry.map(|(number, inhibit)| sorry_server(number, inhibit)),
         ..virtual_server(servers.collect())
     };

@@ -55,6 +55,7 @@ pub(super) fn virtual_server(real_servers: Vec<RealServer>) -> VirtualServer {
         quorum: 1,
         hysteresis: 0,
         keep_at_least: 0,
+        drain_timeout: Duration::ZERO,
         delay_loop: Duration::from_secs(60),
         ha_suspend: false,
         smtp_alert: false,

@@ -178,7 +178,11 @@ impl Rules {
             | Event::Script { .. }
             | Event::Weight { .. }
             | Event::CheckFailed { .. }
-            | Event::CheckWarning { .. } => None,
+            | Event::CheckWarning { .. }
+            | Event::Left { .. }
+            | Event::Drift { .. }
+            | Event::DriftUntold { .. }
+            | Event::Sync { .. } => None,
         }
     }
 

@@ -41,6 +41,7 @@ pub fn virtual_server(id: impl Into<VirtualServerId>, address: SocketAddr) -> Vi
         quorum: 1,
         hysteresis: 0,
         keep_at_least: 0,
+        drain_timeout: std::time::Duration::ZERO,
         delay_loop: std::time::Duration::from_secs(60),
         ha_suspend: false,
         smtp_alert: false,

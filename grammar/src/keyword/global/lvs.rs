@@ -5,7 +5,7 @@ use std::num::{NonZeroU8, NonZeroU16};
 use std::sync::Arc;
 
 use super::super::call::Call;
-use super::super::{Context, Row, later};
+use super::super::{Context, Part, Row, row};
 use super::{GlobalBuilder, SyncDaemonBuilder};
 use crate::config::{Config, FlushOnStop, SyncDaemon};
 use crate::diagnostic::{Diagnostic, Kind, quote};
@@ -16,50 +16,43 @@ use crate::tree::Word;
 type B = GlobalBuilder;
 
 pub(super) const ROWS: &[Row<B>] = &[
-    later(
+    row(
         "lvs_timeouts",
         "[tcp SECS] [tcpfin SECS] [udp SECS]",
         "How long the kernel remembers idle connections.",
-        "the kernel's values stay; set them with ipvsadm --set",
         timeouts,
     )
     .range("0..=2678400, 0 leaves the kernel's value; at least one of the three")
     .otherwise("the kernel's values")
-    .example("tcp 900 tcpfin 120 udp 300"),
-    later(
-        "lvs_flush",
-        "",
-        "Empty the kernel's table at start, also of the services of others.",
-        "services of others stay; remove them with ipvsadm --clear before lbd starts",
-        |b: &mut B, _| b.rest.lvs_flush = true,
-    ),
-    later(
+    .example("tcp 900 tcpfin 120 udp 300")
+    .by(Part::Director),
+    row("lvs_flush", "", "Empty the kernel's table at start, also of the services of others.", |b: &mut B, _| {
+        b.rest.lvs_flush = true;
+    })
+    .by(Part::Director),
+    row(
         "lvs_flush_on_stop",
         "[VS]",
-        "At stop empty the kernel's table at once, or with VS remove each service with its servers.",
-        "own services are removed",
+        "At stop empty the kernel's table at once, with the services of others, or with VS remove each service \
+         with its servers.",
         flush_on_stop,
     )
-    .otherwise("servers and services are removed one by one")
-    .example("VS"),
-    later(
-        "lvs_flush_onstop",
-        "[VS]",
-        "Old name of lvs_flush_on_stop.",
-        "own services are removed",
-        flush_on_stop,
-    )
-    .example("VS"),
-    later(
+    .otherwise("own services are removed with their servers")
+    .example("VS")
+    .by(Part::Director),
+    row("lvs_flush_onstop", "[VS]", "Old name of lvs_flush_on_stop.", flush_on_stop)
+        .example("VS")
+        .by(Part::Director),
+    row(
         "lvs_sync_daemon",
         "IF [inst INSTANCE] [id N] [maxlen N] [port N] [ttl N] [group ADDR]",
         "Tell the partner about connections, and hear about its own, over this interface.",
-        "connections are not synchronised; use ipvsadm --start-daemon",
         sync_daemon,
     )
     .range("id 0..=255, maxlen 1..=65507, port 1..=65535, ttl 1..=255, group multicast")
     .otherwise("id is the virtual_router_id of the instance, or 0")
-    .example("eth1 id 7 port 8848 ttl 1 group 224.0.0.81"),
+    .example("eth1 id 7 port 8848 ttl 1 group 224.0.0.81")
+    .by(Part::Director),
 ];
 
 fn flush_on_stop(builder: &mut B, call: &mut Call<'_, '_>) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::root::Root;
-use super::super::{Row, later};
+use super::super::{Part, Row, later, row};
 use super::names::text;
 use crate::config::IpvsNamespace;
 
@@ -31,11 +31,10 @@ pub(in super::super) const ROWS: &[Row<Root>] = &[
     )
     .otherwise("the namespace that it is started in")
     .example("lvs"),
-    later(
+    row(
         "net_namespace_ipvs",
         "[NAME]",
         "Network namespace of the IPVS table; without a name that of the host's first process.",
-        "the table of lbd's own is used",
         |b: &mut B, c| {
             let found =
                 if c.has_more() { text(c).map(IpvsNamespace::Named) } else { Some(IpvsNamespace::Initial) };
@@ -43,7 +42,8 @@ pub(in super::super) const ROWS: &[Row<Root>] = &[
         },
     )
     .otherwise("the namespace that lbd runs in")
-    .example("lvs"),
+    .example("lvs")
+    .by(Part::Director),
     later(
         "namespace_with_ipsets",
         "",

@@ -127,18 +127,18 @@ pub(super) const GARP: Rows = &[
     .range("0..=86400, 0 for none")
     .otherwise("vrrp_garp_extra_if")
     .example("60"),
-    later(
+    row(
         "lvs_sync_daemon_interface",
         "IF",
         "Old way to say lvs_sync_daemon IF with this instance in global_defs.",
-        "connections are not synchronised",
         |b: &mut B, c| {
             let span = c.head();
             let interface = c.interface().map(|name| (name, span));
             c.once(&mut b.sync_daemon, interface);
         },
     )
-    .example("eth0"),
+    .example("eth0")
+    .by(Part::Director),
 ];
 
 fn garp_extra(builder: &mut B, call: &mut Call<'_, '_>) {

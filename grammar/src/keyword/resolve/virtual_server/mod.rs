@@ -160,6 +160,7 @@ impl Resolver<'_, '_> {
             quorum,
             hysteresis,
             keep_at_least: builder.keep_at_least.unwrap_or_default(),
+            drain_timeout: builder.drain_timeout.unwrap_or_default(),
             ha_suspend,
             smtp_alert,
             snmp_name: builder.snmp_name,
