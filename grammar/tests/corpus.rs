@@ -272,6 +272,7 @@ const PSEUDO: &[&str] = &[
     "28-broken-pseudo.conf:19:15: vrrp_instance `VI_1` has neither addresses nor scripts; add `virtual_ipaddress { … }`, or say `no_virtual_ipaddress`",
     "28-broken-pseudo.conf:20:8: unknown state `MASTER|BACKUP`; one of: MASTER, BACKUP",
     "28-broken-pseudo.conf:22:15: `mcast_src_ip`: `@ip` is not an IP address; for example 192.0.2.10",
+    "28-broken-pseudo.conf:23:2: `lvs_sync_daemon_interface` is an old way to say `lvs_sync_daemon`",
     "28-broken-pseudo.conf:26:2: `nopreempt` leaves a living master alone",
     "28-broken-pseudo.conf:40:1: unknown keyword `vrrp_server`; remove it, or check the braces before it",
 ];

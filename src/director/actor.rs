@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::error;
 
 use super::owner::{OwnerHandle, Part, PartId, Stop};
-use super::parts::{self, Services};
+use super::parts::{self, Services, Shared};
 use super::pool::{Changes, Order, Pool, Standing, first_result_is_told};
 use crate::control::status::{LeavingStatus, VirtualServerStatus};
 use crate::control::{ServerDone, ServerOrder};
@@ -220,6 +220,8 @@ struct Place {
 struct Managed {
     pool: Pool,
     services: Services,
+    /// What of them is as another virtual server wants it.
+    shared: Shared,
     servers: Vec<Server>,
     suspended: watch::Sender<bool>,
     /// When the pool wants to know of the time.
@@ -422,19 +424,22 @@ impl Director {
         self.places.clear();
         self.announce_initial = config.global.announce_initial_servers;
         let at = SystemTime::now();
-        for virtual_server in &config.virtual_servers {
-            let services = parts::services(&virtual_server.id, config);
+        let services: Vec<Services> =
+            config.virtual_servers.iter().map(|server| parts::services(&server.id, config)).collect();
+        let shared = parts::shared(config, &services);
+        for (virtual_server, driven) in config.virtual_servers.iter().zip(services.into_iter().zip(shared)) {
             let managed = match old.remove(&virtual_server.id) {
-                Some(managed) => self.reconfigure(managed, virtual_server, services, at),
-                None => self.create(virtual_server, services, at),
+                Some(managed) => self.reconfigure(managed, virtual_server, driven, at),
+                None => self.create(virtual_server, driven, at),
             };
             self.places_of(&managed);
             self.services.push(managed);
         }
         for (id, managed) in old {
             let limit = managed.pool.config().drain_timeout;
-            let left = leaving::left(&id, (&managed.part(), &Part::new()), |_, _| true, limit, now());
-            self.let_leave(left, now());
+            let last = managed.part();
+            let left = leaving::left(&id, (&last, &Part::new()), |_, _| true, limit, now());
+            self.let_leave(&id, &last, left, now());
             let part = leaving::with(&self.leaving, &id, Part::new());
             self.dirty.insert(id.clone(), (!part.is_empty()).then_some(part));
             for server in &managed.servers {
@@ -455,7 +460,12 @@ impl Director {
         }
     }
 
-    fn create(&mut self, config: &Arc<VirtualServer>, services: Services, at: SystemTime) -> Managed {
+    fn create(
+        &mut self,
+        config: &Arc<VirtualServer>,
+        (services, shared): (Services, Shared),
+        at: SystemTime,
+    ) -> Managed {
         let suspended = watch::Sender::new(false);
         let servers: Vec<Server> =
             config.real_servers.iter().map(|real| self.server(&config.id, real, None, at)).collect();
@@ -466,7 +476,7 @@ impl Director {
             .filter_map(|(index, real)| Some((index, self.saved_order(&config.id, real.address)?)))
             .collect();
         let (pool, change) = Pool::new(now(), config.clone(), &standings(&servers, config), &orders);
-        let managed = Managed { pool, services, servers, suspended, due: None };
+        let managed = Managed { pool, services, shared, servers, suspended, due: None };
         self.announce_new(&managed, &|_| true);
         tell::quorum(&self.options.events, &config.id, change, Cause::Start);
         // It may have been taken away a moment ago.
@@ -479,7 +489,7 @@ impl Director {
         &mut self,
         managed: Managed,
         config: &Arc<VirtualServer>,
-        services: Services,
+        (services, shared): (Services, Shared),
         at: SystemTime,
     ) -> Managed {
         let (before, stated) = (managed.part(), self.part_of(&managed));
@@ -519,16 +529,17 @@ impl Director {
         }
         let changes = pool.reconfigure(now(), config.clone(), &standings(&servers, config));
         let due = pool.deadline(now());
-        let mut managed = Managed { pool, services, servers, suspended, due };
+        let mut managed = Managed { pool, services, shared, servers, suspended, due };
         self.announce_new(&managed, &|address| new.contains(&address));
         tell::tell(&self.options.events, &mut managed, &changes, Cause::Result, "");
         self.returned(config, &managed.services);
+        let wanted = managed.part();
         let left = {
             let stays = leaving::configured(config, &managed.services);
             let gone = |id: &ServiceId, address: &SocketAddr| !stays(id, address);
-            leaving::left(&config.id, (&before, &managed.part()), gone, config.drain_timeout, now())
+            leaving::left(&config.id, (&before, &wanted), gone, config.drain_timeout, now())
         };
-        self.let_leave(left, now());
+        self.let_leave(&config.id, &wanted, left, now());
         let after = self.part_of(&managed);
         if after != stated {
             self.dirty.insert(config.id.clone(), Some(after));
@@ -655,7 +666,7 @@ impl Director {
 
 impl Managed {
     fn part(&self) -> Part {
-        parts::part(&self.services, self.pool.wanted())
+        parts::part(&self.services, &self.shared, self.pool.wanted())
     }
 }
 

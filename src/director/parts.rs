@@ -3,18 +3,48 @@
 //! Pure. Here: the services of an address, a mark or a group, and how a pool's destinations look in
 //! each of them. Not here: what the pool wants (`pool`), who else wants the same (`owner`).
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use lbd_grammar::config::{AddressRange, Config, GroupKey, GroupMember, VirtualServerId};
-use lbd_ipvs::{Entry, Family, Netmask, Protocol, ServiceId};
+use lbd_ipvs::{Entry as Wanted, Family, Netmask, Protocol, Service, ServiceId};
 
 use super::owner::Part;
 
 /// The services that a virtual server drives, in order, none twice.
 pub type Services = Arc<[ServiceId]>;
+
+/// Services of a virtual server that one before it in the file drives too, as that one wants them: scheduler,
+/// flags and persistence are those of the first.
+pub type Shared = BTreeMap<ServiceId, Service>;
+
+/// What each virtual server, in the order of the file, shares with one before it.
+pub fn shared(config: &Config, services: &[Services]) -> Vec<Shared> {
+    let mut shared = vec![Shared::new(); services.len()];
+    // Without a group no two virtual servers drive the same.
+    if services.iter().all(|services| services.len() == 1)
+        && !config.virtual_servers.iter().any(|one| matches!(one.id, VirtualServerId::Group(_)))
+    {
+        return shared;
+    }
+    let mut first: BTreeMap<ServiceId, &Service> = BTreeMap::new();
+    for ((server, services), shared) in config.virtual_servers.iter().zip(services).zip(&mut shared) {
+        for id in services.iter() {
+            match first.entry(*id) {
+                Entry::Occupied(known) => {
+                    shared.insert(*id, (*known.get()).clone());
+                }
+                Entry::Vacant(place) => {
+                    place.insert(&server.service);
+                }
+            }
+        }
+    }
+    shared
+}
 
 /// The services of `id`: its own, or one for each address and mark of its group.
 pub fn services(id: &VirtualServerId, config: &Config) -> Services {
@@ -31,13 +61,16 @@ pub fn services(id: &VirtualServerId, config: &Config) -> Services {
 
 /// `wanted` in each of `services`. A destination without port has that of the service (NAT without a port
 /// of its own, DR and TUN); a mark's have none. The netmask is for the family that it is of.
-pub fn part(services: &[ServiceId], mut wanted: Entry) -> Part {
-    if let [service] = services {
+pub fn part(services: &[ServiceId], shared: &Shared, mut wanted: Wanted) -> Part {
+    if let ([service], true) = (services, shared.is_empty()) {
         adapt(*service, &mut wanted);
         return BTreeMap::from([(*service, wanted)]);
     }
     let adapted = |service: &ServiceId| {
         let mut entry = wanted.clone();
+        if let Some(first) = shared.get(service) {
+            entry.service.clone_from(first);
+        }
         adapt(*service, &mut entry);
         (*service, entry)
     };
@@ -52,7 +85,7 @@ pub fn destination(service: ServiceId, address: SocketAddr) -> SocketAddr {
     }
 }
 
-fn adapt(service: ServiceId, entry: &mut Entry) {
+fn adapt(service: ServiceId, entry: &mut Wanted) {
     let family = service.family();
     let same = matches!(
         (entry.service.netmask, family),
@@ -113,11 +146,11 @@ mod tests {
         );
         let config = lbd_grammar::load_str("c", &text).config.expect("a configuration");
         let server = &config.virtual_servers[0];
-        let wanted = Entry {
+        let wanted = Wanted {
             service: server.service.clone(),
             destinations: server.real_servers.iter().map(|one| (one.address, one.destination)).collect(),
         };
-        let part = part(&services(&server.id, &config), wanted);
+        let part = part(&services(&server.id, &config), &Shared::new(), wanted);
         part.iter()
             .map(|(id, entry)| {
                 let reals: Vec<_> = entry.destinations.keys().map(ToString::to_string).collect();
@@ -243,9 +276,30 @@ mod tests {
         let text = "virtual_server_group g {\n10.0.0.1 80\n2001:db8::1 80\n}\nvirtual_server group g {\nip_family inet\nlb_algo rr\nlb_kind TUN\nprotocol TCP\npersistence_granularity 255.255.0.0\nreal_server 10.0.1.1 {\n}\n}\n";
         let config = lbd_grammar::load_str("c", text).config.expect("a configuration");
         let server = &config.virtual_servers[0];
-        let wanted = Entry { service: server.service.clone(), destinations: BTreeMap::new() };
-        let part = part(&services(&server.id, &config), wanted);
+        let wanted = Wanted { service: server.service.clone(), destinations: BTreeMap::new() };
+        let part = part(&services(&server.id, &config), &Shared::new(), wanted);
         let masks: Vec<_> = part.values().map(|entry| entry.service.netmask).collect();
         assert_eq!(masks, [Netmask::V4([255, 255, 0, 0].into()), Netmask::full(Family::Inet6)]);
+    }
+
+    #[test]
+    fn what_two_drive_is_as_the_first_in_the_file_wants_it() {
+        let server = |group: &str, algorithm: &str| {
+            format!(
+                "virtual_server group {group} {{\nlb_algo {algorithm}\nlb_kind DR\nprotocol TCP\nreal_server 10.0.1.1 {{\n}}\n}}\n"
+            )
+        };
+        let groups = "virtual_server_group z {\n10.0.0.1 80\n10.0.0.2 80\n}\nvirtual_server_group a {\n10.0.0.2 80\n10.0.0.3 80\n}\n";
+        let text = format!("{groups}{}{}", server("z", "wlc"), server("a", "rr"));
+        let config = lbd_grammar::load_str("c", &text).config.expect("a configuration");
+        let all: Vec<Services> =
+            config.virtual_servers.iter().map(|server| services(&server.id, &config)).collect();
+        let shared = shared(&config, &all);
+        assert_eq!(shared.iter().map(BTreeMap::len).collect::<Vec<_>>(), [0, 1]);
+        let wanted =
+            Wanted { service: config.virtual_servers[1].service.clone(), destinations: BTreeMap::new() };
+        let part = part(&all[1], &shared[1], wanted);
+        let schedulers: Vec<_> = part.values().map(|entry| entry.service.scheduler.as_str()).collect();
+        assert_eq!(schedulers, ["wlc", "rr"]);
     }
 }

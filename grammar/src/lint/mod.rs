@@ -7,6 +7,7 @@ mod authentication;
 mod filter;
 mod lines;
 mod server;
+mod table;
 mod weight;
 
 use std::collections::HashSet;
@@ -24,7 +25,7 @@ pub fn lints() -> &'static [(&'static str, &'static str)] {
     &LINTS
 }
 
-static LINTS: [(&str, &str); 8] = [
+static LINTS: [(&str, &str); 10] = [
     (
         "vrrp_strict, strict_mode or no_accept with addresses that clients use",
         "What is sent to the addresses is dropped on this host before a virtual server or a service here \
@@ -60,6 +61,16 @@ static LINTS: [(&str, &str); 8] = [
         "The server for when too few are left may be the one that failed.",
     ),
     (
+        "lvs_sync_daemon with real servers of another family than their virtual server",
+        "The kernel excludes them together: what comes second is refused, the synchronisation daemon or \
+         the tunnel.",
+    ),
+    (
+        "two virtual servers that drive the same service in different ways",
+        "A service of the kernel has one scheduler, one persistence and one set of flags. Those of the first \
+         virtual server in the file hold for both; the real servers of both are in it.",
+    ),
+    (
         "a check's timeout longer than its delay_loop",
         "A server that does not answer then keeps the check waiting longer than the time between checks: \
          it counts as down much later than delay_loop suggests.",
@@ -83,6 +94,7 @@ pub(crate) fn check(
     weight::check(config, &lines, &mut found);
     authentication::check(config, &lines, &mut found);
     server::check(config, spans, &lines, &mut found);
+    table::check(config, spans, &lines, &mut found);
     let said: HashSet<Span> =
         before.iter().filter(|one| one.kind != Kind::Unserved).filter_map(|one| one.span).collect();
     found.retain(|one: &Diagnostic| one.span.is_none_or(|span| !said.contains(&span)));

@@ -149,8 +149,13 @@ impl Director {
         self.dirty.insert(id.clone(), (!part.is_empty()).then_some(part));
     }
 
-    /// Takes over what begins to leave. What the configuration has again is no longer leaving.
-    pub(super) fn let_leave(&mut self, left: Vec<Leaving>, now: Instant) {
+    /// Takes over what begins to leave; `last` is what its virtual server wants, or wanted last.
+    pub(super) fn let_leave(&mut self, of: &VirtualServerId, last: &Part, left: Vec<Leaving>, now: Instant) {
+        for one in self.leaving.iter_mut().filter(|one| one.of == *of) {
+            if let Some(entry) = last.get(&one.id) {
+                one.service.clone_from(&entry.service);
+            }
+        }
         self.leaving.extend(left);
         if self.leaving.is_empty() {
             self.leaving_due = None;

@@ -10,7 +10,7 @@ use lbd_health::{ServerState, Tools};
 use super::{Checker, Director, Managed, Server, fresh_start, leaving, matched, now, served, standing_of};
 use crate::control::plan::ChecksPlan;
 use crate::director::owner::{Part, PartId};
-use crate::director::parts;
+use crate::director::parts::{self, Services, Shared};
 use crate::director::pool::Pool;
 
 /// What would change.
@@ -48,9 +48,12 @@ fn plan(config: &Config, running: &HashMap<VirtualServerId, &Managed>, tools: &T
     let now = now();
     let mut plan = DirectorPlan::default();
     let mut rest: HashMap<&VirtualServerId, &&Managed> = running.iter().collect();
-    for server in &config.virtual_servers {
+    let services: Vec<Services> =
+        config.virtual_servers.iter().map(|server| parts::services(&server.id, config)).collect();
+    let shared = parts::shared(config, &services);
+    for (server, driven) in config.virtual_servers.iter().zip(services.iter().zip(&shared)) {
         let managed = rest.remove(&server.id).copied();
-        of_server(&mut plan, config, server, managed, tools, now);
+        of_server(&mut plan, server, driven, managed, tools, now);
     }
     for (id, managed) in rest {
         plan.checks.ended += managed.servers.iter().map(|server| server.checkers.len()).sum::<usize>();
@@ -66,13 +69,12 @@ fn plan(config: &Config, running: &HashMap<VirtualServerId, &Managed>, tools: &T
 
 fn of_server(
     plan: &mut DirectorPlan,
-    config: &Config,
     server: &Arc<VirtualServer>,
+    (services, shared): (&Services, &Shared),
     managed: Option<&Managed>,
     tools: &Tools,
     now: Instant,
 ) {
-    let services = parts::services(&server.id, config);
     let old: HashMap<_, &Server> =
         managed.into_iter().flat_map(|managed| &managed.servers).map(|one| (one.address, one)).collect();
     let mut standings = Vec::with_capacity(server.real_servers.len());
@@ -107,13 +109,13 @@ fn of_server(
     plan.checks.ended += gone.map(|one| one.checkers.len()).sum::<usize>();
     let Some(managed) = managed else {
         let (pool, _) = Pool::new(now, server.clone(), &standings, &[]);
-        plan.parts.push((server.id.clone(), Some(parts::part(&services, pool.wanted()))));
+        plan.parts.push((server.id.clone(), Some(parts::part(services, shared, pool.wanted()))));
         return;
     };
     let mut pool = managed.pool.clone();
     let _untold = pool.reconfigure(now, server.clone(), &standings);
-    let (before, after) = (managed.part(), parts::part(&services, pool.wanted()));
-    let stays = leaving::configured(server, &services);
+    let (before, after) = (managed.part(), parts::part(services, shared, pool.wanted()));
+    let stays = leaving::configured(server, services);
     let gone = |id: &_, address: &_| !stays(id, address);
     let left = leaving::left(&server.id, (&before, &after), gone, server.drain_timeout, now);
     plan.draining += left.len();

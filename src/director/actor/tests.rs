@@ -676,3 +676,98 @@ async fn the_operator_steers_servers_over_reloads_and_restarts() {
     let error = bed.director.operate(wrong).await.expect("an answer").expect_err("no such server");
     assert!(error.contains("there is no real server in TCP 10.0.0.100:80 `10.0.0.7`"), "{error}");
 }
+
+/// Lets the fake kernel say how many connections the first server has; they are counted with the next round.
+fn connected(bed: &Bed, active: u32) {
+    let counters = lbd_ipvs::DestinationStats { active_connections: active, ..Default::default() };
+    let service =
+        ServiceId::Addr { protocol: lbd_ipvs::Protocol::Tcp, vip: "10.0.0.100:80".parse().unwrap() };
+    let first: SocketAddr = "10.0.0.1:80".parse().unwrap();
+    let counted =
+        lbd_ipvs::ServiceCounters { stats: Default::default(), destinations: [(first, counters)].into() };
+    bed.kernel.kernel().counters.insert(service, counted);
+}
+
+#[tokio::test]
+async fn a_server_that_leaves_the_file_waits_for_its_connections() {
+    let mut bed = Bed::start(&text(&[1, 2], "drain_timeout 60"), Verdicts::new(), &[]).await;
+    assert_eq!(told(&mut bed, 1).await, ["VS up Start"]);
+    connected(&bed, 1);
+    bed.reload(&text(&[2], "drain_timeout 60")).await;
+    bed.until("it stays without new ones", &[("10.0.0.1", 0), ("10.0.0.2", 3)]).await;
+    let shown = bed.director.status().await.expect("an answer");
+    let leaving = &shown.leaving[0];
+    assert_eq!(
+        (leaving.virtual_server.as_str(), leaving.real_server.as_str()),
+        ("TCP 10.0.0.100:80", "10.0.0.1:80")
+    );
+    assert_eq!(shown.servers[0].status.real_servers.len(), 1);
+    // Another reload changes nothing for it.
+    bed.reload(&text(&[2, 3], "drain_timeout 60")).await;
+    bed.until("it stays", &[("10.0.0.1", 0), ("10.0.0.2", 3), ("10.0.0.3", 3)]).await;
+    connected(&bed, 0);
+    let left = bed.event("it leaves", |event| matches!(event, Event::Left { .. })).await;
+    assert!(matches!(left, Event::Left { connections: 0, .. }), "{left:?}");
+    bed.until("it is gone", &[("10.0.0.2", 3), ("10.0.0.3", 3)]).await;
+    assert!(bed.director.status().await.expect("an answer").leaving.is_empty());
+}
+
+#[tokio::test]
+async fn a_server_that_comes_back_while_it_leaves_serves_again() {
+    let bed = Bed::start(&text(&[1, 2], "drain_timeout 60"), Verdicts::new(), &[]).await;
+    connected(&bed, 1);
+    bed.reload(&text(&[2], "drain_timeout 60")).await;
+    bed.until("it leaves", &[("10.0.0.1", 0), ("10.0.0.2", 3)]).await;
+    let ops = bed.reload(&text(&[1, 2], "drain_timeout 60")).await;
+    assert!(matches!(&ops[..], [Op::SetDest(_, _, one)] if one.weight == 3), "{ops:?}");
+    assert!(bed.director.status().await.expect("an answer").leaving.is_empty());
+}
+
+#[tokio::test]
+async fn a_virtual_server_that_leaves_waits_too_and_no_longer_than_its_time() {
+    let mut bed = Bed::start(&text(&[1], "drain_timeout 2"), Verdicts::new(), &[]).await;
+    connected(&bed, 5);
+    bed.reload("").await;
+    bed.until("it stays", &[("10.0.0.1", 0)]).await;
+    let left = bed.event("its time is over", |event| matches!(event, Event::Left { .. })).await;
+    assert!(matches!(left, Event::Left { connections: 5, .. }), "{left:?}");
+    bed.until("it is gone", &[]).await;
+    assert!(bed.kernel.table().services.is_empty());
+    // Without the keyword it goes at once.
+    let bed = Bed::start(&text(&[1], ""), Verdicts::new(), &[]).await;
+    connected(&bed, 5);
+    bed.reload("").await;
+    assert!(bed.kernel.table().services.is_empty());
+}
+
+#[tokio::test]
+async fn a_plan_is_what_the_reload_does() {
+    let bed = Bed::start(&text(&[1, 2, 3], ""), Verdicts::new(), &["10.0.0.3"]).await;
+    bed.until("the dead one is out", &[("10.0.0.1", 3), ("10.0.0.2", 3)]).await;
+    for (name, wanted, checks) in [
+        ("the same", text(&[1, 2, 3], ""), (0, 0, 3)),
+        ("one more", text(&[1, 2, 3, 4], ""), (1, 0, 3)),
+        ("one less, and another weight", text(&[1, 3, 4], "").replace("weight 3", "weight 9"), (0, 1, 3)),
+        ("drained", text(&[3, 4], "drain_timeout 60"), (0, 1, 2)),
+        (
+            "another scheduler",
+            text(&[3, 4], "drain_timeout 60").replace("lb_algo rr", "lb_algo wlc"),
+            (0, 0, 2),
+        ),
+        ("nothing", String::new(), (0, 2, 0)),
+    ] {
+        bed.kernel.take_record();
+        let before = bed.kernel.table();
+        let plan = bed.director.plan(Arc::new(config(&wanted))).await.expect("an answer");
+        let settings = Settings::default();
+        let preview = bed.owner.preview(plan.parts.clone(), settings).await.expect("a preview");
+        assert_eq!(
+            (bed.kernel.take_record(), bed.kernel.table()),
+            (vec![], before),
+            "{name}: nothing is done"
+        );
+        let got = (plan.checks.started, plan.checks.ended, plan.checks.kept + plan.checks.changed);
+        assert_eq!(got, checks, "{name}: checks");
+        assert_eq!(bed.reload(&wanted).await, preview.ops, "{name}");
+    }
+}

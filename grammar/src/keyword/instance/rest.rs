@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::election::old_name;
 use super::{B, Rows};
 use crate::config::GarpExtra;
+use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::keyword::call::Call;
 use crate::keyword::{Part, later, row};
 
@@ -134,7 +135,15 @@ pub(super) const GARP: Rows = &[
         |b: &mut B, c| {
             let span = c.head();
             let interface = c.interface().map(|name| (name, span));
+            let known = interface.is_some();
             c.once(&mut b.sync_daemon, interface);
+            if known && c.said().is_none() {
+                let message = format!("{} is an old way to say `lvs_sync_daemon`", quote(c.name()));
+                c.say(
+                    Diagnostic::warning(Kind::Lint, Some(span), message)
+                        .help("write `lvs_sync_daemon IF inst NAME` in global_defs"),
+                );
+            }
         },
     )
     .example("eth0")
