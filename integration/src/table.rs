@@ -1,7 +1,7 @@
 //! The IPVS table of a namespace as /proc shows it: cheap to poll, no program, no netlink of the code under test.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -85,15 +85,19 @@ pub fn parse(text: &str) -> Table {
     table
 }
 
-/// `0A000064:0050` -> `10.0.0.100:80`; anything else (IPv6, marks) as it stands.
-fn endpoint(text: &str) -> String {
-    let v4 = || {
-        let (address, port) = text.split_once(':')?;
-        let address = (address.len() == 8).then(|| u32::from_str_radix(address, 16).ok())??;
+/// `0A000064:0050` -> `10.0.0.100:80`, `[fd00:0000:…:0001]:0050` -> `[fd00::1]:80`; a mark as it stands.
+pub fn endpoint(text: &str) -> String {
+    let parts = || {
+        let (address, port) = text.rsplit_once(':')?;
         let port = u16::from_str_radix(port, 16).ok()?;
+        if let Some(address) = address.strip_prefix('[') {
+            let address: Ipv6Addr = address.strip_suffix(']')?.parse().ok()?;
+            return Some(SocketAddrV6::new(address, port, 0, 0).to_string());
+        }
+        let address = (address.len() == 8).then(|| u32::from_str_radix(address, 16).ok())??;
         Some(SocketAddrV4::new(Ipv4Addr::from(address), port).to_string())
     };
-    v4().unwrap_or_else(|| text.to_owned())
+    parts().unwrap_or_else(|| text.to_owned())
 }
 
 /// Waits until the destinations of `service` are exactly `want` (`ADDRESS:PORT`, any order), with a weight that is not 0.
@@ -177,9 +181,10 @@ mod tests {
             "IP Virtual Server version 1.2.1 (size=4096)\n\
              Prot LocalAddress:Port Scheduler Flags\n  -> RemoteAddress:Port Forward Weight ActiveConn InActConn\n\
              TCP  0A000064:0050 rr persistent 600 FFFFFFFF\n  -> 0A000015:0050      Route   5      1          2         \n\
-             FWM  00000007 wlc  \n",
+             FWM  00000007 wlc  \nUDP  [fd00:0000:0000:0000:0000:0000:0000:0001]:0035 rr ops \n",
         );
-        assert_eq!(table.keys().collect::<Vec<_>>(), ["FWM 00000007", "TCP 10.0.0.100:80"]);
+        let keys: Vec<&str> = table.keys().map(String::as_str).collect();
+        assert_eq!(keys, ["FWM 00000007", "TCP 10.0.0.100:80", "UDP [fd00::1]:53"]);
         let service = &table["TCP 10.0.0.100:80"];
         assert_eq!((service.scheduler.as_str(), service.flags.as_str()), ("rr", "persistent 600 FFFFFFFF"));
         let dest = &service.dests["10.0.0.21:80"];
