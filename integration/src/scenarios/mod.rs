@@ -17,6 +17,7 @@ mod quorum;
 mod reload;
 mod restart;
 mod seed;
+mod services;
 mod telling;
 mod vrrp;
 mod weights;
@@ -259,6 +260,13 @@ pub const ALL: &[Scenario] = &[
         hostile::hostile,
     )
     .lbd_only(),
+    scenario(
+        "services",
+        "everything that IPVS has is in the kernel's table, changed in place and taken over",
+        Need::Ipvs,
+        60,
+        services::services,
+    ),
     scenario("sick_servers", "real servers that hang or reset", Need::Ipvs, 60, faults::sick_servers),
     scenario(
         "differential_even",
