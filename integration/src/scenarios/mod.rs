@@ -11,14 +11,21 @@ pub mod examples;
 mod failover;
 mod faults;
 mod hostile;
+mod ipv6;
+mod lan;
+mod mixed;
 mod own_rules;
 pub mod pair;
+mod persistence;
 mod quorum;
 mod reload;
 mod restart;
+mod sctp;
 mod seed;
 mod services;
 mod telling;
+mod thresholds;
+mod tunnels;
 mod vrrp;
 mod weights;
 
@@ -267,6 +274,38 @@ pub const ALL: &[Scenario] = &[
         60,
         services::services,
     ),
+    scenario(
+        "persistence",
+        "clients, networks and marks that stay with a server; datagrams that do not",
+        Need::Ipvs,
+        60,
+        persistence::persistence,
+    ),
+    scenario(
+        "thresholds",
+        "weights and thresholds decide, and others after a reload",
+        Need::Ipvs,
+        60,
+        thresholds::thresholds,
+    ),
+    scenario("ipv6_dr", "IPv6, DR: 10/10/10, a dead server leaves and returns", Need::Ipvs, 60, ipv6::dr),
+    scenario("ipv6_nat", "the same with address translation", Need::Ipvs, 60, ipv6::nat),
+    scenario("ipv6_tun", "the same with IPv6 in IPv6", Need::Ipvs, 60, ipv6::tun),
+    scenario(
+        "tunnels",
+        "GUE and GRE, with and without checksums: on the wire, and answered",
+        Need::Ipvs,
+        60,
+        tunnels::tunnels,
+    ),
+    scenario(
+        "mixed_family",
+        "IPv4 by real servers of IPv6 and the other way round",
+        Need::Ipvs,
+        60,
+        mixed::mixed_family,
+    ),
+    scenario("sctp", "SCTP with address and port translation: 10/10/10", Need::Ipvs, 60, sctp::sctp),
     scenario("sick_servers", "real servers that hang or reset", Need::Ipvs, 60, faults::sick_servers),
     scenario(
         "differential_even",

@@ -211,7 +211,7 @@ pub fn group(ctx: &Ctx) -> Result<()> {
 }
 
 /// Marks what comes to `address` and `port`.
-fn mark(ns: &Netns, address: &str, port: u16, mark: u32) -> Result<()> {
+pub(super) fn mark(ns: &Netns, address: &str, port: u16, mark: u32) -> Result<()> {
     let mut iptables = Command::new("iptables-legacy");
     iptables.args(["-t", "mangle", "-A", "PREROUTING", "-d", address, "-p", "tcp"]);
     iptables.args(["-m", "multiport", "--dports", &port.to_string()]);

@@ -96,6 +96,7 @@ fn taken_over(ns: &Netns, director: &mut Director<'_>, rows: &[&Row], config: &s
     };
     let rows: Vec<&Row> = rows.iter().copied().chain([&row]).collect();
     expect(ns, &rows, |row| row.then).context("after kill -9, a start and a reload")?;
+    director.expect_status("reloaded", LIMIT, |status| status["config"]["generation"] == 2)?;
     let took = writes(director)?;
     ensure!(took == 2, "{took} writes for a service and its real server, all else was there");
     step!("after kill -9 the next process wrote nothing but one new service");
