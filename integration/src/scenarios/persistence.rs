@@ -2,6 +2,7 @@
 //! stay together, and datagrams that are scheduled one by one.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
@@ -14,11 +15,13 @@ use crate::client::distribution;
 use crate::netns::Netns;
 use crate::servers::udp::{Answer, Datagrams};
 use crate::topology::Lab;
-use crate::{step, table};
+use crate::{step, table, wait};
 
-/// Two VIPs more than [`VIP`].
+/// VIPs beside [`VIP`] and [`VIP6`].
 const MASKED: &str = "10.0.0.101";
 const MARKED: &str = "10.0.0.102";
+const MARKED6: &str = "fd00::102";
+const EVERY_PORT: &str = "10.0.0.103";
 /// UDP ports: scheduled by datagram, by connection.
 const OPS: u16 = 53;
 const PLAIN: u16 = 54;
@@ -39,6 +42,7 @@ pub fn persistence(ctx: &Ctx) -> Result<()> {
     let ns = lab.host("a");
     for port in [80, 8081] {
         mark(ns, MARKED, port, 7)?;
+        mark(ns, MARKED6, port, 7)?;
     }
     let mut director = ctx.director("a", ns, &config())?;
     director.start_and_wait()?;
@@ -48,15 +52,24 @@ pub fn persistence(ctx: &Ctx) -> Result<()> {
         ("UDP 10.0.0.100:53", "10.0.0.2", 53),
         ("UDP 10.0.0.100:54", "10.0.0.2", 54),
         ("UDP 10.0.0.100:5060", "10.0.0.2", 5060),
-        ("FWM 00000007", "10.0.0.2", 0),
+        ("TCP 10.0.0.103:0", "10.0.0.2", 0),
         ("TCP [fd00::100]:80", "[fd00::2", 80),
     ] {
         let end = if net.starts_with('[') { "]" } else { "" };
         let dests = [1, 2, 3].map(|last| format!("{net}{last}{end}:{port}"));
         table::expect_dests(ns, key, &dests.each_ref().map(String::as_str), lan::START)?;
     }
+    // Two services of this name: /proc does not say which family a mark is of.
+    wait::until_ok("both services of the mark", lan::START, || {
+        let text = ns.proc_net("ip_vs")?;
+        let count = text.lines().filter(|line| line.starts_with("FWM")).count();
+        let dests = text.lines().filter(|line| line.contains(":0000 ") && line.contains("->")).count();
+        // The service for every port has three of these as well.
+        ensure!(count == 2 && dests == 9, "{text}");
+        Ok(())
+    })?;
     clients_and_networks(&lab)?;
-    marked_ports(&lab)?;
+    joined_ports(&lab)?;
     by_datagram(lab.host("c"))?;
     by_call(&lab)?;
     director.stop()?;
@@ -76,7 +89,9 @@ fn config() -> String {
         service(&format!("{VIP} 80"), tcp, "80", v4),
         service(&format!("{MASKED} 80"), &format!("{tcp}persistence_granularity 255.255.255.0"), "80", v4),
         service(&format!("{VIP6} 80"), &format!("{tcp}persistence_granularity 112"), "80", v6),
-        service("fwmark 7", "persistence_timeout 60", "", v4),
+        service("fwmark 7", "ip_family inet\npersistence_timeout 60", "", v4),
+        service("fwmark 7", "ip_family inet6\npersistence_timeout 60", "", v6),
+        service(EVERY_PORT, tcp, "", v4),
         service(&format!("{VIP} {OPS}"), "protocol UDP\nops", &OPS.to_string(), v4),
         service(&format!("{VIP} {PLAIN}"), "protocol UDP", &PLAIN.to_string(), v4),
         service(
@@ -105,16 +120,20 @@ fn clients_and_networks(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn marked_ports(lab: &Lab) -> Result<()> {
-    let of_c = only(lab, "c", "10.0.0.102:80")?;
-    let of_n = only(lab, "n", "10.0.0.102:80")?;
-    ensure!(of_c != of_n, "two clients have one server, {of_c}");
-    // In this order a service of its own would give the first server to n.
-    for (client, want) in [("n", &of_n), ("c", &of_c)] {
-        let got = only(lab, client, "10.0.0.102:8081")?;
-        ensure!(got == *want, "{client} is with {want} on the one port and with {got} on the other");
+fn joined_ports(lab: &Lab) -> Result<()> {
+    for (address, what) in
+        [(MARKED, "a mark"), ("[fd00::102]", "a mark of IPv6"), (EVERY_PORT, "a service for every port")]
+    {
+        let of_c = only(lab, "c", &format!("{address}:80"))?;
+        let of_n = only(lab, "n", &format!("{address}:80"))?;
+        ensure!(of_c != of_n, "two clients have one server, {of_c}");
+        // In this order a service of its own would give the first server to n.
+        for (client, want) in [("n", &of_n), ("c", &of_c)] {
+            let got = only(lab, client, &format!("{address}:8081"))?;
+            ensure!(got == *want, "{client} is with {want} on the one port and with {got} on the other");
+        }
+        step!("{what} joins two ports: c stays with {of_c}, n with {of_n}");
     }
-    step!("one mark for two ports: c stays with {of_c}, n with {of_n}");
     Ok(())
 }
 
@@ -157,11 +176,16 @@ fn lab() -> Result<Lab> {
     let lab = lan::lab(&[("n", 3), ("o", 4)])?;
     lab.host("o").ip("address replace 10.0.1.2/16 dev eth0\naddress del 10.0.0.4/24 dev eth0\n\
                       address add fd00::1:2/64 dev eth0\naddress del fd00::4/64 dev eth0")?;
+    lab.host("a").ip(&format!("address add {EVERY_PORT}/32 dev eth0\n{}", lan::vip6(MARKED6)))?;
+    let mut vips = "route add 10.0.1.0/24 dev eth0\n".to_owned();
+    for vip in [VIP, MASKED, MARKED, EVERY_PORT] {
+        writeln!(vips, "address add {vip}/32 dev lo")?;
+    }
+    for vip in [VIP6, MARKED6] {
+        writeln!(vips, "address add {vip}/128 dev lo")?;
+    }
     for name in REALS {
-        lab.host(name).ip(&format!(
-            "route add 10.0.1.0/24 dev eth0\naddress add {VIP}/32 dev lo\naddress add {MASKED}/32 dev lo\n\
-             address add {MARKED}/32 dev lo\naddress add {VIP6}/128 dev lo"
-        ))?;
+        lab.host(name).ip(&vips)?;
     }
     Ok(lab)
 }

@@ -212,7 +212,8 @@ pub fn group(ctx: &Ctx) -> Result<()> {
 
 /// Marks what comes to `address` and `port`.
 pub(super) fn mark(ns: &Netns, address: &str, port: u16, mark: u32) -> Result<()> {
-    let mut iptables = Command::new("iptables-legacy");
+    let mut iptables =
+        Command::new(if address.contains(':') { "ip6tables-legacy" } else { "iptables-legacy" });
     iptables.args(["-t", "mangle", "-A", "PREROUTING", "-d", address, "-p", "tcp"]);
     iptables.args(["-m", "multiport", "--dports", &port.to_string()]);
     iptables.args(["-j", "MARK", "--set-mark", &mark.to_string()]);
