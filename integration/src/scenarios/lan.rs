@@ -67,17 +67,19 @@ pub fn received(ns: &Netns, device: &str) -> Result<u64> {
 /// What a host receives of one IP protocol, as it comes from the wire.
 pub struct Wire {
     socket: Socket,
+    /// The kernel hands out the IP header: IPv4's, never IPv6's.
+    has_header: bool,
     packets: Vec<Vec<u8>>,
 }
 
 impl Wire {
-    /// Begins to listen; `protocol` is of IPv4.
-    pub fn listen(ns: &Netns, protocol: u8) -> Result<Self> {
+    /// Begins to listen.
+    pub fn listen(ns: &Netns, domain: Domain, protocol: u8) -> Result<Self> {
         let socket =
-            ns.run(|| Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(i32::from(protocol)))))??;
+            ns.run(|| Socket::new(domain, Type::RAW, Some(Protocol::from(i32::from(protocol)))))??;
         socket.set_nonblocking(true)?;
         socket.set_recv_buffer_size(1 << 20)?;
-        Ok(Self { socket, packets: Vec::new() })
+        Ok(Self { socket, has_header: domain == Domain::IPV4, packets: Vec::new() })
     }
 
     /// All packets so far, without their IP header.
@@ -86,7 +88,7 @@ impl Wire {
         loop {
             match self.socket.read(&mut buffer) {
                 Ok(length) => {
-                    let header = usize::from(buffer[0] & 0x0f) * 4;
+                    let header = if self.has_header { usize::from(buffer[0] & 0x0f) * 4 } else { 0 };
                     let packet = buffer.get(header..length).context("half a packet")?;
                     self.packets.push(packet.to_vec());
                 }
