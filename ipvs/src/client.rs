@@ -356,9 +356,10 @@ impl<T: Transport> Ipvs for Client<T> {
                 }
                 Seen::Destination(report) => {
                     destinations.insert(report.address, report.destination);
-                    counters.destinations.insert(report.address, report.stats);
+                    counters.destinations.push((report.address, report.stats));
                 }
             })?;
+            counters.destinations.sort_unstable_by_key(|(address, _)| *address);
             if let Some(service) = service.filter(|_| there) {
                 found.insert(*id, Reading { entry: Entry { service, destinations }, counters });
             }

@@ -93,11 +93,13 @@ impl Ipvs for FakeIpvs {
         kernel.may_fail()?;
         let reading = |id: &ServiceId| {
             let entry = kernel.table.services.get(id)?.clone();
-            let mut counters = kernel.counters.get(id).cloned().unwrap_or_default();
-            counters.destinations.retain(|address, _| entry.destinations.contains_key(address));
-            for address in entry.destinations.keys() {
-                counters.destinations.entry(*address).or_default();
-            }
+            let counted = kernel.counters.get(id);
+            let of = |address: &std::net::SocketAddr| counted?.of(address).copied();
+            let of = |address: &std::net::SocketAddr| (*address, of(address).unwrap_or_default());
+            let counters = ServiceCounters {
+                stats: counted.map(|counted| counted.stats).unwrap_or_default(),
+                destinations: entry.destinations.keys().map(of).collect(),
+            };
             Some((*id, Reading { entry, counters }))
         };
         Ok(ids.iter().filter_map(reading).collect())

@@ -395,8 +395,16 @@ pub struct DestinationStats {
 pub struct ServiceCounters {
     /// The service's own.
     pub stats: Stats,
-    /// Its destinations'.
-    pub destinations: BTreeMap<SocketAddr, DestinationStats>,
+    /// Its destinations', ordered by address.
+    pub destinations: Vec<(SocketAddr, DestinationStats)>,
+}
+
+impl ServiceCounters {
+    /// The counters of a destination; `None` when it is not there.
+    pub fn of(&self, address: &SocketAddr) -> Option<&DestinationStats> {
+        let index = self.destinations.binary_search_by(|(found, _)| found.cmp(address)).ok()?;
+        self.destinations.get(index).map(|(_, stats)| stats)
+    }
 }
 
 /// A service as it was read: what it is, and what it has counted.

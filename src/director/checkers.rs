@@ -107,7 +107,7 @@ fn add_counters(shown: &mut Shown, counters: &Counters) {
         shown.status.traffic.add(&counted.counters.stats);
         for (real, address) in shown.status.real_servers.iter_mut().zip(&shown.addresses) {
             let place = parts::destination(*service, *address);
-            let Some(found) = counted.counters.destinations.get(&place) else { continue };
+            let Some(found) = counted.counters.of(&place) else { continue };
             for (sum, more) in [
                 (&mut real.active_connections, found.active_connections),
                 (&mut real.inactive_connections, found.inactive_connections),

@@ -87,7 +87,7 @@ impl<T: AsRef<[u8]> + ?Sized> Parseable<NlaBuffer<&T>> for DaemonAttribute {
             6 => Self::Group6(Ipv6Addr::from(parse_octets::<16>(value)?)),
             7 => Self::Port(parse_u16(value)?),
             8 => Self::Ttl(parse_u8(value)?),
-            _ => Self::Other(unknown(buffer)),
+            _ => Self::Other(unknown(buffer.kind(), value)),
         })
     }
 }

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
 use netlink_packet_core::{
-    DecodeError, DefaultNla, Emitable, NLA_F_NESTED, Nla, NlaBuffer, NlasIterator, Parseable, parse_u8,
-    parse_u16, parse_u16_be, parse_u32,
+    DecodeError, DefaultNla, Emitable, NLA_F_NESTED, Nla, NlaBuffer, Parseable, parse_u8, parse_u16,
+    parse_u16_be, parse_u32,
 };
 
 use super::service::{address_octets, address_of, family_code, family_of_code};
 use super::stats::{StatsAttribute, stats};
-use super::{parse_nested, parse_octets, unknown, value_of};
+use super::{Attributes, parse_nested, parse_octets, unknown};
 use crate::types::{Destination, DestinationStats, Family, Forwarding, Tunnel, TunnelChecksum};
 
 /// `IPVS_DEST_ATTR_STATS`
@@ -128,8 +128,14 @@ impl Nla for DestinationAttribute {
 
 impl<T: AsRef<[u8]> + ?Sized> Parseable<NlaBuffer<&T>> for DestinationAttribute {
     fn parse(buffer: &NlaBuffer<&T>) -> Result<Self, DecodeError> {
-        let value = buffer.value();
-        Ok(match buffer.kind() {
+        Self::of(buffer.kind(), buffer.value())
+    }
+}
+
+impl DestinationAttribute {
+    /// The attribute of this number, without flags, and value.
+    fn of(kind: u16, value: &[u8]) -> Result<Self, DecodeError> {
+        Ok(match kind {
             1 => Self::Address(parse_octets(value)?),
             2 => Self::Port(parse_u16_be(value)?),
             3 => Self::ForwardingMethod(parse_u32(value)?),
@@ -145,7 +151,7 @@ impl<T: AsRef<[u8]> + ?Sized> Parseable<NlaBuffer<&T>> for DestinationAttribute 
             13 => Self::TunnelType(parse_u8(value)?),
             14 => Self::TunnelPort(parse_u16_be(value)?),
             15 => Self::TunnelFlags(parse_u16(value)?),
-            _ => Self::Other(unknown(buffer)),
+            _ => Self::Other(unknown(kind, value)),
         })
     }
 }
@@ -215,12 +221,12 @@ pub fn destination_report(nested: &[u8], family: Family) -> Option<DestinationRe
     let (mut tunnel_type, mut tunnel_port, mut tunnel_flags) = (0, 0, 0);
     let mut counters = DestinationStats::default();
     let (mut narrow, mut wide) = (None, None);
-    for attribute in NlasIterator::new(nested) {
-        let attribute = attribute.ok()?;
-        match attribute.kind() {
-            STATS => narrow = Some(value_of(attribute)),
-            STATS64 => wide = Some(value_of(attribute)),
-            _ => match DestinationAttribute::parse(&attribute).ok()? {
+    for attribute in Attributes(nested) {
+        let (kind, value) = attribute?;
+        match kind {
+            STATS => narrow = Some(value),
+            STATS64 => wide = Some(value),
+            _ => match DestinationAttribute::of(kind, value).ok()? {
                 DestinationAttribute::Address(value) => octets = Some(value),
                 DestinationAttribute::Port(value) => port = Some(value),
                 DestinationAttribute::ForwardingMethod(value) => method = value & IP_VS_CONN_F_FWD_MASK,

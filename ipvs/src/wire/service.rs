@@ -4,12 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 
 use netlink_packet_core::{
-    DecodeError, DefaultNla, Emitable, NLA_F_NESTED, Nla, NlaBuffer, NlasIterator, Parseable, parse_u16,
-    parse_u16_be, parse_u32,
+    DecodeError, DefaultNla, Emitable, NLA_F_NESTED, Nla, NlaBuffer, Parseable, parse_u16, parse_u16_be,
+    parse_u32,
 };
 
 use super::stats::{StatsAttribute, stats};
-use super::{emit_text, parse_nested, parse_octets, parse_text, unknown, value_of};
+use super::{Attributes, emit_text, parse_nested, parse_octets, parse_text, unknown};
 use crate::types::{Family, Netmask, Protocol, Scheduler, Service, ServiceFlags, ServiceId, Stats};
 
 /// `AF_INET`
@@ -114,8 +114,14 @@ impl Nla for ServiceAttribute {
 
 impl<T: AsRef<[u8]> + ?Sized> Parseable<NlaBuffer<&T>> for ServiceAttribute {
     fn parse(buffer: &NlaBuffer<&T>) -> Result<Self, DecodeError> {
-        let value = buffer.value();
-        Ok(match buffer.kind() {
+        Self::of(buffer.kind(), buffer.value())
+    }
+}
+
+impl ServiceAttribute {
+    /// The attribute of this number, without flags, and value.
+    fn of(kind: u16, value: &[u8]) -> Result<Self, DecodeError> {
+        Ok(match kind {
             1 => Self::AddressFamily(parse_u16(value)?),
             2 => Self::Protocol(parse_u16(value)?),
             3 => Self::Address(parse_octets(value)?),
@@ -134,7 +140,7 @@ impl<T: AsRef<[u8]> + ?Sized> Parseable<NlaBuffer<&T>> for ServiceAttribute {
             STATS => Self::Stats(parse_nested(value)?),
             11 => Self::PersistenceEngine(parse_text(value)?),
             STATS64 => Self::Stats64(parse_nested(value)?),
-            _ => Self::Other(unknown(buffer)),
+            _ => Self::Other(unknown(kind, value)),
         })
     }
 }
@@ -193,12 +199,12 @@ pub fn service_report(nested: &[u8]) -> Option<ServiceReport> {
     let (mut scheduler, mut netmask, mut engine) = (None, None, None);
     let (mut flags, mut timeout) = (0, 0);
     let (mut narrow, mut wide) = (None, None);
-    for attribute in NlasIterator::new(nested) {
-        let attribute = attribute.ok()?;
-        match attribute.kind() {
-            STATS => narrow = Some(value_of(attribute)),
-            STATS64 => wide = Some(value_of(attribute)),
-            _ => match ServiceAttribute::parse(&attribute).ok()? {
+    for attribute in Attributes(nested) {
+        let (kind, value) = attribute?;
+        match kind {
+            STATS => narrow = Some(value),
+            STATS64 => wide = Some(value),
+            _ => match ServiceAttribute::of(kind, value).ok()? {
                 ServiceAttribute::AddressFamily(value) => family = Some(family_of_code(value)?),
                 ServiceAttribute::Protocol(value) => protocol = Some(value),
                 ServiceAttribute::Address(value) => octets = Some(value),

@@ -3,11 +3,9 @@
 //! `IPVS_SVC_ATTR_STATS` carries octets as u64 and all else as u32, `IPVS_SVC_ATTR_STATS64` carries
 //! u64 throughout; a counter here keeps the width it came in.
 
-use netlink_packet_core::{
-    DecodeError, DefaultNla, Nla, NlaBuffer, NlasIterator, Parseable, parse_u32, parse_u64,
-};
+use netlink_packet_core::{DecodeError, DefaultNla, Nla, NlaBuffer, Parseable, parse_u32, parse_u64};
 
-use super::unknown;
+use super::{Attributes, unknown};
 use crate::types::Stats;
 
 /// Which counter.
@@ -108,11 +106,17 @@ impl Nla for StatsAttribute {
 
 impl<T: AsRef<[u8]> + ?Sized> Parseable<NlaBuffer<&T>> for StatsAttribute {
     fn parse(buffer: &NlaBuffer<&T>) -> Result<Self, DecodeError> {
-        let value = buffer.value();
-        Ok(match Counter::from_kind(buffer.kind()) {
+        Self::of(buffer.kind(), buffer.value())
+    }
+}
+
+impl StatsAttribute {
+    /// The attribute of this number, without flags, and value.
+    fn of(kind: u16, value: &[u8]) -> Result<Self, DecodeError> {
+        Ok(match Counter::from_kind(kind) {
             Some(counter) if value.len() == 4 => StatsAttribute::Narrow(counter, parse_u32(value)?),
             Some(counter) => StatsAttribute::Wide(counter, parse_u64(value)?),
-            None => StatsAttribute::Other(unknown(buffer)),
+            None => StatsAttribute::Other(unknown(kind, value)),
         })
     }
 }
@@ -121,8 +125,9 @@ impl<T: AsRef<[u8]> + ?Sized> Parseable<NlaBuffer<&T>> for StatsAttribute {
 /// when they cannot be read.
 pub fn stats(nested: Option<&[u8]>) -> Option<Stats> {
     let mut stats = Stats::default();
-    for attribute in NlasIterator::new(nested.unwrap_or_default()) {
-        let (counter, value) = match StatsAttribute::parse(&attribute.ok()?).ok()? {
+    for attribute in Attributes(nested.unwrap_or_default()) {
+        let (kind, value) = attribute?;
+        let (counter, value) = match StatsAttribute::of(kind, value).ok()? {
             StatsAttribute::Narrow(counter, value) => (counter, u64::from(value)),
             StatsAttribute::Wide(counter, value) => (counter, value),
             StatsAttribute::Other(_) => continue,
