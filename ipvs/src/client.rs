@@ -346,23 +346,21 @@ impl<T: Transport> Ipvs for Client<T> {
 
     fn read(&mut self, ids: &[ServiceId]) -> Result<BTreeMap<ServiceId, Reading>, IpvsError> {
         let mut found = BTreeMap::new();
+        // Grown once for all services; what is kept is of the right size.
+        let mut reports: Vec<DestinationReport> = Vec::new();
         for id in ids {
             let mut service = None;
-            let (mut destinations, mut counters) = (BTreeMap::new(), ServiceCounters::default());
+            reports.clear();
             let there = self.read_service(id, true, |seen| match seen {
-                Seen::Service(report) => {
-                    service = Some(report.service);
-                    counters.stats = report.stats;
-                }
-                Seen::Destination(report) => {
-                    destinations.insert(report.address, report.destination);
-                    counters.destinations.push((report.address, report.stats));
-                }
+                Seen::Service(report) => service = Some(report),
+                Seen::Destination(report) => reports.push(report),
             })?;
-            counters.destinations.sort_unstable_by_key(|(address, _)| *address);
-            if let Some(service) = service.filter(|_| there) {
-                found.insert(*id, Reading { entry: Entry { service, destinations }, counters });
-            }
+            let Some(ServiceReport { service, stats, .. }) = service.filter(|_| there) else { continue };
+            reports.sort_unstable_by_key(|report| report.address);
+            let destinations = reports.iter().map(|report| (report.address, report.destination)).collect();
+            let counted = reports.iter().map(|report| (report.address, report.stats)).collect();
+            let counters = ServiceCounters { stats, destinations: counted };
+            found.insert(*id, Reading { entry: Entry { service, destinations }, counters });
         }
         Ok(found)
     }
