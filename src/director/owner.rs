@@ -269,6 +269,9 @@ impl OwnerHandle {
         let question = Question { changes: changes.into_iter().collect(), settings, answer };
         self.last.shared.change(|mailbox| {
             mailbox.questions.retain(|waiting| !waiting.answer.is_closed());
+            if mailbox.ended {
+                return Err(unavailable("the table's owner has stopped"));
+            }
             if mailbox.questions.len() >= PREVIEW_WAITERS {
                 return Err(unavailable("too many ask at once"));
             }
