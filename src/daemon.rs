@@ -12,22 +12,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use lbd_grammar::Secrets;
-use lbd_grammar::config::{Config, FlushOnStop, SyncDaemon as SyncDaemonConfig, VrrpScript};
+use lbd_grammar::config::{Config, FlushOnStop, VrrpScript};
 use lbd_health::Tools;
-use lbd_ipvs::{IpvsError, SyncDaemon, SyncState};
+use lbd_ipvs::IpvsError;
 use lbd_vrrp::InstanceConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
-use crate::control::plan::{Plan, PlanRequest};
 use crate::control::server::{BindError, ControlSocket};
 use crate::control::snapshot::{Api, Parts, Request, Shared};
 use crate::control::status::ConfigStatus;
 use crate::control::{HandoverStarted, ReloadOutcome};
-use crate::director::actor::{DirectorOptions, DirectorPlan, plan_start};
+use crate::director::actor::DirectorOptions;
 use crate::director::checkers::Checkers;
-use crate::director::owner::{self, OwnerOptions, Preview, Settings, Stop, TableOwner};
-use crate::director::sync::{self, SyncHandle, SyncOptions};
+use crate::director::owner::{self, OwnerOptions, Settings, Stop, TableOwner};
 use crate::event::EventSender;
 use crate::loading::{self, Checked};
 use crate::lock::{LockError, LockedFile};
@@ -35,7 +33,6 @@ use crate::namespace::{Namespace, NamespaceError};
 use crate::notify::Notifier;
 use crate::options::{EXIT_CONFIG, EXIT_FAILED, EXIT_RIGHTS, EXIT_STOPPED, Options};
 use crate::pid_file::{PidFile, PidFileError};
-use crate::planning;
 use crate::remember::Remember;
 use crate::router::{Interfaces, Router, RouterError, RouterOptions, RouterSnapshot};
 use crate::script::ScriptRoom;
@@ -43,6 +40,11 @@ use crate::signals::{Command, Signals};
 use crate::state_file::{Saved, SavedInstance, StateFile};
 use crate::track::files::{self, TrackedFiles};
 use crate::track::scripts::Tracker;
+
+mod planning;
+mod synchronisation;
+
+use synchronisation::AbortOnDrop;
 
 /// How long the table may take to be complete at start before VRRP goes on without it.
 const CONVERGE_LIMIT: Duration = Duration::from_secs(30);
@@ -464,55 +466,6 @@ impl Daemon {
         }
     }
 
-    /// The thread for connection synchronisation, where one is configured or was.
-    fn start_sync(&mut self, config: &Config, owned: BTreeSet<SyncState>) -> Result<(), Failure> {
-        let configured = config.global.sync_daemon.as_ref().is_some_and(|one| self.serves_sync(one));
-        if self.shared.parts().sync.is_some() || (!configured && owned.is_empty()) {
-            return Ok(());
-        }
-        let namespace = self.namespace.clone();
-        let handle = SyncHandle::start(SyncOptions {
-            connect: Box::new(move || Ok(Box::new(client(&namespace)?))),
-            state: self.state.clone(),
-            owned,
-            events: self.events.clone(),
-        })
-        .map_err(|error| Failure::Run(format!("thread: {error}")))?;
-        self.shared.parts().sync = Some(handle);
-        Ok(())
-    }
-
-    /// With an instance it goes with VRRP, else with the checkers.
-    fn serves_sync(&self, daemon: &SyncDaemonConfig) -> bool {
-        if daemon.instance.is_some() { self.options.parts.vrrp } else { self.options.parts.checkers }
-    }
-
-    /// Has the synchronisation daemons follow what the configuration that runs says.
-    fn follow(&mut self) {
-        let Parts { sync, router, .. } = self.shared.parts().clone();
-        let Some(sync) = sync else { return };
-        let daemon = self.config.global.sync_daemon.clone().filter(|one| self.serves_sync(one));
-        let roles = |roles: &[SyncState]| {
-            daemon.iter().flat_map(|one| roles.iter().map(|role| wanted(one, *role))).collect()
-        };
-        let instance = daemon.as_ref().and_then(|one| one.instance.clone());
-        self.following = None;
-        match (instance, router) {
-            (None, _) => sync.set(roles(&[SyncState::Master, SyncState::Backup])),
-            (Some(name), router) => {
-                if !self.config.served_instances().any(|one| one.router.name == name) {
-                    warn!(
-                        "lvs_sync_daemon follows vrrp_instance {name}, which does not run: it stays backup"
-                    );
-                }
-                let Some(router) = router else { return sync.set(roles(&[SyncState::Backup])) };
-                let sides = (roles(&[SyncState::Master]), roles(&[SyncState::Backup]));
-                let following = tokio::spawn(follow_instance(router.snapshot(), name, sides, sync));
-                self.following = Some(AbortOnDrop(following));
-            }
-        }
-    }
-
     /// A router of which no virtual router takes part yet. When it is dropped, nothing has happened.
     fn open_router(&self, config: &Config, saved: Vec<SavedInstance>) -> Result<Router, Failure> {
         Ok(Router::start(RouterOptions {
@@ -635,54 +588,6 @@ impl Daemon {
         Ok(())
     }
 
-    /// What a reload with a file would do. Does nothing.
-    async fn plan(&self, request: PlanRequest) -> Result<Plan, String> {
-        let path = request.file.map_or_else(|| self.options.config_path(), PathBuf::from);
-        if !path.is_absolute() {
-            return Err(format!("{}: an absolute path is needed", path.display()));
-        }
-        let checked = Self::read(&path, &self.options).await.map_err(|failure| failure.to_string())?;
-        let file = path.display().to_string();
-        let refused =
-            |failure: Failure| Plan { file: file.clone(), message: failure.to_string(), ..Plan::default() };
-        let Some(config) = &checked.config else {
-            return Ok(refused(Failure::Configuration(checked.errors())));
-        };
-        if let Err(failure) = self.acceptable(&checked, config) {
-            return Ok(refused(failure));
-        }
-        let settings = settings(config);
-        let Parts { owner, checkers, .. } = self.shared.parts().clone();
-        let (director, preview) = match (checkers, owner) {
-            (Some(checkers), Some(owner)) => {
-                let director =
-                    checkers.director().plan(config.clone()).await.map_err(|error| error.to_string())?;
-                let preview = owner.preview(director.parts.clone(), settings).await;
-                (director, preview)
-            }
-            _ if self.options.parts.checkers && !config.virtual_servers.is_empty() => {
-                let director = plan_start(config, &self.tools);
-                let (options, parts) = (self.owner_options(settings), director.parts.clone());
-                let previewing =
-                    tokio::task::spawn_blocking(move || owner::preview_of_start(options, parts)).await;
-                (director, previewing.map_err(|error| error.to_string())?)
-            }
-            _ => (DirectorPlan::default(), Ok(Preview::default())),
-        };
-        let Preview { ops, have, timeouts } = preview.map_err(|error| error.to_string())?;
-        Ok(Plan {
-            file,
-            ok: true,
-            message: String::new(),
-            warnings: checked.warnings().collect(),
-            operations: ops.iter().map(|op| planning::operation(op, &have)).collect(),
-            draining: director.draining,
-            checks: director.checks,
-            vrrp: planning::routers(self.routers(&self.config).iter(), self.routers(config).iter()),
-            other: planning::others(&self.config, config, timeouts),
-        })
-    }
-
     /// Adding comes before removing: programs and tables are there before what needs them.
     async fn apply(&mut self, config: &Arc<Config>) -> Result<(), Failure> {
         let checkers = self.shared.parts().checkers.clone();
@@ -778,15 +683,6 @@ impl Daemon {
     }
 }
 
-/// A task that ends with its owner.
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// What of global_defs concerns the table.
 fn settings(config: &Config) -> Settings {
     Settings {
@@ -802,47 +698,6 @@ fn client(namespace: &Namespace) -> Result<lbd_ipvs::Client, IpvsError> {
         let made = namespace.run(|| lbd_ipvs::transport::NetlinkTransport::new(lbd_ipvs::client::TIME_LIMIT));
         made.unwrap_or_else(|error| Err(std::io::Error::other(error)))
     })
-}
-
-/// A daemon of lvs_sync_daemon in one of its roles.
-fn wanted(daemon: &SyncDaemonConfig, state: SyncState) -> (SyncState, SyncDaemon) {
-    let SyncDaemonConfig { interface, id, max_length, port, ttl, group, instance: _ } = daemon;
-    let daemon = SyncDaemon {
-        state,
-        interface: interface.clone(),
-        sync_id: *id,
-        max_length: max_length.map(std::num::NonZeroU16::get),
-        group: *group,
-        port: *port,
-        ttl: ttl.map(std::num::NonZeroU8::get),
-    };
-    (state, daemon)
-}
-
-/// lvs_sync_daemon with inst: master while the virtual router is, else backup.
-async fn follow_instance(
-    mut snapshot: watch::Receiver<Arc<RouterSnapshot>>,
-    name: Arc<str>,
-    (master, backup): (sync::Wanted, sync::Wanted),
-    sync: SyncHandle,
-) {
-    let mut was = None;
-    loop {
-        let is_master = {
-            let snapshot = snapshot.borrow_and_update();
-            let found = snapshot.instances.iter().find(|one| *one.status.name == *name);
-            // Before VRRP has begun nobody knows whether it will go on as master.
-            snapshot.begun.then(|| found.is_some_and(|one| one.master))
-        };
-        if let Some(is_master) = is_master
-            && was.replace(is_master) != Some(is_master)
-        {
-            sync.set(if is_master { master.clone() } else { backup.clone() });
-        }
-        if snapshot.changed().await.is_err() {
-            return;
-        }
-    }
 }
 
 /// Two daemons that write the same file would forget each other's services.

@@ -1,8 +1,8 @@
 //! What the table's owner does in a turn: plan over the services concerned, remember, send, read back.
 //!
 //! Blocking calls to the kernel and the state file, but no waiting and no clock: the thread
-//! (`super::run`) passes the time and asks when to call again. Not here: which services an audit reads when
-//! (`rounds`), the words for what it finds (`drift`).
+//! (`super::run`) passes the time and asks when to call again. Not here: the audit (`audit`), lvs_timeouts
+//! (`timeouts`), the union of what is wanted (`wants`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,12 +11,17 @@ use std::time::{Duration, Instant};
 use lbd_ipvs::{Ipvs, IpvsError, Op, ServiceId, Table, Timeouts, plan_service};
 use tracing::{info, warn};
 
-use super::drift::{self, Limiter};
+use super::drift::Limiter;
 use super::rounds::Rounds;
 use super::wants::Wants;
 use super::{Board, Connect, OwnerOptions, OwnerStatus, Part, PartId, Settings};
 use crate::event::{Event, EventSender};
 use crate::state_file::{Owned, StateFile};
+
+mod audit;
+mod timeouts;
+
+use timeouts::KeptTimeouts;
 
 /// First wait before what failed is tried again; doubles up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -82,16 +87,6 @@ struct Refusals {
     errors: Vec<IpvsError>,
 }
 
-/// lvs_timeouts: what the kernel had before, and has.
-#[derive(Debug, Default)]
-struct KeptTimeouts {
-    /// Before ours were set; `None` when ours are not.
-    before: Option<Timeouts>,
-    /// As they were read or set last.
-    have: Timeouts,
-    refused: Option<IpvsError>,
-}
-
 impl Keeper {
     /// Connects, and sees that the table can be read.
     pub(super) fn start(options: OwnerOptions, board: Arc<Board>, now: Instant) -> Result<Self, IpvsError> {
@@ -114,7 +109,7 @@ impl Keeper {
             pending: BTreeSet::new(),
             refused: BTreeMap::new(),
             settings,
-            timeouts: KeptTimeouts { before: timeouts_before, have, refused: None },
+            timeouts: KeptTimeouts::new(timeouts_before, have),
             retry_at: None,
             wait: FIRST_WAIT,
             shrink_at: None,
@@ -427,129 +422,6 @@ impl Keeper {
         Applied::Settled
     }
 
-    /// Reads the next services of the round, and puts right what someone else changed.
-    fn audit(&mut self) {
-        let began = (self.processor)();
-        let mut rounds = std::mem::replace(&mut self.rounds, Rounds::new(self.now));
-        let mut slice = rounds.slice(|| {
-            let size =
-                |id: &ServiceId| self.have.services.get(id).map_or(0, |entry| entry.destinations.len());
-            self.ours().into_iter().map(|id| (id, size(&id))).collect()
-        });
-        // What stopped being ours since the round began is nobody's business any more.
-        slice.ids.retain(|id| self.recorded.contains_key(id) || self.wants.table().services.contains_key(id));
-        self.compare(&slice.ids);
-        if slice.ends_round {
-            self.compare_timeouts();
-        }
-        rounds.done(self.now, &slice, (self.processor)().saturating_sub(began));
-        self.status.audits = rounds.completed;
-        self.rounds = rounds;
-    }
-
-    /// Compares these services with the kernel's.
-    fn compare(&mut self, ids: &[ServiceId]) {
-        if ids.is_empty() {
-            return;
-        }
-        let Some(mut readings) = self.look(|kernel| kernel.read(ids)) else { return };
-        let mut drifted = BTreeSet::new();
-        let mut counted = Vec::with_capacity(readings.len());
-        for id in ids {
-            let (entry, counters) = match readings.remove(id) {
-                Some(reading) => (Some(reading.entry), Some(reading.counters)),
-                None => (None, None),
-            };
-            counted.push((*id, counters));
-            let new = self.known.insert(*id);
-            if self.have.services.get(id) != entry.as_ref() {
-                match entry {
-                    Some(entry) => self.have.services.insert(*id, entry),
-                    None => self.have.services.remove(id),
-                };
-                if !new && !self.refused.contains_key(id) && !self.pending.contains(id) {
-                    drifted.insert(*id);
-                }
-            }
-        }
-        self.board.note(self.now, counted);
-        let found = plan(&drifted, &self.have, self.wants.table(), &self.recorded);
-        if found.is_empty() {
-            return;
-        }
-        for op in &found {
-            self.drifted(|have| drift::words(op, have));
-        }
-        let writes = self.status.writes;
-        let waiting = std::mem::replace(&mut self.pending, drifted);
-        let applied = self.apply();
-        self.status.drift_repaired += self.status.writes - writes;
-        self.pending.extend(waiting);
-        if applied == Applied::Again {
-            self.settle();
-        }
-    }
-
-    /// Tells of something that someone else changed, unless much was told of lately.
-    fn drifted(&mut self, words: impl FnOnce(&Table) -> String) {
-        if self.limiter.may_say(self.now) {
-            self.events.send(Event::Drift { found: words(&self.have) });
-        }
-    }
-
-    /// Sets the connection timeouts that are wanted, or back to what they were before.
-    fn keep_timeouts(&mut self, retry: bool) {
-        if self.kernel.is_none() || (self.timeouts.refused.is_some() && !retry) {
-            return;
-        }
-        let Some(wanted) = self.timeouts.wanted(self.settings.timeouts) else { return };
-        if self.timeouts.before.is_none() {
-            self.timeouts.before = Some(self.timeouts.have);
-            self.write_timeouts();
-        }
-        if wanted != self.timeouts.have {
-            let Some(kernel) = &mut self.kernel else { return };
-            match kernel.set_timeouts(wanted) {
-                Ok(()) => {
-                    self.status.writes += 1;
-                    self.timeouts.have = wanted;
-                    self.timeouts.refused = None;
-                }
-                Err(error) => {
-                    self.status.errors += 1;
-                    if error.is_lost() {
-                        self.lost(&error);
-                    } else {
-                        self.timeouts.refused = Some(error);
-                    }
-                    return;
-                }
-            }
-        }
-        if self.settings.timeouts == Timeouts::default() {
-            self.timeouts.before = None;
-            self.write_timeouts();
-        }
-    }
-
-    /// Whether someone else changed the connection timeouts.
-    fn compare_timeouts(&mut self) {
-        let Some(found) = self.look(|kernel| kernel.timeouts()) else { return };
-        let ours = self.timeouts.before.is_some() && self.timeouts.refused.is_none();
-        if ours && found != self.timeouts.have {
-            let wanted = self.timeouts.have;
-            self.drifted(|_| format!("the connection timeouts were set to {found}: set back to {wanted}"));
-            self.status.drift_repaired += 1;
-        }
-        self.timeouts.have = found;
-        self.keep_timeouts(false);
-    }
-
-    fn write_timeouts(&mut self) {
-        let written = self.state.put_timeouts(self.timeouts.before);
-        self.written(written);
-    }
-
     /// All services that are wanted or were ours.
     fn ours(&self) -> BTreeSet<ServiceId> {
         self.recorded.keys().chain(self.wants.table().services.keys()).copied().collect()
@@ -682,16 +554,6 @@ impl Keeper {
         self.logged = shown.iter().cloned().collect();
         self.status.refusals = shown;
         self.status.refused = text;
-    }
-}
-
-impl KeptTimeouts {
-    /// What should hold, given what is wanted; `None` when nothing of ours does.
-    fn wanted(&self, wanted: Timeouts) -> Option<Timeouts> {
-        match self.before {
-            Some(before) => Some(wanted.or(before)),
-            None => (wanted != Timeouts::default()).then(|| wanted.or(self.have)),
-        }
     }
 }
 
