@@ -32,6 +32,7 @@ pub mod demo;
 pub mod differential;
 pub mod director;
 pub mod fifo;
+pub mod ipvsadm;
 pub mod kernel;
 pub mod netns;
 pub mod packages;

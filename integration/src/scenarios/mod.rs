@@ -7,6 +7,7 @@ mod balance;
 mod behind;
 mod checkers;
 mod differential;
+mod drift;
 pub mod examples;
 mod failover;
 mod faults;
@@ -307,6 +308,14 @@ pub const ALL: &[Scenario] = &[
     ),
     scenario("sctp", "SCTP with address and port translation: 10/10/10", Need::Ipvs, 60, sctp::sctp),
     scenario("sick_servers", "real servers that hang or reset", Need::Ipvs, 60, faults::sick_servers),
+    scenario(
+        "drift",
+        "another program changes the table: put right, told, others' kept",
+        Need::Ipvs,
+        120,
+        drift::drift,
+    )
+    .lbd_only(),
     scenario(
         "differential_even",
         "files of integration/differential: keepalived and lbd do the same",

@@ -1,0 +1,10 @@
+//! The table beside other programs, and a director that is steered, reloaded, replaced (see `scenarios::drift`).
+
+fn run(name: &str) {
+    lbd_integration::run::test(env!("CARGO_BIN_EXE_bed"), name);
+}
+
+#[test]
+fn another_program_changes_the_table() {
+    run("drift");
+}
