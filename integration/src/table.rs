@@ -124,6 +124,16 @@ pub fn expect_dests(ns: &Netns, service: &str, want: &[&str], limit: Duration) -
     Ok(start.elapsed())
 }
 
+/// Demands that `service` has exactly these destinations, whatever their weights.
+///
+/// # Errors
+/// With those it has.
+pub fn same_servers(table: &Table, service: &str, want: &[&str]) -> Result<()> {
+    let service = table.get(service).with_context(|| format!("no {service} in {table:?}"))?;
+    let have: Vec<&str> = service.dests.keys().map(String::as_str).collect();
+    if have != want { Err(anyhow!("have {have:?}, want {want:?}")) } else { Ok(()) }
+}
+
 /// Watches a table from a thread, so that what is there for a moment only is seen too.
 #[derive(Debug)]
 pub struct Watch {

@@ -8,3 +8,13 @@ fn run(name: &str) {
 fn another_program_changes_the_table() {
     run("drift");
 }
+
+#[test]
+fn handover_to_a_new_lbd() {
+    run("handover");
+}
+
+#[test]
+fn take_over_from_keepalived() {
+    run("take_over");
+}

@@ -24,9 +24,11 @@ mod restart;
 mod sctp;
 mod seed;
 mod services;
+mod successor;
 mod telling;
 mod thresholds;
 mod tunnels;
+mod unnoticed;
 mod vrrp;
 mod weights;
 
@@ -316,6 +318,12 @@ pub const ALL: &[Scenario] = &[
         drift::drift,
     )
     .lbd_only(),
+    scenario("handover", "lbctl handover and a new lbd under traffic", Need::Ipvs, 90, successor::handover)
+        .alone()
+        .lbd_only(),
+    scenario("take_over", "lbd goes on after keepalived -I -V", Need::Ipvs, 90, successor::take_over)
+        .alone()
+        .lbd_only(),
     scenario(
         "differential_even",
         "files of integration/differential: keepalived and lbd do the same",
