@@ -193,7 +193,7 @@ struct Keeper {
     options: SyncOptions,
     kernel: Option<Box<dyn SyncDaemons + Send>>,
     wanted: Option<Wanted>,
-    /// Both roles are ours once a daemon is configured; what others started is left alone until then.
+    /// Both roles are ours while a daemon is configured; else what others started is left alone.
     configured: bool,
     due: Option<Instant>,
     wait: Duration,
@@ -218,7 +218,7 @@ impl Keeper {
     }
 
     fn set(&mut self, wanted: Wanted) {
-        self.configured |= !wanted.is_empty();
+        self.configured = !wanted.is_empty();
         self.wanted = Some(wanted);
         self.due = None;
     }
@@ -443,6 +443,18 @@ mod tests {
         left.kernel.daemons().running.insert(Backup, daemon(Backup, 7).with_defaults());
         assert_eq!(left.set(Wanted::new()), ["stop master"], "an earlier process's goes");
         assert_eq!(left.saved(), []);
+    }
+
+    #[test]
+    fn when_none_is_configured_any_more_what_others_start_is_left_alone() {
+        let mut bed = bed(&[]);
+        bed.set(wanted(&[Backup], 7));
+        bed.kernel.daemons().running.insert(Master, daemon(Master, 9).with_defaults());
+        assert_eq!(bed.after(LOOK), ["stop master"], "the roles of one that is configured are ours");
+        assert_eq!(bed.set(Wanted::new()), ["stop backup"]);
+        bed.kernel.daemons().running.insert(Backup, daemon(Backup, 9).with_defaults());
+        assert_eq!(bed.after(LOOK), Vec::<String>::new());
+        assert!(!bed.keeper.is_concerned(), "nothing of ours is left to be stopped at the end");
     }
 
     #[test]
