@@ -186,9 +186,17 @@ impl Held {
     /// # Errors
     /// When nobody answers within 2 s.
     pub fn open(ns: &Netns, address: &str) -> Result<Self> {
+        Self::patient(ns, address, Duration::from_secs(3))
+    }
+
+    /// [`open`](Self::open), with the time that an echo may take.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn patient(ns: &Netns, address: &str, echo: Duration) -> Result<Self> {
         let address: SocketAddr = address.parse()?;
         let mut stream = ns.run(|| connect(address, REQUEST_LIMIT))?.context("held connection")?;
-        stream.set_read_timeout(Some(Duration::from_secs(3)))?;
+        stream.set_read_timeout(Some(echo))?;
         stream.set_nodelay(true)?;
         stream.write_all(b"ECHO\n")?;
         let mut reader = BufReader::new(stream.try_clone()?);

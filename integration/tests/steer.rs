@@ -18,3 +18,8 @@ fn handover_to_a_new_lbd() {
 fn take_over_from_keepalived() {
     run("take_over");
 }
+
+#[test]
+fn connection_synchronisation() {
+    run("sync");
+}

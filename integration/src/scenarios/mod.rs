@@ -25,6 +25,7 @@ mod sctp;
 mod seed;
 mod services;
 mod successor;
+mod synchronised;
 mod telling;
 mod thresholds;
 mod tunnels;
@@ -323,6 +324,8 @@ pub const ALL: &[Scenario] = &[
         .lbd_only(),
     scenario("take_over", "lbd goes on after keepalived -I -V", Need::Ipvs, 90, successor::take_over)
         .alone()
+        .lbd_only(),
+    scenario("sync", "connection synchronisation follows VRRP", Need::Ipvs, 120, synchronised::sync)
         .lbd_only(),
     scenario(
         "differential_even",
