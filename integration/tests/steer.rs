@@ -23,3 +23,8 @@ fn take_over_from_keepalived() {
 fn connection_synchronisation() {
     run("sync");
 }
+
+#[test]
+fn servers_that_leave_with_open_connections() {
+    run("drain");
+}

@@ -7,6 +7,7 @@ mod balance;
 mod behind;
 mod checkers;
 mod differential;
+mod drain;
 mod drift;
 pub mod examples;
 mod failover;
@@ -24,6 +25,7 @@ mod restart;
 mod sctp;
 mod seed;
 mod services;
+mod steering;
 mod successor;
 mod synchronised;
 mod telling;
@@ -326,6 +328,8 @@ pub const ALL: &[Scenario] = &[
         .alone()
         .lbd_only(),
     scenario("sync", "connection synchronisation follows VRRP", Need::Ipvs, 120, synchronised::sync)
+        .lbd_only(),
+    scenario("drain", "drain_timeout and lbctl server, with open connections", Need::Ipvs, 120, drain::drain)
         .lbd_only(),
     scenario(
         "differential_even",

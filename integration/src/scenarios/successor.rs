@@ -2,16 +2,16 @@
 //! `--take-over` for one that comes after keepalived.
 
 use std::net::Ipv4Addr;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::pair::{self, KEY, REAL, VIP};
+use super::steering;
 use super::unnoticed::Witness;
 use super::{Ctx, Skip};
 use crate::adverts::Capture;
-use crate::build::{self, Profile};
 use crate::director::{Daemon, Director};
 use crate::fifo::Fifo;
 use crate::netns::Netns;
@@ -71,13 +71,7 @@ pub fn handover(ctx: &Ctx) -> Result<()> {
     let adverts = Capture::start(b.ns())?;
     let witness = Witness::start(ctx, lab.host("c"), a.ns(), Some(b.ns()))?;
     let begun = Instant::now();
-    let mut lbctl = Command::new(build::binaries(Profile::Dev)?.lbctl)
-        .arg("--socket")
-        .arg(a.socket())
-        .arg("handover")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut lbctl = steering::command(&a, &["handover"])?.stdout(Stdio::null()).spawn()?;
     let status = a.ended(Duration::from_secs(5)).context("lbd after lbctl handover")?;
     let ended = begun.elapsed();
     ensure!(status.success(), "lbd ended with {status}");

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use super::pair::{self, KEY, REAL, SERVICE, VIP};
+use super::steering::load;
 use super::{Ctx, Skip};
 use crate::client::Held;
 use crate::director::Director;
@@ -32,15 +33,6 @@ fn expect_daemons(ns: &Netns, want: &[&str], limit: Duration) -> Result<Duration
         all.then_some(()).with_context(|| format!("{have:?}"))
     })?;
     Ok(start.elapsed())
-}
-
-/// Loads another file and waits until it runs.
-fn load(director: &Director<'_>, config: &str) -> Result<()> {
-    let generation = |status: &Value| status["config"]["generation"].as_u64().unwrap_or_default();
-    let before = generation(&director.status()?);
-    director.configure(config)?;
-    director.reload()?;
-    director.expect_status("reloaded", READY, |status| generation(status) > before).map(drop)
 }
 
 pub fn sync(ctx: &Ctx) -> Result<()> {
