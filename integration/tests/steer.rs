@@ -28,3 +28,18 @@ fn connection_synchronisation() {
 fn servers_that_leave_with_open_connections() {
     run("drain");
 }
+
+#[test]
+fn reloads_under_traffic() {
+    run("reload_traffic");
+}
+
+#[test]
+fn plan_and_reload_do_the_same() {
+    run("plan");
+}
+
+#[test]
+fn module_is_unloaded() {
+    run("unloaded");
+}

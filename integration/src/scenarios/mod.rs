@@ -19,8 +19,10 @@ mod mixed;
 mod own_rules;
 pub mod pair;
 mod persistence;
+mod plan;
 mod quorum;
 mod reload;
+mod reload_traffic;
 mod restart;
 mod sctp;
 mod seed;
@@ -31,6 +33,7 @@ mod synchronised;
 mod telling;
 mod thresholds;
 mod tunnels;
+mod unloaded;
 mod unnoticed;
 mod vrrp;
 mod weights;
@@ -331,6 +334,17 @@ pub const ALL: &[Scenario] = &[
         .lbd_only(),
     scenario("drain", "drain_timeout and lbctl server, with open connections", Need::Ipvs, 120, drain::drain)
         .lbd_only(),
+    scenario(
+        "reload_traffic",
+        "twenty reloads under traffic: nobody notices",
+        Need::Ipvs,
+        90,
+        reload_traffic::reload_traffic,
+    )
+    .alone()
+    .lbd_only(),
+    scenario("plan", "lbctl plan says what a reload then does", Need::Ipvs, 60, plan::plan).lbd_only(),
+    scenario("unloaded", "ip_vs is unloaded under a director", Need::Ipvs, 60, unloaded::unloaded).lbd_only(),
     scenario(
         "differential_even",
         "files of integration/differential: keepalived and lbd do the same",
