@@ -43,3 +43,8 @@ fn plan_and_reload_do_the_same() {
 fn module_is_unloaded() {
     run("unloaded");
 }
+
+#[test]
+fn table_in_another_namespace() {
+    run("namespace");
+}

@@ -16,6 +16,7 @@ mod hostile;
 mod ipv6;
 mod lan;
 mod mixed;
+mod namespace;
 mod own_rules;
 pub mod pair;
 mod persistence;
@@ -345,6 +346,14 @@ pub const ALL: &[Scenario] = &[
     .lbd_only(),
     scenario("plan", "lbctl plan says what a reload then does", Need::Ipvs, 60, plan::plan).lbd_only(),
     scenario("unloaded", "ip_vs is unloaded under a director", Need::Ipvs, 60, unloaded::unloaded).lbd_only(),
+    scenario(
+        "namespace",
+        "net_namespace_ipvs, lvs_flush, lvs_flush_on_stop, lvs_timeouts",
+        Need::Ipvs,
+        60,
+        namespace::namespace,
+    )
+    .lbd_only(),
     scenario(
         "differential_even",
         "files of integration/differential: keepalived and lbd do the same",
