@@ -48,3 +48,8 @@ fn module_is_unloaded() {
 fn table_in_another_namespace() {
     run("namespace");
 }
+
+#[test]
+fn beside_many_entries_of_others() {
+    run("foreign_many");
+}

@@ -12,6 +12,7 @@ mod drift;
 pub mod examples;
 mod failover;
 mod faults;
+mod foreign_many;
 mod hostile;
 mod ipv6;
 mod lan;
@@ -354,6 +355,8 @@ pub const ALL: &[Scenario] = &[
         namespace::namespace,
     )
     .lbd_only(),
+    scenario("foreign_many", "beside 100,000 entries of others", Need::Ipvs, 90, foreign_many::foreign_many)
+        .lbd_only(),
     scenario(
         "differential_even",
         "files of integration/differential: keepalived and lbd do the same",
