@@ -53,3 +53,8 @@ fn table_in_another_namespace() {
 fn beside_many_entries_of_others() {
     run("foreign_many");
 }
+
+#[test]
+fn start_without_rights() {
+    run("no_right");
+}

@@ -18,6 +18,7 @@ mod ipv6;
 mod lan;
 mod mixed;
 mod namespace;
+mod no_right;
 mod own_rules;
 pub mod pair;
 mod persistence;
@@ -356,6 +357,8 @@ pub const ALL: &[Scenario] = &[
     )
     .lbd_only(),
     scenario("foreign_many", "beside 100,000 entries of others", Need::Ipvs, 90, foreign_many::foreign_many)
+        .lbd_only(),
+    scenario("no_right", "a start without rights on a kernel with IPVS", Need::Ipvs, 30, no_right::no_right)
         .lbd_only(),
     scenario(
         "differential_even",
