@@ -382,16 +382,20 @@ impl<T: Transport> Ipvs for Client<T> {
 
     fn timeouts(&mut self) -> Result<Timeouts, IpvsError> {
         let mut timeouts = Timeouts::default();
-        self.ask("read the timeouts", IpvsMessage::new(Command::GetConfig, vec![]), |message| {
-            for attribute in message.attributes {
-                match attribute {
-                    Attribute::TimeoutTcp(value) => timeouts.tcp = value,
-                    Attribute::TimeoutTcpFin(value) => timeouts.tcp_fin = value,
-                    Attribute::TimeoutUdp(value) => timeouts.udp = value,
-                    _ => {}
+        self.ask(
+            "read the connection timeouts of IPVS",
+            IpvsMessage::new(Command::GetConfig, vec![]),
+            |message| {
+                for attribute in message.attributes {
+                    match attribute {
+                        Attribute::TimeoutTcp(value) => timeouts.tcp = value,
+                        Attribute::TimeoutTcpFin(value) => timeouts.tcp_fin = value,
+                        Attribute::TimeoutUdp(value) => timeouts.udp = value,
+                        _ => {}
+                    }
                 }
-            }
-        })?;
+            },
+        )?;
         Ok(timeouts)
     }
 
