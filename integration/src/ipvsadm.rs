@@ -8,22 +8,6 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::netns::Netns;
-use crate::packages::{self, Package};
-
-/// What of [`packages::ALL`] these scenarios use, where it is not there: a reason to skip.
-///
-/// # Errors
-/// Why it cannot be had.
-pub fn needed(names: &[&str], guest: bool) -> Result<()> {
-    let wanted: Vec<Package> =
-        packages::ALL.iter().filter(|package| names.contains(&package.name)).copied().collect();
-    match packages::missing(&wanted).as_slice() {
-        [] => Ok(()),
-        // A guest has what its host has.
-        [first, ..] if guest => bail!("no {} on this host", first.name),
-        _ => packages::ensure(&wanted).map(drop),
-    }
-}
 
 /// What `ipvsadm ARGS` prints.
 ///

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::Ctx;
 use super::behind::{self, START};
-use super::{Ctx, Skip};
+use super::steering;
 use crate::client::expect_split;
 use crate::director::Director;
 use crate::ipvsadm;
@@ -219,9 +220,7 @@ fn all(ctx: &Ctx, director: &Director<'_>, want: &Seen, damages: &[Damage]) -> R
 }
 
 pub fn drift(ctx: &Ctx) -> Result<()> {
-    if let Err(error) = ipvsadm::needed(&["ipvsadm"], ctx.guest) {
-        bail!(Skip(format!("{error:#}")));
-    }
+    steering::needs(ctx, &["ipvsadm"])?;
     let lab = behind::lab(3)?;
     let _servers = ["r1", "r2", "r3"]
         .map(|name| Server::start(lab.host(name), name, "0.0.0.0:80"))

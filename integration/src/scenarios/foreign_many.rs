@@ -11,8 +11,9 @@ use lbd_ipvs::{
     ServiceFlags, ServiceId,
 };
 
+use super::Ctx;
 use super::behind;
-use super::{Ctx, Skip};
+use super::steering;
 use crate::client::expect_split;
 use crate::director::Director;
 use crate::netns::Netns;
@@ -93,9 +94,7 @@ fn memory_kb(director: &Director<'_>) -> Result<u64> {
 }
 
 pub fn foreign_many(ctx: &Ctx) -> Result<()> {
-    if let Err(error) = ipvsadm::needed(&["ipvsadm"], ctx.guest) {
-        bail!(Skip(format!("{error:#}")));
-    }
+    steering::needs(ctx, &["ipvsadm"])?;
     let lab = behind::lab(2)?;
     let _one = Server::start(lab.host("r1"), "r1", "0.0.0.0:80")?;
     let mut two = Server::start(lab.host("r2"), "r2", "0.0.0.0:80")?;

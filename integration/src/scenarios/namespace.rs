@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
-use super::steering::{generation, load, writes};
-use super::{Ctx, Skip};
+use super::Ctx;
+use super::steering::{self, generation, load, writes};
 use crate::director::Director;
 use crate::netns::Netns;
 use crate::topology::{Lab, host};
@@ -57,9 +57,7 @@ fn expect_rules(ns: &Netns, what: &str, want: &[&[&str]], limit: Duration) -> Re
 }
 
 pub fn namespace(ctx: &Ctx) -> Result<()> {
-    if let Err(error) = ipvsadm::needed(&["ipvsadm"], ctx.guest) {
-        bail!(Skip(format!("{error:#}")));
-    }
+    steering::needs(ctx, &["ipvsadm"])?;
     let lab = Lab::new(&[host("a", "10.0.0.11/24"), host("b", "10.0.0.12/24")])?;
     let (a, b) = (lab.host("a"), lab.host("b"));
     elsewhere(ctx, a, b)?;

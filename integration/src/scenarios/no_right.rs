@@ -49,6 +49,9 @@ fn refused(ctx: &Ctx, ns: &Netns, capability: &str, config: &str) -> Result<()> 
     step!("without CAP_{}: {status:?}: {}", capability.to_uppercase(), said.trim());
     ensure!(status.and_then(|status| status.code()) == Some(MISSING_RIGHTS), "{status:?}: {said}");
     let line = said.lines().find(|line| line.contains(" ERROR ")).context("no error")?;
-    ensure!(line.contains(&format!("CAP_{}", capability.to_uppercase())), "the right is not named: {line}");
+    ensure!(
+        line.contains(&format!("CAP_{}", capability.to_uppercase())) && line.to_lowercase().contains("ipvs"),
+        "the right, or for what, is not named: {line}"
+    );
     Ok(())
 }

@@ -6,8 +6,8 @@ use std::fs;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use super::Ctx;
 use super::steering::{self, generation, lbctl, load, refused, writes};
-use super::{Ctx, Skip};
 use crate::director::Director;
 use crate::topology::{Lab, host};
 use crate::{ipvsadm, step, wait};
@@ -136,9 +136,12 @@ fn untouched(director: &Director<'_>) -> Result<Untouched> {
     })
 }
 
-/// What ipvsadm's rules say of a table: each service and each of its servers, with all that they are.
-fn objects(rules: &BTreeSet<String>) -> Result<BTreeMap<(String, Option<String>), Vec<String>>> {
-    let mut objects: BTreeMap<_, Vec<String>> = BTreeMap::new();
+/// Services and, with a name, their servers; with all that they are.
+type Objects = BTreeMap<(String, Option<String>), Vec<String>>;
+
+/// What ipvsadm's rules say of a table.
+fn objects(rules: &BTreeSet<String>) -> Result<Objects> {
+    let mut objects = Objects::new();
     for rule in rules {
         let words: Vec<&str> = rule.split_whitespace().collect();
         let service = |kind: &str, key: &str| match kind {
@@ -205,9 +208,7 @@ fn plan_json(director: &Director<'_>, file: &str, exit: i32) -> Result<Value> {
 }
 
 pub fn plan(ctx: &Ctx) -> Result<()> {
-    if let Err(error) = ipvsadm::needed(&["ipvsadm"], ctx.guest) {
-        bail!(Skip(format!("{error:#}")));
-    }
+    steering::needs(ctx, &["ipvsadm"])?;
     let lab = Lab::new(&[host("a", "10.0.0.11/24")])?;
     let mut director = ctx.director("a", lab.host("a"), BEFORE)?;
     director.start_and_wait()?;

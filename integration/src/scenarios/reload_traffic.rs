@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
+use super::Ctx;
 use super::pair::{self, KEY, REAL, SERVICE, VIP};
-use super::steering::{load, writes};
+use super::steering::{self, load, writes};
 use super::unnoticed::Witness;
-use super::{Ctx, Skip};
 use crate::client::{Held, PROBE_INTERVAL};
 use crate::wait::pause;
 use crate::{ipvsadm, step, table, vip, wait};
@@ -18,7 +18,7 @@ const RELOADS: u32 = 20;
 /// r1 and r2 stay with other weights each time; r3 comes and goes.
 fn config(reload: u32) -> String {
     let weights = [1 + reload % 3, 1 + (reload + 1) % 3, 2];
-    let servers = if reload % 2 == 0 { 3 } else { 2 };
+    let servers = if reload.is_multiple_of(2) { 3 } else { 2 };
     let mut text = pair::config(150, 3);
     text.truncate(text.find("virtual_server ").unwrap_or_default());
     text += &format!(
@@ -34,9 +34,7 @@ fn config(reload: u32) -> String {
 }
 
 pub fn reload_traffic(ctx: &Ctx) -> Result<()> {
-    if let Err(error) = ipvsadm::needed(&["ipvsadm"], ctx.guest) {
-        bail!(Skip(format!("{error:#}")));
-    }
+    steering::needs(ctx, &["ipvsadm"])?;
     let lab = pair::lab()?;
     let _servers = pair::servers(&lab)?;
     let client = lab.host("c");

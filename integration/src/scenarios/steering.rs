@@ -1,17 +1,35 @@
-//! What scenarios share in which a director is steered: commands with their outcome, reloads that are waited for.
+//! What scenarios share in which a director is steered: what they need, commands with their outcome, reloads that are waited
+//! for.
 
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use super::{Ctx, Skip};
 use crate::build::{self, Profile};
 use crate::director::Director;
+use crate::packages::{self, Package};
 use crate::wait;
 
 /// Time a reload may take.
 const LOADED: Duration = Duration::from_secs(10);
+
+/// Skips the scenario where these of [`packages::ALL`] are not there and cannot be had.
+///
+/// # Errors
+/// The skip.
+pub fn needs(ctx: &Ctx, names: &[&str]) -> Result<()> {
+    let wanted: Vec<Package> =
+        packages::ALL.iter().filter(|package| names.contains(&package.name)).copied().collect();
+    match packages::missing(&wanted).as_slice() {
+        [] => Ok(()),
+        // A guest has what its host has.
+        [first, ..] if ctx.guest => bail!(Skip(format!("this host has no {}", first.name))),
+        _ => packages::ensure(&wanted).map(drop).map_err(|error| Skip(format!("{error:#}")).into()),
+    }
+}
 
 /// `lbctl --socket … ARGS`, not started yet.
 ///

@@ -5,12 +5,12 @@ use std::net::Ipv4Addr;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
+use super::Ctx;
 use super::pair::{self, KEY, REAL, VIP};
 use super::steering;
 use super::unnoticed::Witness;
-use super::{Ctx, Skip};
 use crate::adverts::Capture;
 use crate::director::{Daemon, Director};
 use crate::fifo::Fifo;
@@ -21,6 +21,8 @@ use crate::{ipvsadm, step, table, vip};
 const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 11);
 /// Past the peer's master down interval (3.61 s), had the adverts not gone on.
 const WATCHED: Duration = Duration::from_secs(4);
+/// Past the first looks at the table; nobody else is there to take over.
+const ALONE: Duration = Duration::from_secs(2);
 /// An election and the first checks.
 const READY: Duration = Duration::from_secs(10);
 
@@ -40,9 +42,7 @@ fn until_master(director: &mut Director<'_>, limit: Duration) -> Result<Duration
 }
 
 pub fn handover(ctx: &Ctx) -> Result<()> {
-    if let Err(error) = ipvsadm::needed(&["ipvsadm"], ctx.guest) {
-        bail!(Skip(format!("{error:#}")));
-    }
+    steering::needs(ctx, &["ipvsadm"])?;
     let lab = pair::lab()?;
     let _servers = pair::servers(&lab)?;
     let dir = tempfile::Builder::new().prefix("lbd-handover-").tempdir()?;
@@ -119,9 +119,7 @@ pub fn handover(ctx: &Ctx) -> Result<()> {
 
 /// keepalived is stopped with -I -V and lbd goes on, alone and beside a peer.
 pub fn take_over(ctx: &Ctx) -> Result<()> {
-    if let Err(error) = ipvsadm::needed(&["ipvsadm", "keepalived"], ctx.guest) {
-        bail!(Skip(format!("{error:#}")));
-    }
+    steering::needs(ctx, &["ipvsadm", "keepalived"])?;
     let lab = pair::lab()?;
     let _servers = pair::servers(&lab)?;
     let (a, b, client) = (lab.host("a"), lab.host("b"), lab.host("c"));
@@ -152,7 +150,7 @@ fn after_keepalived(ctx: &Ctx, client: &Netns, ns: &Netns, peer: Option<&Netns>)
     let ended = begun.elapsed();
     let master = until_master(&mut lbd, Duration::from_secs(1) + ctx.slack()).context(what)?;
     step!("{what}: keepalived ended after {ended:?}, lbd master {master:?} after its start");
-    wait::throughout("master", WATCHED, || is_master(&lbd))?;
+    wait::throughout("master", if peer.is_some() { WATCHED } else { ALONE }, || is_master(&lbd))?;
     let seen = witness.finish(what)?;
     for (_, table) in &seen.tables {
         table::same_servers(table, KEY, &REAL).with_context(|| format!("{what}: at some moment"))?;

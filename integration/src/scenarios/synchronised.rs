@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::Ctx;
 use super::pair::{self, KEY, REAL, SERVICE, VIP};
-use super::steering::load;
-use super::{Ctx, Skip};
+use super::steering::{self, load};
 use crate::client::Held;
 use crate::director::Director;
 use crate::netns::Netns;
@@ -36,9 +36,7 @@ fn expect_daemons(ns: &Netns, want: &[&str], limit: Duration) -> Result<Duration
 }
 
 pub fn sync(ctx: &Ctx) -> Result<()> {
-    if let Err(error) = ipvsadm::needed(&["ipvsadm"], ctx.guest) {
-        bail!(Skip(format!("{error:#}")));
-    }
+    steering::needs(ctx, &["ipvsadm"])?;
     let lab = pair::lab()?;
     let _servers = pair::servers(&lab)?;
     let client = lab.host("c");
@@ -63,7 +61,8 @@ pub fn sync(ctx: &Ctx) -> Result<()> {
         table::expect_dests(ns, KEY, &REAL, READY)?;
     }
 
-    // Lost packets are sent again after 0.2, 0.6, 1.4, 3, 6.2 s.
+    // Lost packets are sent again soon after the address has moved, and not after 0.2, 0.6, 1.4, 3, 6.2 s.
+    client.sysctl(&[("ipv4/tcp_thin_linear_timeouts", "1")])?;
     let held = Held::patient(client, SERVICE, MASTER_DOWN * 2 + Duration::from_secs(5))?;
     let server = table_server(&held.server);
     let took = known(b.ns(), server, followed)?;

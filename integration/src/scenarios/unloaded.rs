@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::behind;
-use super::steering::expect;
+use super::steering::{self, expect};
 use super::{Ctx, Skip};
 use crate::client::expect_split;
 use crate::director::Director;
@@ -46,9 +46,7 @@ pub fn unloaded(ctx: &Ctx) -> Result<()> {
     if !ctx.guest {
         bail!(Skip("it unloads ip_vs: not on a kernel that others use".to_owned()));
     }
-    if let Err(error) = ipvsadm::needed(&["ipvsadm", "kmod"], ctx.guest) {
-        bail!(Skip(format!("{error:#}")));
-    }
+    steering::needs(ctx, &["ipvsadm", "kmod"])?;
     let lab = behind::lab(2)?;
     let _servers = ["r1", "r2"]
         .map(|name| Server::start(lab.host(name), name, "0.0.0.0:80"))
