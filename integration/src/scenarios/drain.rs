@@ -86,7 +86,7 @@ pub fn drain(ctx: &Ctx) -> Result<()> {
     whole_service(ctx, client, &director, long)?;
     without_the_keyword(ctx, client, &director)?;
     orders(ctx, client, &mut director)?;
-    many_at_once(&director)?;
+    many_at_once(ctx, &director)?;
     director.stop()?;
     ensure!(table::read(ns)?.is_empty(), "services are left after the stop");
     Ok(())
@@ -158,9 +158,11 @@ fn whole_service(ctx: &Ctx, client: &Netns, director: &Director<'_>, time: Optio
     expect(director, "the server with the connection is left", NOTICED + ctx.slack(), |status| {
         leaving(status) == [(SECOND_KEY, REAL[0], Some(1))]
     })?;
-    let there = table::read(ns)?;
-    table::same_servers(&there, SECOND_KEY, &REAL[..1])?;
-    ensure!(there[SECOND_KEY].dests[REAL[0]].weight == 0, "{there:?}");
+    behind::expect_table(ns, "that server alone, with weight 0", ctx.slack(), |table| {
+        table::same_servers(table, SECOND_KEY, &REAL[..1])?;
+        ensure!(behind::weight(table, SECOND_KEY, REAL[0]) == Some(0), "{table:?}");
+        Ok(())
+    })?;
     let refused = distribution(client, SECOND, 1)?;
     ensure!(!refused.contains_key("r1"), "a service that leaves takes new connections: {refused:?}");
     held.finish().context("the connection of a service that leaves")?;
@@ -243,7 +245,7 @@ fn orders(ctx: &Ctx, client: &Netns, director: &mut Director<'_>) -> Result<()> 
 }
 
 /// Commands at one time: each is carried out, and at the end status and table say the same.
-fn many_at_once(director: &Director<'_>) -> Result<()> {
+fn many_at_once(ctx: &Ctx, director: &Director<'_>) -> Result<()> {
     const ROUNDS: u32 = 4;
     let start = Instant::now();
     std::thread::scope(|scope| {
@@ -265,16 +267,18 @@ fn many_at_once(director: &Director<'_>) -> Result<()> {
         threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?)
     })?;
     step!("{} commands at once took {:?}", 4 * ROUNDS, start.elapsed());
-    let status = director.status()?;
-    let table = table::read(director.ns())?;
-    for (server, wants) in [(REAL[0], vec![14]), (REAL[1], vec![24]), (REAL[2], vec![34, 44])] {
-        let have = behind::weight(&table, KEY, server).with_context(|| format!("no {server}"))?;
-        let shown = behind::server(&status, KEY, server)?;
-        ensure!(wants.contains(&have), "{server} has weight {have}");
-        ensure!(
-            shown["order"] == format!("weight {have}") && shown["effective_weight"] == have,
-            "{server} has weight {have}, shown is {shown:#}"
-        );
-    }
-    Ok(())
+    wait::until_ok("the same in status and table", ctx.slack(), || {
+        let status = director.peek()?;
+        let table = table::read(director.ns())?;
+        for (server, wants) in [(REAL[0], vec![14]), (REAL[1], vec![24]), (REAL[2], vec![34, 44])] {
+            let have = behind::weight(&table, KEY, server).with_context(|| format!("no {server}"))?;
+            let shown = behind::server(&status, KEY, server)?;
+            ensure!(wants.contains(&have), "{server} has weight {have}");
+            ensure!(
+                shown["order"] == format!("weight {have}") && shown["effective_weight"] == have,
+                "{server} has weight {have}, shown is {shown:#}"
+            );
+        }
+        Ok::<_, anyhow::Error>(())
+    })
 }

@@ -65,7 +65,7 @@ pub fn sync(ctx: &Ctx) -> Result<()> {
     client.sysctl(&[("ipv4/tcp_thin_linear_timeouts", "1")])?;
     let held = Held::patient(client, SERVICE, MASTER_DOWN * 2 + Duration::from_secs(5))?;
     let server = table_server(&held.server);
-    let took = known(b.ns(), server, followed)?;
+    let took = known(b.ns(), server, READY)?;
     step!("a connection to {server} is known to the backup after {took:?}");
     let crashed = Instant::now();
     a.kill();
@@ -84,6 +84,20 @@ pub fn sync(ctx: &Ctx) -> Result<()> {
     reloads(ctx, &mut b)?;
     b.stop()?;
     ensure!(ipvsadm::daemons(b.ns())?.is_empty(), "a daemon is left: {:?}", ipvsadm::daemons(b.ns())?);
+
+    // What a process that was killed has left is its successor's to stop.
+    b.configure(&config(100, "lvs_sync_daemon eth0 id 9", ""))?;
+    b.start_and_wait()?;
+    let two = ["master sync daemon (mcast=eth0, syncid=9,", "backup sync daemon (mcast=eth0, syncid=9,"];
+    expect_daemons(b.ns(), &two, followed)?;
+    b.kill();
+    b.start_and_wait()?;
+    expect_daemons(b.ns(), &two, Duration::ZERO).context("after kill -9 and start")?;
+    b.kill();
+    b.configure(&config(100, "", ""))?;
+    b.start_and_wait()?;
+    expect_daemons(b.ns(), &[], followed).context("after kill -9 and start without the keyword")?;
+    b.stop()?;
 
     // With none configured the other program's is not ours at any time.
     let others = "--start-daemon backup --mcast-interface eth0 --syncid 99";

@@ -38,6 +38,15 @@ fn unload(ns: &Netns) -> Result<()> {
     })
 }
 
+/// A module that is loaded has the kernel's own.
+fn timeouts(ns: &Netns) -> Result<()> {
+    wait::until_ok("our timeouts", BACK, || {
+        let have = ipvsadm::timeouts(ns)?;
+        ensure!(have == [600, 60, 77], "{have:?}");
+        Ok::<_, anyhow::Error>(())
+    })
+}
+
 fn traffic(client: &Netns) -> Result<()> {
     expect_split(client, SERVICE, 4, &[("r1", 2), ("r2", 2)])
 }
@@ -61,8 +70,14 @@ pub fn unloaded(ctx: &Ctx) -> Result<()> {
     ensure!(others.is_empty() || remove(&others)?, "cannot remove {others:?}");
 
     let reals: String = REAL.iter().map(|real| behind::real_server(real, "")).collect();
-    let mut director =
-        ctx.director("a", ns, &behind::virtual_server(&SERVICE.replace(':', " "), "TCP", &reals))?;
+    let mut director = ctx.director(
+        "a",
+        ns,
+        &format!(
+            "global_defs {{\n  lvs_timeouts tcp 600 tcpfin 60 udp 77\n}}\n{}",
+            behind::virtual_server(&SERVICE.replace(':', " "), "TCP", &reals)
+        ),
+    )?;
     director.start_and_wait()?;
     table::expect_dests(ns, KEY, &REAL, behind::START)?;
     traffic(client)?;
@@ -80,6 +95,7 @@ fn comes_back(ctx: &Ctx, client: &Netns, director: &Director<'_>) -> Result<()> 
     table::expect_dests(director.ns(), KEY, &REAL, BACK + ctx.slack())?;
     step!("unloaded: the table is complete again after {:?}", start.elapsed());
     traffic(client)?;
+    timeouts(director.ns())?;
     let log = director.log();
     let said: Vec<&str> = log.lines().filter(|line| line.contains("WARN")).collect();
     step!("said: {said:#?}");
@@ -108,5 +124,6 @@ fn cannot_come_back(ctx: &Ctx, client: &Netns, director: &mut Director<'_>) -> R
     table::expect_dests(director.ns(), KEY, &REAL, 2 * BACK + ctx.slack())?;
     step!("it can be loaded: the table is complete again after {:?}", start.elapsed());
     traffic(client)?;
+    timeouts(director.ns())?;
     expect(director, "nothing is amiss", BACK, |status| status["ipvs"]["last_error"].is_null()).map(drop)
 }
