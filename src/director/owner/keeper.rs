@@ -287,6 +287,9 @@ impl Keeper {
             Ok(kernel) => {
                 self.kernel = Some(kernel);
                 self.pending.extend(self.ours());
+                // A module that was loaded anew has the kernel's own.
+                let Some(timeouts) = self.look(|kernel| kernel.timeouts()) else { return false };
+                self.timeouts.have = timeouts;
                 self.learn()
             }
             Err(error) => {

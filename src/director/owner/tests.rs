@@ -522,6 +522,21 @@ fn what_is_refused_is_not_drift() {
 }
 
 #[test]
+fn after_the_module_was_unloaded_the_timeouts_come_with_the_table() {
+    let ours = Timeouts { tcp: 60, ..Timeouts::default() };
+    let mut bed = Bed::with(Table::default(), Owned::new(), |options| options.settings.timeouts = ours);
+    bed.set(vec![part(80, &[(1, 1)])]);
+    bed.kernel.kernel().fail.push_back(IpvsError::Unloaded);
+    bed.kernel.kernel().table = Table::default();
+    bed.kernel.kernel().timeouts = Timeouts { tcp: 900, tcp_fin: 120, udp: 300 };
+    bed.after(AUDIT);
+    bed.after(AUDIT);
+    assert_eq!(bed.kernel.table(), table(&[(80, entry("rr", &[(1, 1)]))]));
+    assert_eq!(bed.kernel.kernel().timeouts.tcp, 60);
+    assert_eq!((bed.told(), bed.status().drift_repaired), (vec![], 0), "nobody else changed anything");
+}
+
+#[test]
 fn a_lost_connection_is_made_again_and_the_table_read() {
     let timed_out = IpvsError::TimedOut { limit_ms: 5000 };
     let mut bed = Bed::new(Table::default(), Owned::new());
