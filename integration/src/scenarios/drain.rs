@@ -225,6 +225,9 @@ fn orders(ctx: &Ctx, client: &Netns, director: &mut Director<'_>) -> Result<()> 
     kept(director, "after stop and start")?;
     expect_split(client, SERVICE, 3, &[("r3", 3)])?;
 
+    director.lbctl(&["server", "ready", SERVICE, "10.1.0.22"])?;
+    weights(ns, &[(REAL[1], Some(1))], ctx.slack())?;
+    let in_maintenance = held_to(client, SERVICE, "r2")?;
     director.lbctl(&["server", "weight", KEY, "10.1.0.21", "5"])?;
     director.lbctl(&["server", "maint", SERVICE, "10.1.0.22"])?;
     weights(ns, &[(REAL[0], Some(5)), (REAL[1], None), (REAL[2], Some(1))], ctx.slack())?;
@@ -233,6 +236,7 @@ fn orders(ctx: &Ctx, client: &Netns, director: &mut Director<'_>) -> Result<()> 
     weights(ns, &[(REAL[0], Some(1)), (REAL[1], Some(1)), (REAL[2], Some(1))], ctx.slack())?;
     expect_split(client, SERVICE, 6, &[("r1", 2), ("r2", 2), ("r3", 2)])?;
     held.finish().context("the connection to a server that was given another weight")?;
+    in_maintenance.finish().context("the connection to a server that was out for maintenance")?;
 
     let unknown = refused(director, &["server", "drain", SERVICE, "10.1.0.29:80"])?;
     ensure!(unknown.contains("did you mean `10.1.0.2"), "{unknown}");

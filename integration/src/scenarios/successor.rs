@@ -112,9 +112,12 @@ pub fn handover(ctx: &Ctx) -> Result<()> {
     );
     ensure!(
         adverts.seen().iter().all(|advert| advert.source == A && advert.priority == 150),
-        "other adverts"
+        "other adverts: {:?}",
+        adverts.seen()
     );
-    Ok(())
+    // What an orderly stop tells, and this did not.
+    a.stop()?;
+    fifo.expect("INSTANCE \"VI_1\" STOP 150", 1, ctx.slack())
 }
 
 /// keepalived is stopped with -I -V and lbd goes on, alone and beside a peer.

@@ -100,6 +100,7 @@ fn comes_back(ctx: &Ctx, client: &Netns, director: &Director<'_>) -> Result<()> 
     let said: Vec<&str> = log.lines().filter(|line| line.contains("WARN")).collect();
     step!("said: {said:#?}");
     ensure!(said.iter().any(|line| line.contains("unloaded")), "that it was unloaded is not said: {said:#?}");
+    ensure!(!log.contains("timeouts were set"), "another program is blamed for the kernel's own: {said:#?}");
     expect(director, "nothing is amiss", BACK, |status| {
         status["ipvs"]["last_error"].is_null() && status["ipvs"]["refused"].is_null()
     })
