@@ -1,4 +1,5 @@
-//! The table beside other programs, and a director that is steered, reloaded, replaced (see `scenarios::drift`).
+//! The table beside other programs, and a director that is steered, reloaded, replaced (see `scenarios::drift`, `foreign_many`,
+//! `unloaded`, `namespace`, `no_right`, `drain`, `reload_traffic`, `plan`, `successor`, `synchronised`).
 
 fn run(name: &str) {
     lbd_integration::run::test(env!("CARGO_BIN_EXE_bed"), name);
