@@ -426,13 +426,15 @@ impl Daemon {
         let owner = tokio::task::spawn_blocking(move || TableOwner::start(options))
             .await
             .map_err(|error| Failure::Run(error.to_string()))??;
-        let remember = self.remember.clone();
+        let (remember, leaving) = (self.remember.clone(), self.remember.clone());
         let options = DirectorOptions {
             owner: owner.clone(),
             tools: self.tools.clone(),
             events: self.events.clone(),
             saved: saved.verdicts,
             remember: Box::new(move |verdicts| remember.verdicts(verdicts)),
+            saved_leaving: saved.leaving,
+            remember_leaving: Box::new(move |servers| leaving.leaving(servers)),
             local_addresses: self.local.subscribe(),
         };
         // Before the waits, which a stop may end: the stop empties what is in the table already.

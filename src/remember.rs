@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use tracing::warn;
 
-use crate::state_file::{SavedInstance, StateFile, Verdicts};
+use crate::state_file::{SavedInstance, SavedLeaving, StateFile, Verdicts};
 
 /// A handle to the writing thread; ends it, after a last write, when stopped.
 #[derive(Clone)]
@@ -32,6 +32,7 @@ struct Mailbox {
 struct Pending {
     verdicts: Option<Verdicts>,
     instances: Option<Vec<SavedInstance>>,
+    leaving: Option<Vec<SavedLeaving>>,
     stop: bool,
 }
 
@@ -50,6 +51,11 @@ impl Remember {
     /// Takes the verdicts to write next.
     pub fn verdicts(&self, verdicts: Verdicts) {
         self.mailbox.change(|pending| pending.verdicts = Some(verdicts));
+    }
+
+    /// Takes the real servers that are leaving.
+    pub fn leaving(&self, leaving: Vec<SavedLeaving>) {
+        self.mailbox.change(|pending| pending.leaving = Some(leaving));
     }
 
     /// Takes the virtual routers to write next.
@@ -77,10 +83,12 @@ impl Mailbox {
         let mut pending = self
             .filled
             .wait_while(self.pending.lock().unwrap_or_else(PoisonError::into_inner), |pending| {
-                pending.verdicts.is_none() && pending.instances.is_none() && !pending.stop
+                let Pending { verdicts, instances, leaving, stop } = pending;
+                verdicts.is_none() && instances.is_none() && leaving.is_none() && !*stop
             })
             .unwrap_or_else(PoisonError::into_inner);
-        Pending { verdicts: pending.verdicts.take(), instances: pending.instances.take(), stop: pending.stop }
+        let stop = pending.stop;
+        Pending { stop, ..std::mem::take(&mut *pending) }
     }
 }
 
@@ -90,7 +98,8 @@ fn write(file: &StateFile, mailbox: &Mailbox) {
         let pending = mailbox.take();
         let verdicts = pending.verdicts.map_or(Ok(()), |verdicts| file.put_verdicts(&verdicts));
         let instances = pending.instances.map_or(Ok(()), |instances| file.put_instances(instances));
-        match verdicts.and(instances) {
+        let leaving = pending.leaving.map_or(Ok(()), |leaving| file.put_leaving(leaving));
+        match verdicts.and(instances).and(leaving) {
             Ok(()) => failing = false,
             // Said once until it works again: a full disk must not flood the log.
             Err(error) => {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use lbd_grammar::config::{GroupKey, VirtualServerId};
-use lbd_ipvs::{Family, Protocol, ServiceId, SyncState, Timeouts};
+use lbd_ipvs::{Destination, Family, Protocol, Service, ServiceId, SyncState, Timeouts};
 use serde::{Deserialize, Serialize};
 
 use crate::director::pool::Order;
@@ -77,6 +77,23 @@ pub struct SavedCheck {
     pub percent: Option<u32>,
 }
 
+/// A real server that is no longer configured and stays for its connections (drain_timeout).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedLeaving {
+    /// The virtual server that it was of.
+    pub of: VirtualServerId,
+    /// A service that it is in.
+    pub id: ServiceId,
+    /// That service, for when nobody else wants it.
+    pub service: Service,
+    /// Its address and port there.
+    pub address: SocketAddr,
+    /// With weight 0.
+    pub destination: Destination,
+    /// Boot clock at which it goes at the latest, in milliseconds.
+    pub until_ms: u64,
+}
+
 /// A virtual router as it was.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedInstance {
@@ -109,6 +126,8 @@ struct TableSection {
     timeouts: Option<Timeouts>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     sync: BTreeSet<SyncState>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    leaving: Vec<(SavedId, ServiceId, Service, SocketAddr, Destination, u64)>,
 }
 
 /// A virtual server's id in the file.
@@ -163,6 +182,8 @@ pub struct Saved {
     pub timeouts: Option<Timeouts>,
     /// The synchronisation daemons that it started.
     pub sync: BTreeSet<SyncState>,
+    /// Real servers that were leaving.
+    pub leaving: Vec<SavedLeaving>,
     /// Its virtual routers.
     pub instances: Vec<SavedInstance>,
 }
@@ -208,6 +229,17 @@ impl StateFile {
                 .collect();
             saved.timeouts = table.timeouts;
             saved.sync = table.sync.clone();
+            let leaving = table.leaving.iter().cloned();
+            saved.leaving = leaving
+                .map(|(of, id, service, address, destination, until_ms)| SavedLeaving {
+                    of: (&of).into(),
+                    id,
+                    service,
+                    address,
+                    destination,
+                    until_ms,
+                })
+                .collect();
             TableSection { format: FORMAT, namespace, ..table }
         };
         if vrrp.boot_id == boot_id {
@@ -230,6 +262,18 @@ impl StateFile {
     /// What the file system says; the old file is still there then.
     pub fn put_timeouts(&self, before: Option<Timeouts>) -> io::Result<()> {
         self.put(|table| table.timeouts = before)
+    }
+
+    /// Writes which real servers are leaving.
+    ///
+    /// # Errors
+    /// What the file system says; the old file is still there then.
+    pub fn put_leaving(&self, leaving: Vec<SavedLeaving>) -> io::Result<()> {
+        let saved = |one: SavedLeaving| {
+            let SavedLeaving { of, id, service, address, destination, until_ms } = one;
+            ((&of).into(), id, service, address, destination, until_ms)
+        };
+        self.put(|table| table.leaving = leaving.into_iter().map(saved).collect())
     }
 
     /// Writes which synchronisation daemons are ours.
@@ -276,6 +320,7 @@ impl StateFile {
             server.checks.clear();
         }
         table.verdicts.retain(|(_, _, server)| server.order.is_some());
+        table.leaving.clear();
         let TableSection { services, verdicts, timeouts, sync, .. } = &*table;
         if services.is_empty() && verdicts.is_empty() && timeouts.is_none() && sync.is_empty() {
             let _gone = fs::remove_file(&self.path);
@@ -398,6 +443,26 @@ mod tests {
             [((id.into(), real), found.clone()), ((VirtualServerId::Group(group), real), found)].into();
         let instance =
             SavedInstance { interface: "eth0".into(), vrid: 7, master: true, ..Default::default() };
+        let leaving = SavedLeaving {
+            of: id.into(),
+            id,
+            service: Service {
+                scheduler: lbd_ipvs::Scheduler::new("rr").expect("name"),
+                flags: lbd_ipvs::ServiceFlags::PERSISTENT,
+                persistence_timeout: 60,
+                netmask: lbd_ipvs::Netmask::V6(64),
+                persistence_engine: Some("sip".into()),
+            },
+            address: real,
+            destination: Destination {
+                forwarding: lbd_ipvs::Forwarding::Tunnel(lbd_ipvs::Tunnel::Ipip),
+                weight: 0,
+                upper_threshold: 2,
+                lower_threshold: 1,
+            },
+            until_ms: 9,
+        };
+        file.put_leaving(vec![leaving.clone()]).expect("what leaves is written");
         file.put_owned(&owned).expect("keys are written");
         file.put_verdicts(&verdicts).expect("verdicts are written");
         file.put_instances(vec![instance.clone()]).expect("instances are written");
@@ -405,7 +470,13 @@ mod tests {
         let none = Saved::default();
         assert_eq!(
             saved,
-            Saved { owned, verdicts: verdicts.clone(), instances: vec![instance.clone()], ..none }
+            Saved {
+                owned,
+                verdicts: verdicts.clone(),
+                instances: vec![instance.clone()],
+                leaving: vec![leaving],
+                ..none
+            }
         );
         for name in ["run/state", "run/state.vrrp"] {
             let mode = fs::metadata(dir.path().join(name)).expect("file").permissions().mode();

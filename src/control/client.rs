@@ -164,10 +164,11 @@ impl Client {
     pub async fn handover(&self) -> Result<HandoverStarted, ClientError> {
         let started: HandoverStarted =
             self.decode(&self.ask(Method::POST, "/v1/handover", STATUS_TIME).await?)?;
-        let process = PathBuf::from(format!("/proc/{}", started.pid));
+        let program = PathBuf::from(format!("/proc/{}/exe", started.pid));
         let ended = async {
-            // Its socket goes first, its locks with the process.
-            while process.exists() || UnixStream::connect(&self.socket).await.is_ok() {
+            // Its socket goes first, its locks with the process. One that has ended and that nobody has waited for has
+            // no program any more.
+            while program.read_link().is_ok() || UnixStream::connect(&self.socket).await.is_ok() {
                 tokio::time::sleep(HANDOVER_LOOK).await;
             }
         };

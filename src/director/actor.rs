@@ -23,7 +23,7 @@ use super::pool::{Changes, Order, Pool, Standing, first_result_is_told};
 use crate::control::status::{LeavingStatus, VirtualServerStatus};
 use crate::control::{ServerDone, ServerOrder};
 use crate::event::{Cause, Event, EventSender};
-use crate::state_file::{SavedCheck, Verdicts};
+use crate::state_file::{SavedCheck, SavedLeaving, Verdicts};
 
 mod leaving;
 mod memory;
@@ -55,6 +55,10 @@ pub struct DirectorOptions {
     pub saved: Verdicts,
     /// Takes the verdicts to remember; must not block.
     pub remember: Box<dyn Fn(Verdicts) + Send>,
+    /// What was leaving when the earlier process ended.
+    pub saved_leaving: Vec<SavedLeaving>,
+    /// Takes what is leaving, to remember; must not block.
+    pub remember_leaving: Box<dyn Fn(Vec<SavedLeaving>) + Send>,
     /// Whether the virtual servers' addresses are on this host (ha_suspend).
     pub local_addresses: watch::Receiver<std::collections::HashSet<std::net::IpAddr>>,
 }
@@ -103,6 +107,8 @@ impl DirectorHandle {
             leaving_due: None,
         };
         director.apply(config);
+        let saved_leaving = std::mem::take(&mut director.options.saved_leaving);
+        director.resume_leaving(saved_leaving, now());
         // Also when it is empty: what an earlier process left is removed with the first set.
         director.options.owner.set_parts(std::mem::take(&mut director.dirty).into_iter().collect());
         // The file names what only the earlier one knew until it is written anew: a third process must not
@@ -523,7 +529,11 @@ impl Director {
             let Some((server, served)) = old.remove(&real.address) else { continue };
             self.forget_server(&config.id, &server);
             if served {
-                let event = tell::server(&config.id, real, false, Cause::Removed, GONE.to_owned());
+                let reason = match config.drain_timeout {
+                    Duration::ZERO => GONE.to_owned(),
+                    limit => format!("{GONE}; it stays for its connections, {} s at most", limit.as_secs()),
+                };
+                let event = tell::server(&config.id, real, false, Cause::Removed, reason);
                 self.options.events.send(tell::without_inhibit(event));
             }
         }

@@ -152,7 +152,9 @@ pub fn line(event: &Event, facts: &Facts) -> Line {
         Event::Left { service, address, connections } => Line {
             level: level(*connections == 0),
             text: format!(
-                "Removing drained real server {address} of {service}{}",
+                "Removing drained service {} from VS {}{}",
+                real_server(service, *address),
+                virtual_server(service, facts.sequence),
                 match connections {
                     0 => String::new(),
                     left => format!(": its drain_timeout is over, {left} connections are cut"),

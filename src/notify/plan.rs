@@ -148,17 +148,16 @@ impl Plans {
             | Event::RealServer { service, address, .. }
             | Event::Weight { service, address, .. }
             | Event::CheckFailed { service, address, .. }
-            | Event::CheckWarning { service, address, .. } => Facts {
+            | Event::CheckWarning { service, address, .. }
+            | Event::Left { service, address, .. } => Facts {
                 down: self.down.contains(&(service.clone(), *address)),
                 mail: self.server(service, *address).is_some_and(|one| one.smtp_alert),
                 sequence: self.sequence(service),
                 ..Facts::default()
             },
-            Event::Script { .. }
-            | Event::Left { .. }
-            | Event::Drift { .. }
-            | Event::DriftUntold { .. }
-            | Event::Sync { .. } => Facts::default(),
+            Event::Script { .. } | Event::Drift { .. } | Event::DriftUntold { .. } | Event::Sync { .. } => {
+                Facts::default()
+            }
         }
     }
 

@@ -80,7 +80,7 @@ pub fn drain(ctx: &Ctx) -> Result<()> {
     table::expect_dests(ns, KEY, &REAL, START)?;
     table::expect_dests(ns, SECOND_KEY, &REAL[..2], START)?;
 
-    until_closed(ctx, client, &director, long)?;
+    until_closed(ctx, client, &mut director, long)?;
     comes_back(ctx, client, &director, long)?;
     until_the_time_is_over(ctx, client, &director)?;
     whole_service(ctx, client, &director, long)?;
@@ -92,7 +92,12 @@ pub fn drain(ctx: &Ctx) -> Result<()> {
     Ok(())
 }
 
-fn until_closed(ctx: &Ctx, client: &Netns, director: &Director<'_>, time: Option<Duration>) -> Result<()> {
+fn until_closed(
+    ctx: &Ctx,
+    client: &Netns,
+    director: &mut Director<'_>,
+    time: Option<Duration>,
+) -> Result<()> {
     let ns = director.ns();
     let held = held_to(client, SERVICE, "r1")?;
     load(director, &config(time, &[1, 2], true))?;
@@ -108,15 +113,25 @@ fn until_closed(ctx: &Ctx, client: &Netns, director: &Director<'_>, time: Option
     wait::throughout("the server stays for its connection", A_WHILE, || {
         weights(ns, &[(REAL[0], Some(0))], Duration::ZERO)
     })?;
+    // Another process goes on with it: after a crash, and after a handover.
+    director.kill();
+    director.start_and_wait()?;
+    director.lbctl(&["handover"])?;
+    director.ended(START)?;
+    director.start_and_wait()?;
+    weights(ns, &[(REAL[0], Some(0))], Duration::ZERO).context("in the next process")?;
+    expect(director, "the server leaves in the next process too", NOTICED + ctx.slack(), |status| {
+        leaving(status) == [(KEY, REAL[0], Some(1))]
+    })?;
     held.finish().context("the connection to a server that leaves")?;
     let closed = Instant::now();
     weights(ns, &[(REAL[0], None)], NOTICED + ctx.slack())?;
     step!("closed: gone {:?} after that", closed.elapsed());
     expect(director, "nothing leaves any more", ctx.slack(), |status| leaving(status).is_empty())?;
-    let line = format!("Removing drained real server {} of {KEY}", REAL[0]);
+    let line = "Removing drained service [10.1.0.21]:tcp:80 from VS [10.0.0.100]:tcp:80";
     let log = director.log();
     let said: Vec<&str> = log.lines().filter(|line| line.contains("Removing drained")).collect();
-    ensure!(matches!(said.as_slice(), [one] if one.ends_with(&line)), "{line:?} was not said: {said:?}");
+    ensure!(matches!(said.as_slice(), [one] if one.ends_with(line)), "{line:?} was not said: {said:?}");
     load(director, &config(time, &[0, 1, 2], true))?;
     weights(ns, &[(REAL[0], Some(1))], Duration::ZERO)
 }

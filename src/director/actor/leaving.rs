@@ -3,6 +3,7 @@
 //! Here: which stay, for how long, and what is added to the wanted parts for them. Not here: what else is
 //! wanted (`pool`), who counts connections (`owner`).
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,6 +16,7 @@ use crate::control::status::LeavingStatus;
 use crate::director::owner::{Counters, Part};
 use crate::director::parts::{self, Services};
 use crate::event::Event;
+use crate::state_file::{SavedLeaving, boot_clock_ms};
 
 /// Between two looks at the connections.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
@@ -32,7 +34,9 @@ pub(super) struct Leaving {
     destination: Destination,
     since: Instant,
     until: Instant,
-    /// For status, RFC 3339.
+    /// The same on the boot clock, for the next process.
+    until_ms: u64,
+    /// The same for status, RFC 3339.
     until_wall: String,
 }
 
@@ -49,6 +53,7 @@ pub(super) fn left(
         return Vec::new();
     }
     let until_wall = humantime::format_rfc3339_millis(SystemTime::now() + limit).to_string();
+    let until_ms = boot_clock_ms().saturating_add(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
     let mut left = Vec::new();
     for (id, Entry { service, destinations }) in before {
         for (address, destination) in destinations {
@@ -62,6 +67,7 @@ pub(super) fn left(
                     destination: Destination { weight: 0, ..*destination },
                     since: now,
                     until: now + limit,
+                    until_ms,
                     until_wall: until_wall.clone(),
                 });
             }
@@ -107,6 +113,49 @@ impl Leaving {
 }
 
 impl Director {
+    /// Takes over what was leaving when an earlier process ended, unless it is configured again or its time is
+    /// over.
+    pub(super) fn resume_leaving(&mut self, saved: Vec<SavedLeaving>, now: Instant) {
+        let (clock, wall) = (boot_clock_ms(), SystemTime::now());
+        let mut concerned = BTreeSet::new();
+        for SavedLeaving { of, id, service, address, destination, until_ms } in saved {
+            let managed = self.services.iter().find(|managed| managed.pool.config().id == of);
+            let back = managed.is_some_and(|one| configured(one.pool.config(), &one.services)(&id, &address));
+            let Some(rest) = until_ms.checked_sub(clock).filter(|_| !back) else { continue };
+            let rest = Duration::from_millis(rest);
+            let until_wall = humantime::format_rfc3339_millis(wall + rest).to_string();
+            concerned.insert(of.clone());
+            self.leaving.push(Leaving {
+                of,
+                id,
+                service,
+                address,
+                destination,
+                since: now,
+                until: now + rest,
+                until_ms,
+                until_wall,
+            });
+        }
+        self.leaving_due = (!self.leaving.is_empty()).then_some(now + LOOK);
+        for of in concerned {
+            self.restate(&of);
+        }
+    }
+
+    /// Has what is leaving written down for the next process.
+    fn remember_leaving(&self) {
+        let saved = |one: &Leaving| SavedLeaving {
+            of: one.of.clone(),
+            id: one.id,
+            service: one.service.clone(),
+            address: one.address,
+            destination: one.destination,
+            until_ms: one.until_ms,
+        };
+        (self.options.remember_leaving)(self.leaving.iter().map(saved).collect());
+    }
+
     /// What this virtual server wants, with what stays for its connections.
     pub(super) fn part_of(&self, managed: &Managed) -> Part {
         with(&self.leaving, &managed.pool.config().id, managed.part())
@@ -129,6 +178,9 @@ impl Director {
         }
         self.leaving = stay;
         self.leaving_due = (!self.leaving.is_empty()).then_some(now + LOOK);
+        if !gone.is_empty() {
+            self.remember_leaving();
+        }
         for (one, connections) in gone {
             self.restate(&one.of);
             self.options.events.send(Event::Left {
@@ -156,7 +208,10 @@ impl Director {
                 one.service.clone_from(&entry.service);
             }
         }
-        self.leaving.extend(left);
+        if !left.is_empty() {
+            self.leaving.extend(left);
+            self.remember_leaving();
+        }
         if self.leaving.is_empty() {
             self.leaving_due = None;
         } else {
@@ -168,7 +223,11 @@ impl Director {
     pub(super) fn returned(&mut self, config: &Arc<VirtualServer>, services: &Services) {
         if !self.leaving.is_empty() {
             let back = configured(config, services);
+            let before = self.leaving.len();
             self.leaving.retain(|one| one.of != config.id || !back(&one.id, &one.address));
+            if self.leaving.len() != before {
+                self.remember_leaving();
+            }
         }
     }
 

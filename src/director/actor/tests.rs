@@ -14,7 +14,7 @@ use super::*;
 use crate::control::status::RealServerState;
 use crate::control::{ServerAction, ServerOrder};
 use crate::director::owner::{OwnerOptions, Settings, TableOwner};
-use crate::state_file::{Owned, StateFile};
+use crate::state_file::{Owned, SavedLeaving, StateFile};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -42,6 +42,7 @@ struct Bed {
     owner: OwnerHandle,
     director: DirectorHandle,
     remembered: Arc<Mutex<Verdicts>>,
+    leaving: Arc<Mutex<Vec<SavedLeaving>>>,
     events: mpsc::Receiver<Event>,
     /// Addresses of the host.
     local: watch::Sender<HashSet<IpAddr>>,
@@ -55,6 +56,16 @@ impl Bed {
 
     /// On a kernel that holds what an earlier process left.
     async fn after(kernel: FakeIpvs, owned: Owned, text: &str, saved: Verdicts, dead: &[&str]) -> Bed {
+        Bed::resumed(kernel, owned, text, (saved, Vec::new()), dead).await
+    }
+
+    async fn resumed(
+        kernel: FakeIpvs,
+        owned: Owned,
+        text: &str,
+        (saved, saved_leaving): (Verdicts, Vec<SavedLeaving>),
+        dead: &[&str],
+    ) -> Bed {
         let dir = tempfile::tempdir().expect("directory");
         let connection = kernel.clone();
         let owner = TableOwner::start(OwnerOptions {
@@ -75,6 +86,8 @@ impl Bed {
         // As the file: it says what the earlier process wrote until it is written anew.
         let remembered = Arc::new(Mutex::new(saved.clone()));
         let memory = remembered.clone();
+        let leaving: Arc<Mutex<Vec<SavedLeaving>>> = Arc::default();
+        let waiting = leaving.clone();
         let (events, received) = EventSender::channel();
         let local = watch::Sender::new(HashSet::new());
         let options = DirectorOptions {
@@ -83,11 +96,13 @@ impl Bed {
             events,
             saved,
             remember: Box::new(move |verdicts| *memory.lock().expect("lock") = verdicts),
+            saved_leaving,
+            remember_leaving: Box::new(move |leaving| *waiting.lock().expect("lock") = leaving),
             local_addresses: local.subscribe(),
         };
         let director = DirectorHandle::start(options, &config(text));
         assert!(owner.flush_wait(LIMIT).await, "the table converges");
-        Bed { kernel, answers, owner, director, remembered, events: received, local, _dir: dir }
+        Bed { kernel, answers, owner, director, remembered, leaving, events: received, local, _dir: dir }
     }
 
     async fn reload(&self, text: &str) -> Vec<Op> {
@@ -738,6 +753,42 @@ async fn a_virtual_server_that_leaves_waits_too_and_no_longer_than_its_time() {
     connected(&bed, 5);
     bed.reload("").await;
     assert!(bed.kernel.table().services.is_empty());
+}
+
+#[tokio::test]
+async fn a_server_that_leaves_goes_on_leaving_in_the_next_process() {
+    let first = Bed::start(&text(&[1, 2], "drain_timeout 60"), Verdicts::new(), &[]).await;
+    connected(&first, 1);
+    first.reload(&text(&[2], "drain_timeout 60")).await;
+    first.until("it leaves", &[("10.0.0.1", 0), ("10.0.0.2", 3)]).await;
+    let saved = first.leaving.lock().expect("lock").clone();
+    assert_eq!(saved.len(), 1);
+    let owned: Owned = first
+        .kernel
+        .table()
+        .services
+        .into_iter()
+        .map(|(id, entry)| (id, entry.destinations.into_keys().collect()))
+        .collect();
+    let next = |text: String, saved: Vec<SavedLeaving>| {
+        let (kernel, owned) = (first.kernel.clone(), owned.clone());
+        async move { Bed::resumed(kernel, owned, &text, (Verdicts::new(), saved), &[]).await }
+    };
+    first.kernel.take_record();
+    let mut second = next(text(&[2], "drain_timeout 60"), saved.clone()).await;
+    assert_eq!(second.kernel.take_record(), [], "nothing is touched");
+    assert_eq!(second.director.status().await.expect("an answer").leaving.len(), 1);
+    connected(&second, 0);
+    second.event("it leaves", |event| matches!(event, Event::Left { .. })).await;
+    second.until("it is gone", &[("10.0.0.2", 3)]).await;
+    assert_eq!(second.leaving.lock().expect("lock").len(), 0, "and is forgotten");
+    // Its time is over; it is configured again.
+    let over = saved.iter().cloned().map(|one| SavedLeaving { until_ms: 0, ..one }).collect();
+    let late = next(text(&[2], ""), over).await;
+    assert!(late.director.status().await.expect("an answer").leaving.is_empty());
+    let back = next(text(&[1, 2], ""), saved).await;
+    back.until("it serves", &[("10.0.0.1", 3), ("10.0.0.2", 3)]).await;
+    assert!(back.director.status().await.expect("an answer").leaving.is_empty());
 }
 
 #[tokio::test]
