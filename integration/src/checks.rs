@@ -6,16 +6,16 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 
-use crate::build;
 use crate::director::Daemon;
+use crate::fakeipvs::{StandIn, TABLE};
 use crate::netns::Netns;
 use crate::process::{self, pid_of};
 use crate::wait;
@@ -25,11 +25,6 @@ pub mod usage;
 
 use responder::{Responder, Seen};
 use usage::Memory;
-
-/// Environment variable that names the source of the stand-in for IPVS.
-pub const SOURCE: &str = "LBD_FAKEIPVS";
-/// Where the source is without it, beside the workspace.
-const BESIDE: &str = "../shared/tools/fakeipvs.c";
 
 /// Descriptors that a daemon may have open.
 const DESCRIPTORS: u64 = 262_144;
@@ -109,8 +104,7 @@ impl Load {
 #[derive(Debug)]
 pub struct Bench {
     lbd: PathBuf,
-    preload: PathBuf,
-    dir: tempfile::TempDir,
+    stand_in: StandIn,
 }
 
 impl Bench {
@@ -119,25 +113,12 @@ impl Bench {
     /// # Errors
     /// When it does not compile.
     pub fn new(lbd: PathBuf) -> Result<Option<Self>> {
-        let source = std::env::var_os(SOURCE).map_or_else(|| build::workspace().join(BESIDE), PathBuf::from);
-        if !source.exists() {
-            return Ok(None);
-        }
-        let dir = tempfile::Builder::new().prefix("lbd-checks-").tempdir()?;
-        let preload = dir.path().join("fakeipvs.so");
-        let status = Command::new("gcc")
-            .args(["-O2", "-shared", "-fPIC", "-o"])
-            .arg(&preload)
-            .arg(&source)
-            .args(["-ldl", "-lpthread"])
-            .status()
-            .context("gcc: is it installed?")?;
-        ensure!(status.success(), "gcc {}: {status}", source.display());
+        let Some(stand_in) = StandIn::build()? else { return Ok(None) };
         // Inherited by all that is started; without the right to raise it, what there is must do.
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         let _refused = setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS, hard.max(DESCRIPTORS))
             .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-        Ok(Some(Self { lbd, preload, dir }))
+        Ok(Some(Self { lbd, stand_in }))
     }
 
     /// Starts a daemon with this load and waits until every real server was checked.
@@ -156,7 +137,7 @@ impl Bench {
             ("ipv4/ip_local_port_range", "2000 65000"),
         ])?;
         let responder = Responder::start(&ns, load.kind, load.servers)?;
-        let dir = tempfile::Builder::new().prefix("run-").tempdir_in(self.dir.path())?;
+        let dir = tempfile::Builder::new().prefix("run-").tempdir_in(self.stand_in.dir())?;
         let path = |name: &str| dir.path().join(name);
         fs::write(path("lbd.conf"), load.config())?;
         let mut command = match daemon {
@@ -183,8 +164,7 @@ impl Bench {
             .arg(path("lbd.conf"))
             .arg("-p")
             .arg(path("daemon.pid"))
-            .env("LD_PRELOAD", &self.preload)
-            .env("FAKEIPVS_TABLE", path(TABLE))
+            .envs(self.stand_in.env(dir.path()))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
@@ -194,9 +174,6 @@ impl Bench {
         Ok(running)
     }
 }
-
-/// Name of the file that holds the stand-in's table: its pages are not the daemon's.
-const TABLE: &str = "fakeipvs-table";
 
 /// A daemon that checks.
 #[derive(Debug)]
@@ -344,11 +321,6 @@ impl Drop for Running {
 /// When its arguments are wrong or its port is taken.
 pub fn respond(words: &[String]) -> Result<()> {
     responder::main(words)
-}
-
-/// Where cargo would look for the source of the stand-in, for messages.
-pub fn source_beside() -> &'static Path {
-    Path::new(BESIDE)
 }
 
 #[cfg(test)]

@@ -32,7 +32,12 @@ const PACKAGES: [&str; 4] = ["user-mode-linux", "iproute2", "kmod", "psmisc"];
 pub struct Uml {
     program: PathBuf,
     modules: PathBuf,
+    /// In MiB.
+    memory: u32,
 }
+
+/// Memory of a guest in MiB, unless [`Uml::with_memory`] says otherwise.
+const MEMORY: u32 = 512;
 
 /// How a guest ended.
 #[derive(Clone, Debug)]
@@ -86,7 +91,13 @@ impl Uml {
             let inside = versions.flatten().map(|entry| entry.path()).find(|dir| has_index(dir));
             inside.ok_or_else(|| format!("no modules below {} (LBD_UML_MODULES)", modules.display()))?
         };
-        Ok(Self { program, modules })
+        Ok(Self { program, modules, memory: MEMORY })
+    }
+
+    /// The same whose guests have so many MiB of memory.
+    #[must_use]
+    pub fn with_memory(self, memory: u32) -> Self {
+        Self { memory, ..self }
     }
 
     /// Boots a guest that runs `command` (program and arguments, with the same paths as here) and powers off.
@@ -123,17 +134,18 @@ impl Uml {
         fs::write(&init, self.init(&token, command, env))?;
         fs::set_permissions(&init, fs::Permissions::from_mode(0o755))?;
         let start = Instant::now();
-        let memory = if Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" };
+        let memory_in = if Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" };
         // A session of its own: every guest process is a host process of the group.
         let mut command = Command::new("setsid");
         command
             .args(["taskset", "-c", &core.to_string()])
             .arg(&self.program)
-            .args(["rootfstype=hostfs", "rootflags=/", "ro", "mem=512M", "con=null", "con0=null,fd:1"])
+            .args(["rootfstype=hostfs", "rootflags=/", "ro", "con=null", "con0=null,fd:1"])
             .args(["quiet", "loglevel=1", "panic=1", "umid=guest"])
+            .arg(format!("mem={}M", self.memory))
             .arg(format!("init={}", init.display()))
             .arg(format!("uml_dir={}", dir.path().display()))
-            .env("TMPDIR", memory)
+            .env("TMPDIR", memory_in)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());

@@ -7,8 +7,8 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use lbd_integration::bench::median;
 use lbd_integration::build::{self, Profile};
+use lbd_integration::figures::median;
 use lbd_integration::packages;
 use nix::sys::resource::{UsageWho, getrusage};
 

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use lbd_integration::bench::median;
 use lbd_integration::build::{self, Profile};
 use lbd_integration::checks::{self, Bench, Kind, Load, Stretch, responder};
 use lbd_integration::director::Daemon;
+use lbd_integration::fakeipvs::StandIn;
+use lbd_integration::figures::{median, verdict};
 use lbd_integration::{packages, skip};
 
 /// lbd's CPU time per check as a part of keepalived's, at most.
@@ -96,14 +97,7 @@ fn bench(words: &[String]) -> Result<bool> {
     packages::ensure(&needed.copied().collect::<Vec<_>>())?;
     let binaries = build::binaries(Profile::Release)?;
     let Some(bench) = Bench::new(binaries.lbd)? else {
-        skip::report(
-            "bench-checks",
-            &format!(
-                "{} is not there: it stands in for the kernel's IPVS; {} names another place",
-                checks::source_beside().display(),
-                checks::SOURCE
-            ),
-        );
+        skip::report("bench-checks", &StandIn::missing());
         return Ok(true);
     };
     let mut good = true;
@@ -122,10 +116,6 @@ fn bench(words: &[String]) -> Result<bool> {
     }
     println!("all goals: {}", verdict(good));
     Ok(good)
-}
-
-fn verdict(met: bool) -> &'static str {
-    if met { "met" } else { "MISSED" }
 }
 
 fn measure(bench: &Bench, daemon: Daemon, load: Load, time: Duration) -> Result<Stretch> {
