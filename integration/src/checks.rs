@@ -114,10 +114,7 @@ impl Bench {
     /// When it does not compile.
     pub fn new(lbd: PathBuf) -> Result<Option<Self>> {
         let Some(stand_in) = StandIn::build()? else { return Ok(None) };
-        // Inherited by all that is started; without the right to raise it, what there is must do.
-        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-        let _refused = setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS, hard.max(DESCRIPTORS))
-            .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+        raise_descriptors()?;
         Ok(Some(Self { lbd, stand_in }))
     }
 
@@ -126,16 +123,7 @@ impl Bench {
     /// # Errors
     /// When it does not come so far in time.
     pub fn start(&self, daemon: Daemon, load: Load) -> Result<Running> {
-        let ns = Netns::new("checks")?;
-        ns.ip(&format!("route add local {} dev lo", responder::NETWORK))?;
-        ns.sysctl(&[
-            ("core/somaxconn", "65535"),
-            ("ipv4/tcp_max_syn_backlog", "65535"),
-            ("ipv4/tcp_syncookies", "0"),
-            // Connections that are over are forgotten at once from here on: they are no part of what is measured.
-            ("ipv4/tcp_max_tw_buckets", "4096"),
-            ("ipv4/ip_local_port_range", "2000 65000"),
-        ])?;
+        let ns = network()?;
         let responder = Responder::start(&ns, load.kind, load.servers)?;
         let dir = tempfile::Builder::new().prefix("run-").tempdir_in(self.stand_in.dir())?;
         let path = |name: &str| dir.path().join(name);
@@ -173,6 +161,36 @@ impl Bench {
         running.settle()?;
         Ok(running)
     }
+}
+
+/// As many descriptors as very many checks at one time need, for this process and all that it starts; without the right to
+/// raise the limit, what there is must do.
+///
+/// # Errors
+/// When there is no limit to read.
+pub fn raise_descriptors() -> Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let _refused = setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS, hard.max(DESCRIPTORS))
+        .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    Ok(())
+}
+
+/// A namespace in which every real server's address is local and very many connections can be made.
+///
+/// # Errors
+/// Without the rights of root.
+pub fn network() -> Result<Netns> {
+    let ns = Netns::new("checks")?;
+    ns.ip(&format!("route add local {} dev lo", responder::NETWORK))?;
+    ns.sysctl(&[
+        ("core/somaxconn", "65535"),
+        ("ipv4/tcp_max_syn_backlog", "65535"),
+        ("ipv4/tcp_syncookies", "0"),
+        // Connections that are over are forgotten at once from here on: they are no part of what is measured.
+        ("ipv4/tcp_max_tw_buckets", "4096"),
+        ("ipv4/ip_local_port_range", "2000 65000"),
+    ])?;
+    Ok(ns)
 }
 
 /// A daemon that checks.
@@ -344,7 +362,13 @@ mod tests {
     fn sustained_is_most_of_the_asked_and_not_late() {
         let stretch = |done, p99| Stretch {
             time: Duration::from_secs(10),
-            seen: Seen { servers: 10, done, p50: Duration::ZERO, p99: Duration::from_millis(p99) },
+            seen: Seen {
+                servers: 10,
+                done,
+                p50: Duration::ZERO,
+                p99: Duration::from_millis(p99),
+                most: Duration::from_secs(1),
+            },
             cpu: Duration::from_millis(20),
             responder: Duration::ZERO,
             asked: 1000.0,

@@ -80,6 +80,20 @@ impl<'lab> Director<'lab> {
             Daemon::Lbd => Some(build::binaries(Profile::Dev)?),
             Daemon::Keepalived => None,
         };
+        Self::of(daemon, binaries, name, ns, config)
+    }
+
+    /// The same with binaries that were built already; keepalived needs none.
+    ///
+    /// # Errors
+    /// When the configuration cannot be written.
+    pub fn of(
+        daemon: Daemon,
+        binaries: Option<Binaries>,
+        name: &str,
+        ns: &'lab Netns,
+        config: &str,
+    ) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("lbd-dir-").tempdir()?;
         let this = Self {
             name: name.to_owned(),
@@ -314,18 +328,27 @@ impl<'lab> Director<'lab> {
     /// # Errors
     /// When the daemon does not answer with 200 and JSON within 5 s.
     pub fn peek(&self) -> Result<Value> {
+        let answer = self.get("/v1/status")?;
+        let (_, body) = answer.split_once("\r\n\r\n").context("no header")?;
+        serde_json::from_str(body).with_context(|| format!("status from the socket: {body}"))
+    }
+
+    /// The whole answer, head and body, to a GET on the control socket.
+    ///
+    /// # Errors
+    /// When the daemon does not answer with 200 within 5 s.
+    pub fn get(&self, path: &str) -> Result<String> {
         let limit = Some(Duration::from_secs(5));
         let mut socket = UnixStream::connect(self.socket())?;
         socket.set_read_timeout(limit)?;
         socket.set_write_timeout(limit)?;
-        socket.write_all(b"GET /v1/status HTTP/1.1\r\nHost: lbd\r\nConnection: close\r\n\r\n")?;
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: lbd\r\nConnection: close\r\n\r\n")?;
         let mut answer = String::new();
         socket.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("no header")?;
-        if !head.starts_with("HTTP/1.1 200 ") {
-            bail!("status from the socket: {head}");
+        if !answer.starts_with("HTTP/1.1 200 ") {
+            bail!("{path} from the socket: {}", answer.lines().next().unwrap_or_default());
         }
-        serde_json::from_str(body).with_context(|| format!("status from the socket: {body}"))
+        Ok(answer)
     }
 
     /// What `lbctl --socket … ARGS` prints.

@@ -36,6 +36,7 @@ pub mod fifo;
 pub mod ipvsadm;
 pub mod figures;
 pub mod kernel;
+pub mod large;
 pub mod netns;
 pub mod packages;
 pub mod process;

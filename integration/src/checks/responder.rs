@@ -55,6 +55,8 @@ pub struct Seen {
     pub p50: Duration,
     /// Lateness that 99 % of the checks do not exceed.
     pub p99: Duration,
+    /// Lateness of the check that was latest.
+    pub most: Duration,
 }
 
 /// A running responder.
@@ -120,7 +122,8 @@ impl Drop for Responder {
 
 impl Seen {
     fn line(&self) -> String {
-        format!("{} {} {} {}", self.servers, self.done, self.p50.as_micros(), self.p99.as_micros())
+        let [p50, p99, most] = [self.p50, self.p99, self.most].map(|late| late.as_micros());
+        format!("{} {} {p50} {p99} {most}", self.servers, self.done)
     }
 
     fn parse(line: &str) -> Option<Self> {
@@ -131,6 +134,7 @@ impl Seen {
             done: next()?,
             p50: Duration::from_micros(next()?),
             p99: Duration::from_micros(next()?),
+            most: Duration::from_micros(next()?),
         })
     }
 }
@@ -148,17 +152,19 @@ struct Account {
     period: u64,
     done: u64,
     late: Vec<u32>,
+    most: u64,
 }
 
 impl Account {
     fn new(servers: usize) -> Self {
-        Self { last: vec![0; servers], servers: 0, period: 0, done: 0, late: vec![0; CLASSES] }
+        Self { last: vec![0; servers], servers: 0, period: 0, done: 0, late: vec![0; CLASSES], most: 0 }
     }
 
     fn count(&mut self, period: u64) {
         self.period = period;
         self.done = 0;
         self.late.fill(0);
+        self.most = 0;
     }
 
     /// A check of this real server at `now`, microseconds since the start.
@@ -171,6 +177,7 @@ impl Account {
             return;
         }
         let late = now.saturating_sub(before).saturating_sub(self.period);
+        self.most = self.most.max(late);
         let class = usize::try_from(late / CLASS).unwrap_or(usize::MAX).min(CLASSES - 1);
         if let Some(count) = self.late.get_mut(class) {
             *count += 1;
@@ -178,7 +185,13 @@ impl Account {
     }
 
     fn seen(&self) -> Seen {
-        Seen { servers: self.servers, done: self.done, p50: self.percentile(50), p99: self.percentile(99) }
+        Seen {
+            servers: self.servers,
+            done: self.done,
+            p50: self.percentile(50),
+            p99: self.percentile(99),
+            most: Duration::from_micros(self.most),
+        }
     }
 
     fn percentile(&self, percent: u64) -> Duration {
@@ -289,7 +302,8 @@ mod tests {
         account.check(1, 1_500);
         assert_eq!(account.seen().servers, 2);
         account.count(1_000_000);
-        assert_eq!(account.seen(), Seen { servers: 2, done: 0, p50: Duration::ZERO, p99: Duration::ZERO });
+        let none = Duration::ZERO;
+        assert_eq!(account.seen(), Seen { servers: 2, done: 0, p50: none, p99: none, most: none });
         // 99 in time, the 100th 250 ms late.
         for round in 1..100 {
             account.check(0, 1_000 + round * 1_000_000);
@@ -297,8 +311,8 @@ mod tests {
         account.check(0, 1_000 + 100 * 1_000_000 + 250_000);
         let seen = account.seen();
         assert_eq!(
-            (seen.done, seen.p50, seen.p99),
-            (100, Duration::from_micros(100), Duration::from_micros(100))
+            (seen.done, seen.p50, seen.p99, seen.most),
+            (100, Duration::from_micros(100), Duration::from_micros(100), Duration::from_millis(250))
         );
         account.check(1, 1_500 + 5_000_000);
         assert_eq!(account.seen().p99, Duration::from_micros(250_100));

@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 
 use crate::process;
@@ -32,6 +33,14 @@ fn ticks(stat: &str) -> Option<u64> {
     // The name, in brackets, may have blanks and brackets of its own; after it comes field 3.
     let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(11);
     Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+}
+
+/// CPU time that `pid` alone has used so far, in all its threads, those that have ended too. Exact to the nanosecond.
+///
+/// # Errors
+/// When `pid` has ended.
+pub fn exact_cpu(pid: Pid) -> Result<Duration> {
+    Ok(clock_gettime(clock_getcpuclockid(pid)?)?.into())
 }
 
 /// Memory in use, in octets.
@@ -84,6 +93,20 @@ fn sum(smaps: &str, without: &str) -> Memory {
     memory
 }
 
+/// The most that `pid` had in memory so far, in octets, mappings of files and all.
+///
+/// # Errors
+/// When `pid` has ended.
+pub fn peak(pid: Pid) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    high_water(&status).with_context(|| format!("/proc/{pid}/status: {status}"))
+}
+
+fn high_water(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,8 +127,16 @@ mod tests {
     }
 
     #[test]
-    fn this_process_has_both() {
-        assert!(memory(Pid::this(), "no such file").expect("it runs").resident > 100_000);
+    fn the_peak_is_a_line() {
+        assert_eq!(high_water("Name:\tx\nVmHWM:\t   25864 kB\nVmRSS:\t 1 kB\n"), Some(25_864 * 1024));
+        assert_eq!(high_water("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn this_process_has_all() {
+        let now = memory(Pid::this(), "no such file").expect("it runs").resident;
+        assert!(now > 100_000 && peak(Pid::this()).expect("it runs") > 100_000);
         cpu(Pid::this()).expect("it runs");
+        assert!(exact_cpu(Pid::this()).expect("it runs") > Duration::ZERO);
     }
 }
