@@ -11,7 +11,8 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::unistd::Pid;
 
 use crate::build::Binaries;
-use crate::checks;
+use crate::checks::responder::Responder;
+use crate::checks::{self, Kind, usage};
 use crate::director::{Daemon, Director};
 use crate::fakeipvs::{self, Entry, Log, Request, StandIn};
 use crate::netns::Netns;
@@ -27,6 +28,8 @@ pub mod verdict;
 
 /// The largest table that is known of.
 pub const LARGE: Shape = Shape::unchecked(2284, 37_298);
+/// The same with checks, beside which some figures are shown. No goal is set for them.
+pub const LARGE_CHECKED: Shape = LARGE.checked(Duration::from_secs(60));
 
 /// Time for the first table to be written; keepalived takes long with very many checkers.
 const START_LIMIT: Duration = Duration::from_secs(120);
@@ -90,6 +93,20 @@ impl Bed {
     pub fn lbd<'bed>(&'bed self, ns: &'bed Netns, shape: &Shape) -> Result<Native<'bed>> {
         self.start(Daemon::Lbd, ns, shape, &shape.config(None))
     }
+
+    /// A daemon with checks, and what answers them. A daemon spreads its first ones over the first period.
+    ///
+    /// # Errors
+    /// When its table does not become complete.
+    pub fn checked<'bed>(
+        &'bed self,
+        daemon: Daemon,
+        ns: &'bed Netns,
+        shape: &Shape,
+    ) -> Result<(Native<'bed>, Responder)> {
+        let responder = Responder::start(ns, Kind::Tcp, shape.real_servers)?;
+        Ok((self.start(daemon, ns, shape, &shape.config(None))?, responder))
+    }
 }
 
 /// A daemon on the stand-in. Dropping it ends it at once, and its table stays as it is.
@@ -134,6 +151,14 @@ impl Native<'_> {
     /// When it does not run.
     pub fn pid(&self) -> Result<Pid> {
         self.director.pid()
+    }
+
+    /// CPU time that it has used.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn cpu(&self) -> Result<Duration> {
+        usage::exact_cpu(self.pid()?)
     }
 
     fn complete(&mut self, shape: &Shape) -> Result<()> {
@@ -204,6 +229,16 @@ impl Native<'_> {
 pub fn load() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     format!("load {}", text.split(' ').next().unwrap_or("unknown"))
+}
+
+/// Waits until every real server was checked once; what a daemon knows of its checks is there then.
+fn all_checked(responder: &mut Responder, shape: &Shape) -> Result<()> {
+    let period = shape.checked.unwrap_or_default();
+    wait::until_ok("the first checks", period * 2 + Duration::from_secs(10), || match responder.seen() {
+        Ok(seen) if seen.servers >= shape.real_servers => Ok(()),
+        Ok(seen) => Err(format!("{} of {} real servers", seen.servers, shape.real_servers)),
+        Err(error) => Err(format!("{error:#}")),
+    })
 }
 
 fn milliseconds(time: Duration) -> f64 {

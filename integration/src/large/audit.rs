@@ -8,7 +8,6 @@ use anyhow::{Context, Result, ensure};
 use super::{Bed, Native};
 use crate::checks;
 use crate::checks::responder::PORT;
-use crate::checks::usage;
 use crate::fakeipvs::Request;
 use crate::figures::{judge, most};
 use crate::shape::Shape;
@@ -44,10 +43,9 @@ pub fn run(bed: &Bed, idle: Duration, drifts: usize) -> Result<bool> {
 }
 
 fn cost(native: &Native<'_>, shape: &Shape, time: Duration) -> Result<bool> {
-    let pid = native.pid()?;
-    let (began, before) = (Instant::now(), usage::exact_cpu(pid)?);
+    let (began, before) = (Instant::now(), native.cpu()?);
     wait::pause(time);
-    let used = usage::exact_cpu(pid)?.saturating_sub(before).as_secs_f64() / began.elapsed().as_secs_f64();
+    let used = native.cpu()?.saturating_sub(before).as_secs_f64() / began.elapsed().as_secs_f64();
     let percent = used * 100.0;
     Ok(judge(
         &format!("idle with {} destinations", shape.real_servers),

@@ -2,41 +2,52 @@
 
 use anyhow::Result;
 
-use super::{Bed, LARGE, Native};
+use super::{Bed, LARGE, LARGE_CHECKED, Native, all_checked};
 use crate::checks;
 use crate::checks::usage::{self, Memory};
+use crate::director::Daemon;
 use crate::fakeipvs::TABLE;
 use crate::figures::judge;
+use crate::shape::Shape;
 
 /// Resident memory, in octets, at most.
 const RESIDENT: u64 = 150_000_000;
 const RELOADS: usize = 3;
 const READS: usize = 20;
 
-/// Measures after the start, after reloads and after reads of the status.
+/// Measures after the start, after reloads and after reads of the status; and the same while each real server is checked.
 ///
 /// # Errors
 /// When the daemon does not do what it is told.
 pub fn run(bed: &Bed) -> Result<bool> {
     println!("memory: {}", LARGE.words());
     let ns = checks::network()?;
-    let mut native = bed.lbd(&ns, &LARGE)?;
-    let mut resident = tell(&native, "after the start")?;
-    let middle = LARGE.real_servers / 2;
-    for weight in (2..).take(RELOADS) {
-        native.reload(&LARGE.config(Some((middle, weight))))?;
-    }
-    resident = resident.max(tell(&native, &format!("after {RELOADS} reloads"))?);
-    for _ in 0..READS {
-        native.director.get("/v1/status")?;
-    }
-    resident = resident.max(tell(&native, &format!("after {READS} reads of the status"))?);
-    Ok(judge(
+    let resident = most(&mut bed.lbd(&ns, &LARGE)?, &LARGE)?;
+    let met = judge(
         "memory",
         &format!("{} resident at most", megabytes(resident)),
         &megabytes(RESIDENT),
         resident < RESIDENT,
-    ))
+    );
+    let ns = checks::network()?;
+    let (mut native, mut responder) = bed.checked(Daemon::Lbd, &ns, &LARGE_CHECKED)?;
+    all_checked(&mut responder, &LARGE_CHECKED)?;
+    println!("memory beside checks: {} resident at most", megabytes(most(&mut native, &LARGE_CHECKED)?));
+    Ok(met)
+}
+
+/// The most that is resident after one thing or another.
+fn most(native: &mut Native<'_>, shape: &Shape) -> Result<u64> {
+    let mut resident = tell(native, "after the start")?;
+    let middle = shape.real_servers / 2;
+    for weight in (2..).take(RELOADS) {
+        native.reload(&shape.config(Some((middle, weight))))?;
+    }
+    resident = resident.max(tell(native, &format!("after {RELOADS} reloads"))?);
+    for _ in 0..READS {
+        native.director.get("/v1/status")?;
+    }
+    Ok(resident.max(tell(native, &format!("after {READS} reads of the status"))?))
 }
 
 /// Prints how much it is, and gives what is resident.

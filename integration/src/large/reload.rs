@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{Bed, LARGE, Native, milliseconds};
-use crate::checks::responder::Responder;
-use crate::checks::{self, Kind};
+use super::{Bed, LARGE, LARGE_CHECKED, Native, all_checked, milliseconds};
+use crate::checks;
 use crate::director::Daemon;
 use crate::figures::{judge, median};
-use crate::netns::Netns;
 use crate::shape::Shape;
 use crate::wait;
 
@@ -37,7 +35,8 @@ const BETWEEN: Duration = Duration::from_millis(1300);
 /// # Errors
 /// When a daemon does not do what it is told.
 pub fn run(bed: &Bed, rounds: usize) -> Result<bool> {
-    let mut good = one_change(bed, &LARGE, rounds)?;
+    let mut good = one_change(bed, rounds)?;
+    with_checks(bed, rounds)?;
     good &= beside_keepalived(bed, rounds)?;
     good &= sizes(bed, rounds)?;
     good &= checks_meanwhile(bed)?;
@@ -50,59 +49,77 @@ fn changes(shape: &Shape) -> [String; 2] {
     [2, 1].map(|weight| shape.config(Some((middle, weight))))
 }
 
-/// The times of `rounds` reloads, and whether each wrote one destination and nothing else.
-fn times(native: &mut Native<'_>, shape: &Shape, rounds: usize) -> Result<(Vec<Duration>, bool)> {
-    let changes = changes(shape);
-    let (mut times, mut one) = (Vec::new(), true);
-    for config in changes.iter().cycle().take(rounds) {
-        let reload = native.reload(config)?;
-        one &= reload.is_one_change();
-        if !reload.is_one_change() {
-            println!("  a reload wrote {:?}", reload.entries);
-        }
-        times.push(reload.took()?);
-    }
-    Ok((times, one))
+/// What some reloads of one change took.
+struct Times {
+    times: Vec<Duration>,
+    /// CPU time of all of them, with what checks cost meanwhile.
+    cpu: Duration,
+    /// Each wrote one destination and nothing else.
+    one: bool,
 }
 
-fn one_change(bed: &Bed, shape: &Shape, rounds: usize) -> Result<bool> {
-    println!("reload with one change: {}", shape.words());
+impl Times {
+    fn of(native: &mut Native<'_>, shape: &Shape, rounds: usize) -> Result<Self> {
+        let changes = changes(shape);
+        let before = native.cpu()?;
+        let (mut times, mut one) = (Vec::new(), true);
+        for config in changes.iter().cycle().take(rounds) {
+            let reload = native.reload(config)?;
+            one &= reload.is_one_change();
+            if !reload.is_one_change() {
+                println!("  a reload wrote {:?}", reload.entries);
+            }
+            times.push(reload.took()?);
+        }
+        Ok(Self { times, cpu: native.cpu()?.saturating_sub(before), one })
+    }
+
+    /// In milliseconds.
+    fn median(&self) -> Result<f64> {
+        median(self.times.iter().map(|time| milliseconds(*time))).context("no round")
+    }
+
+    fn words(&self) -> String {
+        let times: Vec<String> =
+            self.times.iter().map(|time| format!("{:.1}", milliseconds(*time))).collect();
+        let cpu = milliseconds(self.cpu) / self.times.len().max(1) as f64;
+        format!("{} ms; CPU {cpu:.1} ms each", times.join(" "))
+    }
+}
+
+fn one_change(bed: &Bed, rounds: usize) -> Result<bool> {
+    println!("reload with one change: {}", LARGE.words());
     let ns = checks::network()?;
-    let mut native = bed.lbd(&ns, shape)?;
-    let (times, one) = times(&mut native, shape, rounds)?;
-    println!("  {}", words(&times));
-    let time = median(times.iter().map(Duration::as_secs_f64)).context("no round")?;
+    let mut native = bed.lbd(&ns, &LARGE)?;
+    let times = Times::of(&mut native, &LARGE, rounds)?;
+    println!("  {}", times.words());
+    let time = times.median()?;
     let met = judge(
         "reload of one weight",
-        &format!("median {:.0} ms", time * 1e3),
+        &format!("median {time:.0} ms"),
         &format!("{LARGE_TIME:?}"),
-        time <= LARGE_TIME.as_secs_f64(),
+        time <= milliseconds(LARGE_TIME),
     );
-    Ok(judge("writes of such a reload", if one { "one SET_DEST" } else { "more or others" }, "one", one)
-        && met)
+    let figure = if times.one { "one SET_DEST" } else { "more or others" };
+    Ok(judge("writes of such a reload", figure, "one SET_DEST", times.one) && met)
 }
 
-fn words(times: &[Duration]) -> String {
-    let times: Vec<String> = times.iter().map(|time| format!("{:.1}", milliseconds(*time))).collect();
-    format!("{} ms", times.join(" "))
-}
-
-/// A daemon with checks, and what answers them.
-fn checked<'bed>(
-    bed: &'bed Bed,
-    daemon: Daemon,
-    ns: &'bed Netns,
-    shape: &Shape,
-) -> Result<(Native<'bed>, Responder)> {
-    let responder = Responder::start(ns, Kind::Tcp, shape.real_servers)?;
-    Ok((bed.start(daemon, ns, shape, &shape.config(None))?, responder))
+/// The same while each real server is checked.
+fn with_checks(bed: &Bed, rounds: usize) -> Result<()> {
+    let ns = checks::network()?;
+    let (mut native, mut responder) = bed.checked(Daemon::Lbd, &ns, &LARGE_CHECKED)?;
+    all_checked(&mut responder, &LARGE_CHECKED)?;
+    let times = Times::of(&mut native, &LARGE_CHECKED, rounds)?;
+    println!("  {}", times.words());
+    println!("reload of one weight beside checks: median {:.0} ms", times.median()?);
+    Ok(())
 }
 
 fn beside_keepalived(bed: &Bed, rounds: usize) -> Result<bool> {
     println!("reload with one change, beside keepalived: {}", COMPARED.words());
     let (our_ns, their_ns) = (checks::network()?, checks::network()?);
-    let (mut ours, _our_servers) = checked(bed, Daemon::Lbd, &our_ns, &COMPARED)?;
-    let (mut theirs, _their_servers) = checked(bed, Daemon::Keepalived, &their_ns, &COMPARED)?;
+    let (mut ours, _our_servers) = bed.checked(Daemon::Lbd, &our_ns, &COMPARED)?;
+    let (mut theirs, _their_servers) = bed.checked(Daemon::Keepalived, &their_ns, &COMPARED)?;
     let mut ratios = Vec::new();
     for (round, config) in changes(&COMPARED).iter().cycle().take(rounds).enumerate() {
         // Who begins changes from round to round.
@@ -133,9 +150,9 @@ fn sizes(bed: &Bed, rounds: usize) -> Result<bool> {
         let shape = Shape::unchecked(services, services * 10);
         let ns = checks::network()?;
         let mut native = bed.lbd(&ns, &shape)?;
-        let (times, _) = times(&mut native, &shape, rounds)?;
-        let median = median(times.iter().map(|time| milliseconds(*time))).context("no round")?;
-        println!("  {services} x 10: median {median:.1} ms ({})", words(&times));
+        let times = Times::of(&mut native, &shape, rounds)?;
+        let median = times.median()?;
+        println!("  {services} x 10: median {median:.1} ms ({})", times.words());
         medians.push(median);
     }
     let (Some(first), Some(last)) = (medians.first(), medians.last()) else { return Ok(false) };
@@ -152,12 +169,8 @@ fn sizes(bed: &Bed, rounds: usize) -> Result<bool> {
 fn checks_meanwhile(bed: &Bed) -> Result<bool> {
     println!("checks during reloads: {}", CHECKED.words());
     let ns = checks::network()?;
-    let (mut native, mut responder) = checked(bed, Daemon::Lbd, &ns, &CHECKED)?;
-    wait::until_ok("the first checks", PERIOD * 4, || match responder.seen() {
-        Ok(seen) if seen.servers >= CHECKED.real_servers => Ok(()),
-        Ok(seen) => Err(format!("{} of {} real servers", seen.servers, CHECKED.real_servers)),
-        Err(error) => Err(format!("{error:#}")),
-    })?;
+    let (mut native, mut responder) = bed.checked(Daemon::Lbd, &ns, &CHECKED)?;
+    all_checked(&mut responder, &CHECKED)?;
     // The rush of the first checks is over then.
     wait::pause(PERIOD);
     responder.count(PERIOD)?;
