@@ -122,6 +122,11 @@ impl Nesting {
     }
 }
 
+/// What ends a head or begins an element of it that may hold such an octet.
+fn is_special(byte: u8) -> bool {
+    matches!(byte, b'\n' | b'{' | b'}' | b'#' | b'!' | b'"' | b'\\' | b'$')
+}
+
 struct Scanner<'a> {
     text: &'a str,
     bytes: &'a [u8],
@@ -152,10 +157,13 @@ impl Scanner<'_> {
 
     /// Over a head: to the newline, brace or comment that ends it.
     fn skip_head(&mut self) {
-        while let Some(byte) = self.peek() {
-            match byte {
-                b'\n' | b'{' | b'}' | b'#' | b'!' => return,
-                _ => self.step(byte),
+        loop {
+            // By far the most octets mean nothing here.
+            let rest = self.bytes.get(self.at..).unwrap_or_default();
+            self.at += rest.iter().position(|byte| is_special(*byte)).unwrap_or(rest.len());
+            match self.peek() {
+                None | Some(b'\n' | b'{' | b'}' | b'#' | b'!') => return,
+                Some(byte) => self.step(byte),
             }
         }
     }
@@ -219,7 +227,9 @@ impl Scanner<'_> {
                     continue;
                 }
                 b' ' | b'\t' | 0x0b..=0x0d => {
-                    self.at += 1;
+                    let rest = self.bytes.get(at..).unwrap_or_default();
+                    let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | 0x0b..=0x0d);
+                    self.at += rest.iter().position(|byte| !blank(byte)).unwrap_or(rest.len());
                     continue;
                 }
                 b'#' | b'!' => {

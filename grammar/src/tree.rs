@@ -123,7 +123,7 @@ pub(crate) fn is_blank(c: char) -> bool {
 
 /// The words of a head, and the place of a quote that is not closed.
 pub(crate) fn words(sources: &Sources, head: Span) -> (Vec<Word<'_>>, Option<Span>) {
-    let (words, open) = split(sources.text(head), b"\"");
+    let (words, open) = split(sources.text(head), Quotes::Double);
     let base = head.range().start;
     let span = |start: usize, end: usize| Span::new(head.file(), base + start..base + end);
     let words = words
@@ -135,7 +135,7 @@ pub(crate) fn words(sources: &Sources, head: Span) -> (Vec<Word<'_>>, Option<Spa
 
 /// The words of a command's line: both quotes count.
 pub(crate) fn command_words(sources: &Sources, head: Span) -> (Vec<Word<'_>>, Option<Span>) {
-    let (words, open) = split(sources.text(head), b"\"'");
+    let (words, open) = split(sources.text(head), Quotes::Both);
     let base = head.range().start;
     let span = |start: usize, end: usize| Span::new(head.file(), base + start..base + end);
     let words = words
@@ -147,7 +147,7 @@ pub(crate) fn command_words(sources: &Sources, head: Span) -> (Vec<Word<'_>>, Op
 
 /// The words of a text that is in no file.
 pub(crate) fn words_of(text: &str, span: Span) -> Vec<Word<'_>> {
-    split(text, b"\"").0.into_iter().map(|piece| Word { text: piece.text, span }).collect()
+    split(text, Quotes::Double).0.into_iter().map(|piece| Word { text: piece.text, span }).collect()
 }
 
 struct Piece<'a> {
@@ -156,8 +156,21 @@ struct Piece<'a> {
     end: usize,
 }
 
+/// Which quotes count.
+#[derive(Clone, Copy, Debug)]
+enum Quotes {
+    Double,
+    Both,
+}
+
+impl Quotes {
+    fn has(self, byte: u8) -> bool {
+        byte == b'"' || byte == b'\'' && matches!(self, Quotes::Both)
+    }
+}
+
 /// Splits at blanks; a quoted part is a word of its own, also in the middle of another.
-fn split<'a>(text: &'a str, quotes: &[u8]) -> (Vec<Piece<'a>>, Option<usize>) {
+fn split(text: &str, quotes: Quotes) -> (Vec<Piece<'_>>, Option<usize>) {
     let bytes = text.as_bytes();
     let mut words = Vec::new();
     let mut at = 0;
@@ -166,12 +179,12 @@ fn split<'a>(text: &'a str, quotes: &[u8]) -> (Vec<Piece<'a>>, Option<usize>) {
         let rest = bytes.get(at + 1..).unwrap_or_default();
         if is_blank(char::from(byte)) {
             at += 1;
-        } else if quotes.contains(&byte) {
+        } else if quotes.has(byte) {
             let Some(length) = memchr::memchr(byte, rest) else { return (words, Some(start)) };
             at += length + 2;
             words.push(Piece { text: text.get(start + 1..at - 1).unwrap_or_default(), start, end: at });
         } else {
-            let ends = |byte: &u8| is_blank(char::from(*byte)) || quotes.contains(byte);
+            let ends = |byte: &u8| is_blank(char::from(*byte)) || quotes.has(*byte);
             at += 1 + rest.iter().position(ends).unwrap_or(rest.len());
             words.push(Piece { text: text.get(start..at).unwrap_or_default(), start, end: at });
         }
@@ -252,7 +265,7 @@ mod tests {
     use super::*;
 
     fn texts(line: &str) -> Vec<&str> {
-        split(line, b"\"").0.into_iter().map(|piece| piece.text).collect()
+        split(line, Quotes::Double).0.into_iter().map(|piece| piece.text).collect()
     }
 
     #[test]
@@ -273,11 +286,11 @@ mod tests {
     #[test]
     fn an_open_quote_is_found() {
         for (line, quotes, want) in [
-            ("a \"b", &b"\""[..], Some(2)),
-            ("a \"b\"", b"\"", None),
-            ("a 'b", b"\"", None),
-            ("a 'b", b"\"'", Some(2)),
-            ("a 'b\" c'", b"\"'", None),
+            ("a \"b", Quotes::Double, Some(2)),
+            ("a \"b\"", Quotes::Double, None),
+            ("a 'b", Quotes::Double, None),
+            ("a 'b", Quotes::Both, Some(2)),
+            ("a 'b\" c'", Quotes::Both, None),
         ] {
             assert_eq!(split(line, quotes).1, want, "{line}");
         }

@@ -511,7 +511,8 @@ pub(crate) fn parse_seconds(text: &str) -> Result<Duration, &'static str> {
         return Err("has more than six decimals");
     }
     let seconds: u64 = if whole.is_empty() { Ok(0) } else { whole.parse() }.map_err(|_| "is out of range")?;
-    let micros: u64 = format!("{decimals:0<6}").parse().map_err(|_| "is not a time")?;
+    let digit = |place: usize| decimals.as_bytes().get(place).map_or(0, |byte| u64::from(byte - b'0'));
+    let micros = (0..6).fold(0, |micros, place| micros * 10 + digit(place));
     Ok(Duration::from_secs(seconds) + Duration::from_micros(micros))
 }
 
