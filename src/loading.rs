@@ -117,6 +117,14 @@ fn tls_settings(config: &Config) -> Result<Option<TlsSettings>, TlsFileError> {
 }
 
 impl Checked {
+    /// Takes what did not change from the configuration that runs ([`Config::share`]). As long as nobody
+    /// else holds this one.
+    pub fn share(&mut self, running: &Config) {
+        if let Some(config) = self.config.as_mut().and_then(Arc::get_mut) {
+            config.share(running);
+        }
+    }
+
     /// Exit status of the config test (keepalived(8)): 0 clean, 3 cannot run, 4 runs after something
     /// was ignored or repaired, 5 scripts without script security.
     pub fn exit_code(&self, lints: Lints) -> u8 {

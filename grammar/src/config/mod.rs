@@ -9,6 +9,7 @@ mod track;
 mod virtual_server;
 mod vrrp;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -149,11 +150,59 @@ impl Config {
         names
     }
 
+    /// Takes virtual servers and checks from `running` where they are the same in both: what goes on is held
+    /// once, and that it is the same is seen without reading it.
+    pub fn share(&mut self, running: &Config) {
+        let known: HashMap<&VirtualServerId, &Arc<VirtualServer>> =
+            running.virtual_servers.iter().map(|server| (&server.id, server)).collect();
+        for server in &mut self.virtual_servers {
+            let Some(known) = known.get(&server.id) else { continue };
+            if *known == server {
+                *server = Arc::clone(known);
+            } else if let Some(changed) = Arc::get_mut(server) {
+                changed.share(known);
+            }
+        }
+    }
+
     /// Every virtual IP address of the configuration.
     pub fn virtual_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.vrrp_instances
             .iter()
             .flat_map(|instance| instance.router.addresses.iter().chain(&instance.router.excluded_addresses))
             .map(|vip| vip.address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_did_not_change_is_shared() {
+        let text = |weight: u32, port: u16| {
+            let server = |vip: u8, weight: u32, port: u16| {
+                format!(
+                    "virtual_server 10.0.0.{vip} 80 {{\nlb_algo rr\nlb_kind NAT\nreal_server 10.1.0.1 80 {{\nweight {weight}\nTCP_CHECK {{\n}}\n}}\n\
+                     real_server 10.1.0.2 80 {{\nTCP_CHECK {{\nconnect_port {port}\n}}\n}}\n}}\n"
+                )
+            };
+            server(1, 1, 80) + &server(2, weight, port)
+        };
+        let load = |weight, port| crate::load_str("c", &text(weight, port)).config.expect("a configuration");
+        let running = load(1, 80);
+        let mut next = load(2, 81);
+        let same = load(2, 81);
+        next.share(&running);
+        assert!(next == same, "nothing else changes");
+        let [before, after] = [&running, &next].map(|config| &config.virtual_servers);
+        assert!(Arc::ptr_eq(&before[0], &after[0]));
+        assert!(!Arc::ptr_eq(&before[1], &after[1]));
+        let check =
+            |servers: &[Arc<VirtualServer>], real: usize| servers[1].real_servers[real].checks[0].clone();
+        assert!(Arc::ptr_eq(&check(before, 0), &check(after, 0)), "its weight alone changed");
+        assert!(!Arc::ptr_eq(&check(before, 1), &check(after, 1)));
+        next.share(&Config::default());
+        assert!(next == same);
     }
 }

@@ -1,5 +1,6 @@
 //! Virtual servers, their groups, real servers and what checks share.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU32};
@@ -46,6 +47,22 @@ pub struct VirtualServer {
     pub sorry_server: Option<SorryServer>,
     /// real_server, in file order; addresses are unique.
     pub real_servers: Vec<RealServer>,
+}
+
+impl VirtualServer {
+    /// Takes the checks from `running` that are the same in both.
+    pub(super) fn share(&mut self, running: &VirtualServer) {
+        let known: HashMap<SocketAddr, &RealServer> =
+            running.real_servers.iter().map(|real| (real.address, real)).collect();
+        for real in &mut self.real_servers {
+            let Some(known) = known.get(&real.address) else { continue };
+            for check in &mut real.checks {
+                if let Some(same) = known.checks.iter().find(|known| *known == check) {
+                    *check = Arc::clone(same);
+                }
+            }
+        }
+    }
 }
 
 impl VirtualServer {
