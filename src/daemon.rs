@@ -182,7 +182,7 @@ impl Daemon {
         let ignore_interrupt = options.ignore_sigint;
         // A file on a dead network file system may never come.
         let checked = tokio::select! {
-            checked = Self::read(&path, &options) => checked?,
+            checked = Self::read(&path, &options, None) => checked?,
             () = signals.stop(ignore_interrupt) => return Ok(()),
         };
         let Some(config) = checked.config.clone() else {
@@ -347,10 +347,18 @@ impl Daemon {
         }
     }
 
-    async fn read(path: &Path, options: &Options) -> Result<Checked, Failure> {
+    /// Reads a configuration; what it has in common with `running` is held once.
+    async fn read(path: &Path, options: &Options, running: Option<Arc<Config>>) -> Result<Checked, Failure> {
         let path = path.to_owned();
         let options = loading::load_options(options.config_id.clone(), options.all_config);
-        tokio::task::spawn_blocking(move || loading::check(&path, &options))
+        let reading = move || {
+            let mut checked = loading::check(&path, &options);
+            if let Some(running) = running {
+                checked.share(&running);
+            }
+            checked
+        };
+        tokio::task::spawn_blocking(reading)
             .await
             .map_err(|error| Failure::Run(format!("reading the configuration: {error}")))
     }
@@ -523,7 +531,8 @@ impl Daemon {
     /// Reads the file again. A configuration that cannot run changes nothing.
     async fn reload(&mut self) -> ReloadOutcome {
         let path = self.options.config_path();
-        let outcome = match Self::read(&path, &self.options).await {
+        let running = self.config.clone();
+        let outcome = match Self::read(&path, &self.options, Some(running)).await {
             Ok(checked) => self.take(&checked).await.map(|()| checked.warnings().collect()),
             Err(failure) => Err(failure),
         };

@@ -16,7 +16,7 @@ impl Daemon {
         if !path.is_absolute() {
             return Err(format!("{}: an absolute path is needed", path.display()));
         }
-        let checked = Self::read(&path, &self.options).await.map_err(|failure| failure.to_string())?;
+        let checked = Self::read(&path, &self.options, None).await.map_err(|failure| failure.to_string())?;
         let file = path.display().to_string();
         let refused =
             |failure: Failure| Plan { file: file.clone(), message: failure.to_string(), ..Plan::default() };
