@@ -56,6 +56,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 const NOTIFY_STOP_LIMIT: Duration = Duration::from_secs(1);
 /// How long a master that resumes waits for the first results of its scripts.
 const SCRIPTS_FIRST: Duration = Duration::from_millis(500);
+/// A handover that waited longer is not carried out; `lbctl` waits 15 s for the answer.
+const HANDOVER_PATIENCE: Duration = Duration::from_secs(10);
 /// Reloads and plans waiting. When full, who asks waits.
 const REQUEST_QUEUE: usize = 4;
 
@@ -156,6 +158,8 @@ struct Daemon {
     leftover_addresses: bool,
     /// Where the kernel's table is.
     namespace: Namespace,
+    /// What an earlier process left, until the checkers have taken it over.
+    saved: Saved,
     state: Arc<StateFile>,
     remember: Remember,
     events: EventSender,
@@ -242,6 +246,7 @@ impl Daemon {
             mistakes: checked.mistakes().map(|(message, _)| message.to_owned()).collect(),
             leftover_addresses: saved.instances.iter().any(|instance| !instance.addresses.is_empty()),
             namespace,
+            saved: Saved::default(),
             state,
             remember,
             events,
@@ -327,13 +332,22 @@ impl Daemon {
                             let _gone = asker.send(plan);
                         }
                         () = signals.stop(ignore_interrupt) => return Ok(()),
+                        Some(part) = losses.recv() => {
+                            return Err(Failure::Run(format!("{part} ended by itself: restart lbd")));
+                        }
                     }
                     continue;
                 }
-                Some(Request::Handover(asker)) => {
+                // Who asked has given up, and counts on nothing being done.
+                Some(Request::Handover(asked, asker)) if asked.elapsed() > HANDOVER_PATIENCE => {
+                    let _gone =
+                        asker.send(Err("lbd was busy with a reload; nothing was done, ask again".to_owned()));
+                    continue;
+                }
+                Some(Request::Handover(_, asker)) => {
                     info!("handing over: addresses, table and synchronisation stay for the next lbd");
                     (self.options.keep_ipvs, self.options.keep_vrrp) = (true, true);
-                    let _gone = asker.send(HandoverStarted { pid: std::process::id() });
+                    let _gone = asker.send(Ok(HandoverStarted { pid: std::process::id() }));
                     return Ok(());
                 }
             };
@@ -387,7 +401,8 @@ impl Daemon {
             tokio::task::spawn_blocking(move || files::initialize(config_of_files.track_files.values()))
                 .await;
         if self.options.parts.checkers && (!config.virtual_servers.is_empty() || left_services) {
-            match self.start_checkers(config, saved).await {
+            self.saved = saved;
+            match self.start_checkers(config).await {
                 Ok(()) => {}
                 // Nothing is to be balanced; what an earlier process left cannot be removed.
                 Err(failure) if config.virtual_servers.is_empty() => {
@@ -421,7 +436,8 @@ impl Daemon {
         watches || self.options.parts.vrrp && config.served_instances().next().is_some()
     }
 
-    async fn start_checkers(&mut self, config: &Arc<Config>, saved: Saved) -> Result<(), Failure> {
+    async fn start_checkers(&mut self, config: &Arc<Config>) -> Result<(), Failure> {
+        let saved = self.saved.clone();
         self.files.track(config).await;
         let options = OwnerOptions {
             owned: saved.owned,
@@ -456,6 +472,7 @@ impl Daemon {
             let _full = lost.try_send("the director (virtual servers and checks)");
         });
         self.shared.parts().checkers = Some(Arc::new(checkers));
+        self.saved = Saved::default();
         if !owner.flush_wait(CONVERGE_LIMIT).await {
             warn!("the kernel's table is not complete yet: `lbctl status` shows what is refused");
         }
@@ -626,7 +643,7 @@ impl Daemon {
                 }
             }
             None if self.options.parts.checkers && !config.virtual_servers.is_empty() => {
-                self.start_checkers(config, Saved::default()).await?;
+                self.start_checkers(config).await?;
             }
             None => {}
         }

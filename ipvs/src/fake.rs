@@ -250,7 +250,7 @@ impl SyncDaemons for FakeSync {
         if inside.running.contains_key(&daemon.state) {
             return Err(IpvsError::Exists { request });
         }
-        inside.running.insert(daemon.state, daemon.clone().with_defaults());
+        inside.running.insert(daemon.state, daemon.clone().as_kept());
         Ok(())
     }
 

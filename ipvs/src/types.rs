@@ -496,19 +496,23 @@ pub struct SyncDaemon {
 }
 
 impl SyncDaemon {
-    /// With the kernel's defaults of what is not given: group 224.0.0.81, port 8848, TTL 1
-    /// (net/netfilter/ipvs/ip_vs_sync.c). The longest message stays open: it follows the interface's MTU.
+    /// As the kernel keeps it (net/netfilter/ipvs/ip_vs_sync.c): group 224.0.0.81, port 8848 and TTL 1 where
+    /// nothing is given, the longest message within its limits. Where that is not given it stays open: it follows
+    /// the interface's MTU.
     #[must_use]
-    pub fn with_defaults(mut self) -> Self {
+    pub fn as_kept(mut self) -> Self {
         self.group = self.group.or(Some(Ipv4Addr::new(224, 0, 0, 81).into()));
         self.port = self.port.or(NonZeroU16::new(8848));
         self.ttl = self.ttl.or(Some(1));
+        let least = if self.state == SyncState::Backup { 1024 } else { 1 };
+        let headers = if self.group.is_some_and(|group| group.is_ipv6()) { 48 } else { 28 };
+        self.max_length = self.max_length.map(|length| length.clamp(least, u16::MAX - headers));
         self
     }
 
     /// Whether one that runs does what this one asks for.
     pub fn is_met_by(&self, running: &SyncDaemon) -> bool {
-        let mut wanted = self.clone().with_defaults();
+        let mut wanted = self.clone().as_kept();
         wanted.max_length = wanted.max_length.or(running.max_length);
         wanted == *running
     }
@@ -539,6 +543,34 @@ mod tests {
         ] {
             assert_eq!(id.to_string(), want);
         }
+    }
+
+    #[test]
+    fn a_sync_daemon_is_compared_as_the_kernel_keeps_it() {
+        let daemon = |state, max_length, group: Option<&str>| SyncDaemon {
+            state,
+            interface: "eth0".into(),
+            sync_id: 7,
+            max_length,
+            group: group.map(|group| group.parse().expect("address")),
+            port: None,
+            ttl: None,
+        };
+        let (master, backup) = (SyncState::Master, SyncState::Backup);
+        for (name, asked, kept) in [
+            ("a master may be short", daemon(master, Some(500), None), Some(500)),
+            ("a backup may not", daemon(backup, Some(500), None), Some(1024)),
+            ("room for IPv4's headers", daemon(backup, Some(65_535), None), Some(65_507)),
+            ("room for IPv6's headers", daemon(master, Some(65_507), Some("ff02::81")), Some(65_487)),
+            ("by the interface", daemon(master, None, None), None),
+        ] {
+            let running = asked.clone().as_kept();
+            assert_eq!(running.max_length, kept, "{name}");
+            assert!(asked.is_met_by(&running), "{name}");
+            assert!(!asked.is_met_by(&SyncDaemon { sync_id: 8, ..running.clone() }), "{name}");
+        }
+        let by_interface = SyncDaemon { max_length: Some(1472), ..daemon(master, None, None).as_kept() };
+        assert!(daemon(master, None, None).is_met_by(&by_interface));
     }
 
     #[test]

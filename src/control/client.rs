@@ -165,10 +165,15 @@ impl Client {
         let started: HandoverStarted =
             self.decode(&self.ask(Method::POST, "/v1/handover", STATUS_TIME).await?)?;
         let program = PathBuf::from(format!("/proc/{}/exe", started.pid));
+        // One that has ended and that nobody has waited for has no program any more. Where the process cannot be
+        // seen, its socket must do: behind it may be the next one already.
+        let seen = program.read_link().is_ok();
         let ended = async {
-            // Its socket goes first, its locks with the process. One that has ended and that nobody has waited for has
-            // no program any more.
-            while program.read_link().is_ok() || UnixStream::connect(&self.socket).await.is_ok() {
+            while if seen {
+                program.read_link().is_ok()
+            } else {
+                UnixStream::connect(&self.socket).await.is_ok()
+            } {
                 tokio::time::sleep(HANDOVER_LOOK).await;
             }
         };

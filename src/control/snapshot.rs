@@ -38,8 +38,8 @@ pub enum Request {
     Reload(oneshot::Sender<ReloadOutcome>),
     /// To say what that would do.
     Plan(PlanRequest, oneshot::Sender<Result<Plan, String>>),
-    /// To end and leave everything in the kernel.
-    Handover(oneshot::Sender<HandoverStarted>),
+    /// To end and leave everything in the kernel; when that was asked.
+    Handover(Instant, oneshot::Sender<Result<HandoverStarted, String>>),
 }
 
 /// The daemon's parts; each is there once it runs.
@@ -137,7 +137,11 @@ impl Backend for Api {
 
     fn handover(&self) -> Answer<Result<HandoverStarted, String>> {
         let requests = self.0.requests.clone();
-        Box::pin(async move { ask(requests, Request::Handover).await.ok_or_else(|| STOPPING.to_owned()) })
+        let asked = Instant::now();
+        Box::pin(async move {
+            let question = |answer| Request::Handover(asked, answer);
+            ask(requests, question).await.unwrap_or_else(|| Err(STOPPING.to_owned()))
+        })
     }
 }
 

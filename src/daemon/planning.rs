@@ -1,6 +1,7 @@
 //! `lbctl plan`: asks the parts what a reload would do.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{Daemon, Failure, settings};
 use crate::control::plan::{Plan, PlanRequest};
@@ -9,6 +10,9 @@ use crate::director::actor::{DirectorPlan, plan_start};
 use crate::director::owner::{self, Preview};
 use crate::planning;
 
+/// How long a file that is only planned with may take to be read.
+const READ_LIMIT: Duration = Duration::from_secs(30);
+
 impl Daemon {
     /// What a reload with a file would do. Does nothing.
     pub(super) async fn plan(&self, request: PlanRequest) -> Result<Plan, String> {
@@ -16,7 +20,11 @@ impl Daemon {
         if !path.is_absolute() {
             return Err(format!("{}: an absolute path is needed", path.display()));
         }
-        let checked = Self::read(&path, &self.options, None).await.map_err(|failure| failure.to_string())?;
+        // It may be any file, on a dead network file system too.
+        let checked = tokio::time::timeout(READ_LIMIT, Self::read(&path, &self.options, None))
+            .await
+            .map_err(|_| format!("{} was not read within {} s", path.display(), READ_LIMIT.as_secs()))?
+            .map_err(|failure| failure.to_string())?;
         let file = path.display().to_string();
         let refused =
             |failure: Failure| Plan { file: file.clone(), message: failure.to_string(), ..Plan::default() };

@@ -103,8 +103,9 @@ impl DirectorHandle {
             verdicts: Verdicts::new(),
             verdicts_changed: false,
             dirty: BTreeMap::new(),
-            leaving: Vec::new(),
+            leaving: leaving::Leavers::default(),
             leaving_due: None,
+            leaving_changed: false,
         };
         director.apply(config);
         let saved_leaving = std::mem::take(&mut director.options.saved_leaving);
@@ -211,9 +212,11 @@ struct Director {
     verdicts_changed: bool,
     dirty: BTreeMap<PartId, Option<Part>>,
     /// drain_timeout
-    leaving: Vec<leaving::Leaving>,
+    leaving: leaving::Leavers,
     /// When they are looked at next.
     leaving_due: Option<Instant>,
+    /// It is to be written down.
+    leaving_changed: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -320,6 +323,9 @@ impl Director {
         }
         if std::mem::take(&mut self.verdicts_changed) {
             (self.options.remember)(self.verdicts.clone());
+        }
+        if std::mem::take(&mut self.leaving_changed) {
+            (self.options.remember_leaving)(self.saved_leaving());
         }
     }
 
@@ -430,6 +436,7 @@ impl Director {
         self.places.clear();
         self.announce_initial = config.global.announce_initial_servers;
         let at = SystemTime::now();
+        let left_before = self.leaving.servers();
         let services: Vec<Services> =
             config.virtual_servers.iter().map(|server| parts::services(&server.id, config)).collect();
         let shared = parts::shared(config, &services);
@@ -443,16 +450,14 @@ impl Director {
         }
         for (id, managed) in old {
             let limit = managed.pool.config().drain_timeout;
-            let last = managed.part();
-            let left = leaving::left(&id, (&last, &Part::new()), |_, _| true, limit, now());
-            self.let_leave(&id, &last, left, now());
-            let part = leaving::with(&self.leaving, &id, Part::new());
-            self.dirty.insert(id.clone(), (!part.is_empty()).then_some(part));
+            self.leaving.add(&id, (&managed.part(), &Part::new()), limit, now());
+            self.dirty.insert(id.clone(), None);
             for server in &managed.servers {
                 self.forget_server(&id, server);
             }
             tell::tell_end(&self.options.events, &managed.pool, Cause::Removed, GONE);
         }
+        self.settle_leaving(left_before, now());
         self.due = self.services.iter().filter_map(|managed| managed.due).min();
         self.suspend();
     }
@@ -485,9 +490,7 @@ impl Director {
         let managed = Managed { pool, services, shared, servers, suspended, due: None };
         self.announce_new(&managed, &|_| true);
         tell::quorum(&self.options.events, &config.id, change, Cause::Start);
-        // It may have been taken away a moment ago.
-        self.returned(config, &managed.services);
-        self.dirty.insert(config.id.clone(), Some(self.part_of(&managed)));
+        self.dirty.insert(config.id.clone(), Some(managed.part()));
         managed
     }
 
@@ -498,7 +501,7 @@ impl Director {
         (services, shared): (Services, Shared),
         at: SystemTime,
     ) -> Managed {
-        let (before, stated) = (managed.part(), self.part_of(&managed));
+        let before = managed.part();
         let Managed { mut pool, servers, suspended, .. } = managed;
         let served = |index: usize, pool: &Pool| pool.serves(index);
         let mut old: HashMap<SocketAddr, (Server, bool)> = servers
@@ -542,16 +545,9 @@ impl Director {
         let mut managed = Managed { pool, services, shared, servers, suspended, due };
         self.announce_new(&managed, &|address| new.contains(&address));
         tell::tell(&self.options.events, &mut managed, &changes, Cause::Result, "");
-        self.returned(config, &managed.services);
-        let wanted = managed.part();
-        let left = {
-            let stays = leaving::configured(config, &managed.services);
-            let gone = |id: &ServiceId, address: &SocketAddr| !stays(id, address);
-            leaving::left(&config.id, (&before, &wanted), gone, config.drain_timeout, now())
-        };
-        self.let_leave(&config.id, &wanted, left, now());
-        let after = self.part_of(&managed);
-        if after != stated {
+        let after = managed.part();
+        self.leaving.add(&config.id, (&before, &after), config.drain_timeout, now());
+        if after != before {
             self.dirty.insert(config.id.clone(), Some(after));
         }
         managed

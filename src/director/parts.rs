@@ -85,15 +85,23 @@ pub fn destination(service: ServiceId, address: SocketAddr) -> SocketAddr {
     }
 }
 
-fn adapt(service: ServiceId, entry: &mut Wanted) {
-    let family = service.family();
-    let same = matches!(
-        (entry.service.netmask, family),
-        (Netmask::V4(_), Family::Inet) | (Netmask::V6(_), Family::Inet6)
-    );
+/// A service as a virtual server describes it, or the one before it that drives it too.
+pub fn description(id: ServiceId, own: &Service, shared: &Shared) -> Service {
+    let mut service = shared.get(&id).unwrap_or(own).clone();
+    adapt_netmask(id.family(), &mut service);
+    service
+}
+
+fn adapt_netmask(family: Family, service: &mut Service) {
+    let same =
+        matches!((service.netmask, family), (Netmask::V4(_), Family::Inet) | (Netmask::V6(_), Family::Inet6));
     if !same {
-        entry.service.netmask = Netmask::full(family);
+        service.netmask = Netmask::full(family);
     }
+}
+
+fn adapt(service: ServiceId, entry: &mut Wanted) {
+    adapt_netmask(service.family(), &mut entry.service);
     if entry.destinations.keys().any(|address| destination(service, *address) != *address) {
         let before = std::mem::take(&mut entry.destinations);
         for (address, wanted) in before {

@@ -295,7 +295,7 @@ impl Keeper {
                 }
                 (Step::Start(daemon), Ok(())) => {
                     let interface = daemon.interface.clone();
-                    running.insert(role, daemon.with_defaults());
+                    running.insert(role, daemon.as_kept());
                     Event::Sync { role, interface, runs: true }
                 }
             };
@@ -432,15 +432,15 @@ mod tests {
     #[test]
     fn what_runs_already_is_taken_over_and_what_others_run_is_left_alone() {
         let mut ours = bed(&[]);
-        ours.kernel.daemons().running.insert(Master, daemon(Master, 7).with_defaults());
+        ours.kernel.daemons().running.insert(Master, daemon(Master, 7).as_kept());
         assert_eq!(ours.set(wanted(&[Master], 7)), Vec::<String>::new(), "the same runs");
         let mut others = bed(&[]);
-        others.kernel.daemons().running.insert(Master, daemon(Master, 7).with_defaults());
+        others.kernel.daemons().running.insert(Master, daemon(Master, 7).as_kept());
         assert_eq!(others.set(Wanted::new()), Vec::<String>::new(), "it is not ours");
         assert_eq!(others.keeper.wake_at(), None);
         let mut left = bed(&[Master]);
-        left.kernel.daemons().running.insert(Master, daemon(Master, 7).with_defaults());
-        left.kernel.daemons().running.insert(Backup, daemon(Backup, 7).with_defaults());
+        left.kernel.daemons().running.insert(Master, daemon(Master, 7).as_kept());
+        left.kernel.daemons().running.insert(Backup, daemon(Backup, 7).as_kept());
         assert_eq!(left.set(Wanted::new()), ["stop master"], "an earlier process's goes");
         assert_eq!(left.saved(), []);
     }
@@ -449,10 +449,10 @@ mod tests {
     fn when_none_is_configured_any_more_what_others_start_is_left_alone() {
         let mut bed = bed(&[]);
         bed.set(wanted(&[Backup], 7));
-        bed.kernel.daemons().running.insert(Master, daemon(Master, 9).with_defaults());
+        bed.kernel.daemons().running.insert(Master, daemon(Master, 9).as_kept());
         assert_eq!(bed.after(LOOK), ["stop master"], "the roles of one that is configured are ours");
         assert_eq!(bed.set(Wanted::new()), ["stop backup"]);
-        bed.kernel.daemons().running.insert(Backup, daemon(Backup, 9).with_defaults());
+        bed.kernel.daemons().running.insert(Backup, daemon(Backup, 9).as_kept());
         assert_eq!(bed.after(LOOK), Vec::<String>::new());
         assert!(!bed.keeper.is_concerned(), "nothing of ours is left to be stopped at the end");
     }

@@ -3,9 +3,8 @@
 //! Here: which stay, for how long, and what is added to the wanted parts for them. Not here: what else is
 //! wanted (`pool`), who counts connections (`owner`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use lbd_grammar::config::{VirtualServer, VirtualServerId};
@@ -14,20 +13,20 @@ use lbd_ipvs::{Destination, DestinationStats, Entry, Protocol, Service, ServiceI
 use super::{Director, Managed};
 use crate::control::status::LeavingStatus;
 use crate::director::owner::{Counters, Part};
-use crate::director::parts::{self, Services};
+use crate::director::parts::{self, Services, Shared};
 use crate::event::Event;
 use crate::state_file::{SavedLeaving, boot_clock_ms};
 
 /// Between two looks at the connections.
-pub(super) const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_secs(1);
+/// The keyword's longest time; a state file may say anything.
+const LONGEST: Duration = Duration::from_secs(86_400);
 
 /// A destination that stays for its connections.
 #[derive(Clone, Debug)]
 pub(super) struct Leaving {
-    /// The virtual server that it was of.
-    of: VirtualServerId,
     id: ServiceId,
-    /// For a service that nobody else wants any more.
+    /// As those want it who drive the service now, or the last one did.
     service: Service,
     address: SocketAddr,
     /// With weight 0.
@@ -40,62 +39,117 @@ pub(super) struct Leaving {
     until_wall: String,
 }
 
-/// What stays of `before` when `after` comes instead: what `after` does not have although the configuration, not
-/// a check, took it away; `servers` are those that the new configuration still has, in no particular service.
-pub(super) fn left(
-    of: &VirtualServerId,
-    (before, after): (&Part, &Part),
-    gone: impl Fn(&ServiceId, &SocketAddr) -> bool,
-    limit: Duration,
-    now: Instant,
-) -> Vec<Leaving> {
-    if limit.is_zero() {
-        return Vec::new();
+/// All that stay, by the virtual server that they were of.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Leavers(BTreeMap<VirtualServerId, Vec<Leaving>>);
+
+/// A virtual server of the configuration, and what it drives.
+#[derive(Clone, Copy)]
+pub(super) struct Driver<'a> {
+    pub config: &'a VirtualServer,
+    pub services: &'a Services,
+    pub shared: &'a Shared,
+}
+
+impl Driver<'_> {
+    /// One of its real servers, or the sorry server, is at this place in the table.
+    fn has(&self, id: &ServiceId, address: &SocketAddr) -> bool {
+        let reals = self.config.real_servers.iter().map(|real| real.address);
+        let mut servers = reals.chain(self.config.sorry_server.iter().map(|sorry| sorry.address));
+        servers.any(|server| parts::destination(*id, server) == *address)
     }
-    let until_wall = humantime::format_rfc3339_millis(SystemTime::now() + limit).to_string();
-    let until_ms = boot_clock_ms().saturating_add(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
-    let mut left = Vec::new();
-    for (id, Entry { service, destinations }) in before {
-        for (address, destination) in destinations {
-            let stays = after.get(id).is_some_and(|entry| entry.destinations.contains_key(address));
-            if !stays && gone(id, address) {
-                left.push(Leaving {
-                    of: of.clone(),
-                    id: *id,
-                    service: service.clone(),
-                    address: *address,
-                    destination: Destination { weight: 0, ..*destination },
-                    since: now,
-                    until: now + limit,
-                    until_ms,
-                    until_wall: until_wall.clone(),
-                });
+}
+
+impl Leavers {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Those whose virtual servers' parts have something of it.
+    pub(super) fn servers(&self) -> BTreeSet<VirtualServerId> {
+        self.0.keys().cloned().collect()
+    }
+
+    /// What of the part `before` is not in `after` begins to leave, for `limit` at most. What goes because of a
+    /// check or a command, and not because it left the configuration, goes at once ([`Leavers::settle`]).
+    pub(super) fn add(
+        &mut self,
+        of: &VirtualServerId,
+        (before, after): (&Part, &Part),
+        limit: Duration,
+        now: Instant,
+    ) -> usize {
+        if limit.is_zero() {
+            return 0;
+        }
+        let until_wall = humantime::format_rfc3339_millis(SystemTime::now() + limit).to_string();
+        let until_ms = boot_clock_ms().saturating_add(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        let mut left = Vec::new();
+        for (id, Entry { service, destinations }) in before {
+            let stays = |address| after.get(id).is_some_and(|entry| entry.destinations.contains_key(address));
+            let gone = destinations.iter().filter(|(address, _)| !stays(*address));
+            left.extend(gone.map(|(address, destination)| Leaving {
+                id: *id,
+                service: service.clone(),
+                address: *address,
+                destination: Destination { weight: 0, ..*destination },
+                since: now,
+                until: now + limit,
+                until_ms,
+                until_wall: until_wall.clone(),
+            }));
+        }
+        let count = left.len();
+        if count > 0 {
+            self.0.entry(of.clone()).or_default().extend(left);
+        }
+        count
+    }
+
+    /// Forgets what the configuration has, whichever virtual server it is of now, and takes over how those want
+    /// a service who drive it.
+    pub(super) fn settle<'a>(&mut self, drivers: impl Iterator<Item = Driver<'a>>) {
+        if self.0.is_empty() {
+            return;
+        }
+        let concerned: HashSet<ServiceId> = self.0.values().flatten().map(|one| one.id).collect();
+        let mut driven: HashMap<ServiceId, Vec<Driver<'a>>> = HashMap::new();
+        for driver in drivers {
+            for id in driver.services.iter().filter(|id| concerned.contains(id)) {
+                driven.entry(*id).or_default().push(driver);
             }
         }
+        for leaving in self.0.values_mut() {
+            leaving.retain_mut(|one| {
+                let Some(drivers) = driven.get(&one.id) else { return true };
+                if let Some(first) = drivers.first() {
+                    one.service = parts::description(one.id, &first.config.service, first.shared);
+                }
+                !drivers.iter().any(|driver| driver.has(&one.id, &one.address))
+            });
+        }
+        self.0.retain(|_, leaving| !leaving.is_empty());
     }
-    left
-}
 
-/// The destinations of a configuration's real servers in its services.
-pub(super) fn configured<'a>(
-    config: &'a VirtualServer,
-    services: &'a Services,
-) -> impl Fn(&ServiceId, &SocketAddr) -> bool + 'a {
-    move |id, address| {
-        services.contains(id)
-            && config.real_servers.iter().any(|real| parts::destination(*id, real.address) == *address)
+    /// `part`, and what stays for its connections.
+    pub(super) fn with(&self, of: &VirtualServerId, mut part: Part) -> Part {
+        for one in self.0.get(of).into_iter().flatten() {
+            let entry = part
+                .entry(one.id)
+                .or_insert_with(|| Entry { service: one.service.clone(), destinations: Default::default() });
+            entry.destinations.entry(one.address).or_insert(one.destination);
+        }
+        part
     }
-}
 
-/// `part`, and what stays for its connections.
-pub(super) fn with(leaving: &[Leaving], of: &VirtualServerId, mut part: Part) -> Part {
-    for one in leaving.iter().filter(|one| one.of == *of) {
-        let entry = part
-            .entry(one.id)
-            .or_insert_with(|| Entry { service: one.service.clone(), destinations: Default::default() });
-        entry.destinations.entry(one.address).or_insert(one.destination);
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.0.values().map(Vec::len).sum()
     }
-    part
+
+    fn iter(&self) -> impl Iterator<Item = (&VirtualServerId, &Leaving)> {
+        self.0.iter().flat_map(|(of, leaving)| leaving.iter().map(move |one| (of, one)))
+    }
 }
 
 impl Leaving {
@@ -113,52 +167,55 @@ impl Leaving {
 }
 
 impl Director {
-    /// Takes over what was leaving when an earlier process ended, unless it is configured again or its time is
-    /// over.
+    /// Takes over what was leaving when an earlier process ended, unless its time is over.
     pub(super) fn resume_leaving(&mut self, saved: Vec<SavedLeaving>, now: Instant) {
         let (clock, wall) = (boot_clock_ms(), SystemTime::now());
-        let mut concerned = BTreeSet::new();
         for SavedLeaving { of, id, service, address, destination, until_ms } in saved {
-            let managed = self.services.iter().find(|managed| managed.pool.config().id == of);
-            let back = managed.is_some_and(|one| configured(one.pool.config(), &one.services)(&id, &address));
-            let Some(rest) = until_ms.checked_sub(clock).filter(|_| !back) else { continue };
-            let rest = Duration::from_millis(rest);
+            let Some(rest) = until_ms.checked_sub(clock) else { continue };
+            let rest = Duration::from_millis(rest).min(LONGEST);
             let until_wall = humantime::format_rfc3339_millis(wall + rest).to_string();
-            concerned.insert(of.clone());
-            self.leaving.push(Leaving {
-                of,
-                id,
-                service,
-                address,
-                destination,
-                since: now,
-                until: now + rest,
-                until_ms,
-                until_wall,
-            });
+            let until = now + rest;
+            let leaving =
+                Leaving { id, service, address, destination, since: now, until, until_ms, until_wall };
+            self.leaving.0.entry(of).or_default().push(leaving);
         }
-        self.leaving_due = (!self.leaving.is_empty()).then_some(now + LOOK);
-        for of in concerned {
-            self.restate(&of);
+        self.settle_leaving(BTreeSet::new(), now);
+    }
+
+    /// After a change of the configuration: `before` are the virtual servers that something was leaving of.
+    pub(super) fn settle_leaving(&mut self, before: BTreeSet<VirtualServerId>, now: Instant) {
+        let drivers = self.services.iter().map(|managed| Driver {
+            config: managed.pool.config(),
+            services: &managed.services,
+            shared: &managed.shared,
+        });
+        self.leaving.settle(drivers);
+        let concerned: BTreeSet<VirtualServerId> = before.into_iter().chain(self.leaving.servers()).collect();
+        self.leaving_changed |= !concerned.is_empty();
+        self.restate(&concerned);
+        if self.leaving.is_empty() {
+            self.leaving_due = None;
+        } else {
+            self.leaving_due.get_or_insert(now + LOOK);
         }
     }
 
-    /// Has what is leaving written down for the next process.
-    fn remember_leaving(&self) {
-        let saved = |one: &Leaving| SavedLeaving {
-            of: one.of.clone(),
+    /// What is leaving, for the next process.
+    pub(super) fn saved_leaving(&self) -> Vec<SavedLeaving> {
+        let saved = |(of, one): (&VirtualServerId, &Leaving)| SavedLeaving {
+            of: of.clone(),
             id: one.id,
             service: one.service.clone(),
             address: one.address,
             destination: one.destination,
             until_ms: one.until_ms,
         };
-        (self.options.remember_leaving)(self.leaving.iter().map(saved).collect());
+        self.leaving.iter().map(saved).collect()
     }
 
     /// What this virtual server wants, with what stays for its connections.
     pub(super) fn part_of(&self, managed: &Managed) -> Part {
-        with(&self.leaving, &managed.pool.config().id, managed.part())
+        self.leaving.with(&managed.pool.config().id, managed.part())
     }
 
     /// Lets go what has no connections any more, or had its time.
@@ -167,74 +224,46 @@ impl Director {
             return;
         }
         let counters = self.options.owner.counters();
-        let (mut gone, mut stay) = (Vec::new(), Vec::new());
-        for one in std::mem::take(&mut self.leaving) {
-            let connections = one.connections(&counters);
-            if connections == Some(0) || one.until <= now {
-                gone.push((one, connections))
-            } else {
-                stay.push(one)
-            }
-        }
-        self.leaving = stay;
-        self.leaving_due = (!self.leaving.is_empty()).then_some(now + LOOK);
-        if !gone.is_empty() {
-            self.remember_leaving();
-        }
-        for (one, connections) in gone {
-            self.restate(&one.of);
-            self.options.events.send(Event::Left {
-                service: one.of,
-                address: one.address,
-                connections: connections.unwrap_or_default(),
+        let mut gone = Vec::new();
+        for (of, leaving) in &mut self.leaving.0 {
+            leaving.retain(|one| {
+                let connections = one.connections(&counters);
+                let stays = connections != Some(0) && one.until > now;
+                if !stays {
+                    gone.push((of.clone(), one.address, connections.unwrap_or_default()));
+                }
+                stays
             });
         }
-    }
-
-    /// Has the table owner told anew what a virtual server wants.
-    fn restate(&mut self, id: &VirtualServerId) {
-        let managed = self.services.iter().find(|managed| managed.pool.config().id == *id);
-        let part = match managed {
-            Some(managed) => self.part_of(managed),
-            None => with(&self.leaving, id, Part::new()),
-        };
-        self.dirty.insert(id.clone(), (!part.is_empty()).then_some(part));
-    }
-
-    /// Takes over what begins to leave; `last` is what its virtual server wants, or wanted last.
-    pub(super) fn let_leave(&mut self, of: &VirtualServerId, last: &Part, left: Vec<Leaving>, now: Instant) {
-        for one in self.leaving.iter_mut().filter(|one| one.of == *of) {
-            if let Some(entry) = last.get(&one.id) {
-                one.service.clone_from(&entry.service);
-            }
-        }
-        if !left.is_empty() {
-            self.leaving.extend(left);
-            self.remember_leaving();
-        }
-        if self.leaving.is_empty() {
-            self.leaving_due = None;
-        } else {
-            self.leaving_due.get_or_insert(now + LOOK);
+        self.leaving.0.retain(|_, leaving| !leaving.is_empty());
+        self.leaving_due = (!self.leaving.is_empty()).then_some(now + LOOK);
+        self.leaving_changed |= !gone.is_empty();
+        self.restate(&gone.iter().map(|(of, ..)| of.clone()).collect());
+        for (service, address, connections) in gone {
+            self.options.events.send(Event::Left { service, address, connections });
         }
     }
 
-    /// Forgets what was leaving and is configured again.
-    pub(super) fn returned(&mut self, config: &Arc<VirtualServer>, services: &Services) {
-        if !self.leaving.is_empty() {
-            let back = configured(config, services);
-            let before = self.leaving.len();
-            self.leaving.retain(|one| one.of != config.id || !back(&one.id, &one.address));
-            if self.leaving.len() != before {
-                self.remember_leaving();
-            }
+    /// Has the table owner told anew what these virtual servers want.
+    fn restate(&mut self, servers: &BTreeSet<VirtualServerId>) {
+        if servers.is_empty() {
+            return;
+        }
+        let mut rest = servers.clone();
+        let running = self.services.iter().filter(|managed| rest.remove(&managed.pool.config().id));
+        let parts: Vec<_> =
+            running.map(|managed| (managed.pool.config().id.clone(), Some(self.part_of(managed)))).collect();
+        self.dirty.extend(parts);
+        for id in rest {
+            let part = self.leaving.with(&id, Part::new());
+            self.dirty.insert(id, (!part.is_empty()).then_some(part));
         }
     }
 
     pub(super) fn leaving_status(&self) -> Vec<LeavingStatus> {
         let counters = self.options.owner.counters();
-        let shown = |one: &Leaving| LeavingStatus {
-            virtual_server: one.of.to_string(),
+        let shown = |(of, one): (&VirtualServerId, &Leaving)| LeavingStatus {
+            virtual_server: of.to_string(),
             real_server: one.address.to_string(),
             connections: one.connections(&counters),
             until: one.until_wall.clone(),

@@ -791,6 +791,59 @@ async fn a_server_that_leaves_goes_on_leaving_in_the_next_process() {
     assert!(back.director.status().await.expect("an answer").leaving.is_empty());
 }
 
+/// Virtual servers of groups, with the same service and real servers.
+fn groups(names: &[&str], servers: &[u8]) -> String {
+    let reals: String =
+        servers.iter().map(|last| format!("real_server 10.0.0.{last} 80 {{\nweight 3\n}}\n")).collect();
+    let one = |name: &&str| {
+        format!(
+            "virtual_server_group {name} {{\n10.0.0.100 80\n}}\nvirtual_server group {name} {{\nprotocol TCP\nlb_algo rr\nlb_kind DR\n\
+             drain_timeout 60\n{reals}}}\n"
+        )
+    };
+    names.iter().map(one).collect()
+}
+
+#[tokio::test]
+async fn what_another_virtual_server_drives_does_not_leave() {
+    let serving = [("10.0.0.1", 3), ("10.0.0.2", 3)];
+    let bed = Bed::start(&groups(&["web"], &[1, 2]), Verdicts::new(), &[]).await;
+    connected(&bed, 1);
+    assert_eq!(bed.reload(&groups(&["www"], &[1, 2])).await, [], "renamed");
+    bed.reload(&groups(&["www", "zzz"], &[1, 2])).await;
+    assert_eq!(bed.reload(&groups(&["zzz"], &[1, 2])).await, [], "one of two goes");
+    let by_address = text(&[1, 2], "drain_timeout 60");
+    bed.reload(&by_address).await;
+    bed.until("by address", &serving).await;
+    bed.reload(&groups(&["web"], &[1, 2])).await;
+    bed.until("in a group again", &serving).await;
+    assert!(bed.director.status().await.expect("an answer").leaving.is_empty());
+    // One that the others do not have leaves.
+    bed.reload(&(groups(&["web"], &[1, 2]) + &groups(&["abc"], &[2, 3]))).await;
+    bed.reload(&groups(&["web"], &[1, 2])).await;
+    bed.until("its own leaves", &[("10.0.0.1", 3), ("10.0.0.2", 3), ("10.0.0.3", 0)]).await;
+    let leaving = bed.director.status().await.expect("an answer").leaving;
+    assert_eq!(leaving.iter().map(|one| one.real_server.as_str()).collect::<Vec<_>>(), ["10.0.0.3:80"]);
+    assert_eq!(bed.kernel.table().services.len(), 1);
+}
+
+#[tokio::test]
+async fn many_virtual_servers_leave_in_time() {
+    let server = |number: u16| {
+        let [high, low] = number.to_be_bytes();
+        let reals: String = (1..=20).map(|last| format!("real_server 10.2.0.{last} 80 {{\n}}\n")).collect();
+        format!(
+            "virtual_server 10.1.{high}.{low} 80 {{\nprotocol TCP\nlb_algo rr\nlb_kind DR\ndrain_timeout 60\n{reals}}}\n"
+        )
+    };
+    let many: String = (0..1000).map(server).collect();
+    let bed = Bed::start(&many, Verdicts::new(), &[]).await;
+    // Ten seconds are the limit of an answer; all of it is one pass.
+    bed.reload("").await;
+    let leaving = bed.director.status().await.expect("an answer").leaving;
+    assert_eq!((leaving.len(), bed.leaving.lock().expect("lock").len()), (20_000, 20_000));
+}
+
 #[tokio::test]
 async fn a_plan_is_what_the_reload_does() {
     let bed = Bed::start(&text(&[1, 2, 3], ""), Verdicts::new(), &["10.0.0.3"]).await;

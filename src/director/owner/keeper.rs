@@ -5,6 +5,7 @@
 //! (`timeouts`), the union of what is wanted (`wants`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -80,11 +81,15 @@ pub(super) struct Keeper {
 }
 
 /// What the kernel refused of one service.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Refusals {
     count: usize,
     /// [`SHOWN`] at most.
     errors: Vec<IpvsError>,
+    /// The service itself is among it; without it nothing of it can be there.
+    service: bool,
+    /// Its destinations that are among it.
+    destinations: BTreeSet<SocketAddr>,
 }
 
 impl Keeper {
@@ -140,6 +145,9 @@ impl Keeper {
 
     /// What of lvs_timeouts and lvs_flush_on_stop holds from now on.
     pub(super) fn settings(&mut self, settings: Settings) {
+        if settings.timeouts != self.settings.timeouts {
+            self.timeouts.refused = None;
+        }
         self.settings = settings;
     }
 
@@ -210,7 +218,14 @@ impl Keeper {
         };
         if !unknown.is_empty() {
             let concerned: BTreeSet<ServiceId> = unknown.iter().copied().collect();
-            have.services.extend(kernel.dump(&|id| concerned.contains(id))?.services);
+            match kernel.dump(&|id| concerned.contains(id)) {
+                Ok(table) => have.services.extend(table.services),
+                Err(error) => {
+                    self.status.errors += 1;
+                    self.lost(&error);
+                    return Err(error);
+                }
+            }
         }
         let ops = plan(&concerned, &have, wants.table(), &self.recorded);
         let timeouts = self.timeouts.wanted(settings.timeouts).filter(|wanted| *wanted != self.timeouts.have);
@@ -232,6 +247,9 @@ impl Keeper {
         // Nothing of an incomplete start is in the kernel but what the earlier process left: that is ours too.
         self.complete = true;
         self.settings.timeouts = Timeouts::default();
+        if self.settings.flush_on_stop && self.kernel.is_none() {
+            self.reconnect();
+        }
         if self.settings.flush_on_stop
             && let Some(kernel) = &mut self.kernel
         {
@@ -390,9 +408,16 @@ impl Keeper {
                 Err(error) => {
                     self.status.errors += 1;
                     stale &= error.is_stale();
-                    let refusals =
-                        self.refused.entry(op.service()).or_insert(Refusals { count: 0, errors: Vec::new() });
+                    let refusals = self.refused.entry(op.service()).or_default();
                     refusals.count += 1;
+                    match op {
+                        Op::NewDest(_, address, _) | Op::SetDest(_, address, _) | Op::DelDest(_, address) => {
+                            refusals.destinations.insert(*address);
+                        }
+                        Op::NewService(..) | Op::SetService(..) | Op::DelService(_) => {
+                            refusals.service = true
+                        }
+                    }
                     if refusals.errors.len() < SHOWN {
                         refusals.errors.push(error);
                     }
@@ -418,11 +443,24 @@ impl Keeper {
         self.forget(&refused);
         // The table was not as thought, and now it is known: what is still to be done may work at once.
         // Reasons that do not go away by reading wait for the retry.
-        if stale {
+        let rest = plan(&refused, &self.have, self.wants.table(), &self.recorded);
+        if stale || rest.iter().any(|op| !self.is_refused(op)) {
             self.pending.extend(refused);
             return Applied::Again;
         }
         Applied::Settled
+    }
+
+    /// Whether the kernel, or we, refused this operation last time.
+    fn is_refused(&self, op: &Op) -> bool {
+        let Some(refusals) = self.refused.get(&op.service()) else { return false };
+        match op {
+            Op::NewDest(_, address, _) | Op::SetDest(_, address, _) | Op::DelDest(_, address) => {
+                let absent = !self.have.services.contains_key(&op.service());
+                refusals.destinations.contains(address) || (refusals.service && absent)
+            }
+            Op::NewService(..) | Op::SetService(..) | Op::DelService(_) => refusals.service,
+        }
     }
 
     /// All services that are wanted or were ours.

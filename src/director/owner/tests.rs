@@ -522,6 +522,28 @@ fn what_is_refused_is_not_drift() {
 }
 
 #[test]
+fn what_is_refused_of_a_service_holds_up_no_repair_of_the_rest() {
+    let mut bed = Bed::new(Table::default(), Owned::new());
+    let mut odd = entry("rr", &[(1, 1), (2, 1)]);
+    let direct = Destination { forwarding: Forwarding::Direct, ..weight(1) };
+    odd.destinations.insert(SocketAddr::from(([10, 0, 1, 3], 8080)), direct);
+    bed.set(vec![(owner_of(80), Some([(id(80), odd)].into()))]);
+    // Long enough for the longest wait between two tries, and not just before one.
+    for _ in 0..125 {
+        bed.after(AUDIT);
+    }
+    bed.kernel.kernel().table.note(&Op::DelDest(id(80), real(1)));
+    bed.after(AUDIT);
+    assert_eq!(bed.kernel.table(), table(&[(80, entry("rr", &[(1, 1), (2, 1)]))]));
+    assert_eq!(bed.status().drift_repaired, 1);
+    assert_eq!(bed.told(), ["real server 10.0.1.1:80 of TCP 10.0.0.1:80 was removed: added again"]);
+    bed.kernel.kernel().table = Table::default();
+    bed.after(AUDIT);
+    assert_eq!(bed.kernel.table(), table(&[(80, entry("rr", &[(1, 1), (2, 1)]))]));
+    assert!(bed.status().refused.is_some_and(|refused| refused.contains("10.0.1.3:8080")));
+}
+
+#[test]
 fn after_the_module_was_unloaded_the_timeouts_come_with_the_table() {
     let ours = Timeouts { tcp: 60, ..Timeouts::default() };
     let mut bed = Bed::with(Table::default(), Owned::new(), |options| options.settings.timeouts = ours);

@@ -52,7 +52,8 @@ impl Keeper {
                     Some(entry) => self.have.services.insert(*id, entry),
                     None => self.have.services.remove(id),
                 };
-                if !new && !self.refused.contains_key(id) && !self.pending.contains(id) {
+                // What was refused was read back then: this is another change.
+                if !new && !self.pending.contains(id) {
                     drifted.insert(*id);
                 }
             }
@@ -63,7 +64,9 @@ impl Keeper {
             return;
         }
         for op in &found {
-            self.drifted(|have| drift::words(op, have));
+            if !self.is_refused(op) {
+                self.drifted(|have| drift::words(op, have));
+            }
         }
         let writes = self.status.writes;
         let waiting = std::mem::replace(&mut self.pending, drifted);
