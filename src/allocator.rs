@@ -7,7 +7,7 @@
 //! would cost what that gains. The first arena grows in steps; on one processor it is the only one.
 
 #[cfg(target_env = "gnu")]
-#[allow(unsafe_code, reason = "mallopt has no safe form")]
+#[allow(unsafe_code, reason = "mallopt and malloc_trim have no safe form")]
 mod glibc {
     /// The heap grows by this much at a time, in octets.
     const STEP: libc::c_int = 1 << 20;
@@ -32,10 +32,25 @@ mod glibc {
             libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
         }
     }
+
+    pub(super) fn trim() {
+        // SAFETY: malloc_trim gives back pages that nobody has; it locks one arena after the other and may be called
+        // on any thread at any time.
+        unsafe {
+            libc::malloc_trim(0);
+        }
+    }
 }
 
 /// To be called first thing in `main`.
 pub fn configure() {
     #[cfg(target_env = "gnu")]
     glibc::configure();
+}
+
+/// Gives free memory back to the system: after a configuration was read and an older one dropped. Takes up to tens
+/// of milliseconds, in which other threads may wait for memory a moment: not on one that must not wait.
+pub fn trim() {
+    #[cfg(target_env = "gnu")]
+    glibc::trim();
 }

@@ -261,6 +261,8 @@ impl Daemon {
             lost,
             shared: shared.clone(),
         };
+        // Texts and diagnostics have been said.
+        drop(checked);
         let started = tokio::select! {
             started = daemon.start(&config, saved) => started.map(|()| true)?,
             () = signals.stop(ignore_interrupt) => false,
@@ -279,6 +281,8 @@ impl Daemon {
                 "started in {} ms",
                 daemon.started.elapsed().as_millis()
             );
+            drop(config);
+            give_back();
             ended = daemon.serve(&mut signals, &mut incoming, &mut losses).await;
         }
         if ended.is_err() {
@@ -556,6 +560,7 @@ impl Daemon {
         let mut status = self.shared.config.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
             Ok(warnings) => {
+                give_back();
                 status.generation += 1;
                 status.loaded_at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
                 status.last_error = None;
@@ -709,6 +714,11 @@ impl Daemon {
         self.notifier.drain(NOTIFY_STOP_LIMIT).await;
         self.room.stop().await;
     }
+}
+
+/// Has the memory of a configuration that is no more given back, on a thread where nobody waits.
+fn give_back() {
+    tokio::task::spawn_blocking(crate::allocator::trim);
 }
 
 /// What of global_defs concerns the table.

@@ -442,6 +442,13 @@ impl Director {
         let shared = parts::shared(config, &services);
         for (virtual_server, driven) in config.virtual_servers.iter().zip(services.into_iter().zip(shared)) {
             let managed = match old.remove(&virtual_server.id) {
+                // Read again and found the same: nothing of it is looked at.
+                Some(managed)
+                    if Arc::ptr_eq(managed.pool.config(), virtual_server)
+                        && (&managed.services, &managed.shared) == (&driven.0, &driven.1) =>
+                {
+                    managed
+                }
                 Some(managed) => self.reconfigure(managed, virtual_server, driven, at),
                 None => self.create(virtual_server, driven, at),
             };
