@@ -24,9 +24,10 @@ use nix::errno::Errno;
 
 use crate::transport::{NetlinkTransport, Transport};
 use crate::types::{
-    Destination, Entry, Info, Op, Reading, ServiceCounters, ServiceId, SyncDaemon, SyncState, Table, Timeouts,
+    Destination, DestinationReport, Entry, Info, Op, Reading, ServiceId, SyncDaemon, SyncState, Table,
+    Timeouts,
 };
-use crate::wire::destination::{DestinationReport, destination_report};
+use crate::wire::destination::destination_report;
 use crate::wire::service::{ServiceReport, service_report};
 use crate::wire::{self, Attribute, Command, FAMILY_NAME, IpvsMessage};
 use crate::{Ipvs, IpvsError, SyncDaemons};
@@ -356,11 +357,10 @@ impl<T: Transport> Ipvs for Client<T> {
                 Seen::Destination(report) => reports.push(report),
             })?;
             let Some(ServiceReport { service, stats, .. }) = service.filter(|_| there) else { continue };
+            // The kernel lists the newest first, and they were added in order.
+            reports.reverse();
             reports.sort_unstable_by_key(|report| report.address);
-            let destinations = reports.iter().map(|report| (report.address, report.destination)).collect();
-            let counted = reports.iter().map(|report| (report.address, report.stats)).collect();
-            let counters = ServiceCounters { stats, destinations: counted };
-            found.insert(*id, Reading { entry: Entry { service, destinations }, counters });
+            found.insert(*id, Reading { service, stats, destinations: reports.clone() });
         }
         Ok(found)
     }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nix::errno::Errno;
 
 use crate::types::{
-    Family, Forwarding, Netmask, Op, Reading, Scheduler, ServiceCounters, ServiceFlags, ServiceId,
-    SyncDaemon, SyncState, Table, Timeouts, Tunnel,
+    DestinationReport, DestinationStats, Family, Forwarding, Netmask, Op, Reading, Scheduler, ServiceFlags,
+    ServiceId, SyncDaemon, SyncState, Table, Timeouts, Tunnel,
 };
 use crate::{Ipvs, IpvsError, SyncDaemons};
 
@@ -33,8 +33,8 @@ pub struct FakeKernel {
     pub reads: Vec<Vec<ServiceId>>,
     /// What the next calls of [`Ipvs`] fail with, one call each; an apply that fails so has changed nothing.
     pub fail: std::collections::VecDeque<IpvsError>,
-    /// What is counted; nothing for services that are not in it.
-    pub counters: BTreeMap<ServiceId, ServiceCounters>,
+    /// What is counted for destinations; nothing for those that are not in it.
+    pub counters: BTreeMap<(ServiceId, std::net::SocketAddr), DestinationStats>,
     /// Connection timeouts.
     pub timeouts: Timeouts,
 }
@@ -93,14 +93,14 @@ impl Ipvs for FakeIpvs {
         kernel.may_fail()?;
         let reading = |id: &ServiceId| {
             let entry = kernel.table.services.get(id)?.clone();
-            let counted = kernel.counters.get(id);
-            let of = |address: &std::net::SocketAddr| counted?.of(address).copied();
-            let of = |address: &std::net::SocketAddr| (*address, of(address).unwrap_or_default());
-            let counters = ServiceCounters {
-                stats: counted.map(|counted| counted.stats).unwrap_or_default(),
-                destinations: entry.destinations.keys().map(of).collect(),
-            };
-            Some((*id, Reading { entry, counters }))
+            let report =
+                |(address, destination): (&std::net::SocketAddr, &crate::Destination)| DestinationReport {
+                    address: *address,
+                    destination: *destination,
+                    stats: kernel.counters.get(&(*id, *address)).copied().unwrap_or_default(),
+                };
+            let destinations = entry.destinations.iter().map(report).collect();
+            Some((*id, Reading { service: entry.service, stats: Default::default(), destinations }))
         };
         Ok(ids.iter().filter_map(reading).collect())
     }

@@ -390,30 +390,46 @@ pub struct DestinationStats {
     pub stats: Stats,
 }
 
-/// What the kernel counts for a service.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ServiceCounters {
-    /// The service's own.
-    pub stats: Stats,
-    /// Its destinations', ordered by address.
-    pub destinations: Vec<(SocketAddr, DestinationStats)>,
-}
-
-impl ServiceCounters {
-    /// The counters of a destination; `None` when it is not there.
-    pub fn of(&self, address: &SocketAddr) -> Option<&DestinationStats> {
-        let index = self.destinations.binary_search_by(|(found, _)| found.cmp(address)).ok()?;
-        self.destinations.get(index).map(|(_, stats)| stats)
-    }
+/// A destination as the kernel reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DestinationReport {
+    /// Its address and port.
+    pub address: SocketAddr,
+    /// What it is.
+    pub destination: Destination,
+    /// Its counters.
+    pub stats: DestinationStats,
 }
 
 /// A service as it was read: what it is, and what it has counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
     /// What it is.
-    pub entry: Entry,
-    /// What it has counted.
-    pub counters: ServiceCounters,
+    pub service: Service,
+    /// Its counters.
+    pub stats: Stats,
+    /// Its destinations, ordered by address.
+    pub destinations: Vec<DestinationReport>,
+}
+
+impl Reading {
+    /// What it is, without what it has counted.
+    pub fn entry(&self) -> Entry {
+        let destinations = self.destinations.iter().map(|one| (one.address, one.destination)).collect();
+        Entry { service: self.service.clone(), destinations }
+    }
+
+    /// Whether that is `entry`.
+    pub fn is(&self, entry: &Entry) -> bool {
+        let found = self.destinations.iter().map(|one| (&one.address, &one.destination));
+        self.service == entry.service && found.eq(&entry.destinations)
+    }
+
+    /// The counters of a destination; `None` when it is not there.
+    pub fn counters(&self, address: &SocketAddr) -> Option<&DestinationStats> {
+        let index = self.destinations.binary_search_by(|found| found.address.cmp(address)).ok()?;
+        self.destinations.get(index).map(|found| &found.stats)
+    }
 }
 
 /// Connection timeouts in seconds (`IPVS_CMD_GET_CONFIG`); 0 in a request leaves a value alone.

@@ -104,10 +104,10 @@ impl Checkers {
 fn add_counters(shown: &mut Shown, counters: &Counters) {
     for service in shown.services.iter() {
         let Some(counted) = counters.get(service) else { continue };
-        shown.status.traffic.add(&counted.counters.stats);
+        shown.status.traffic.add(&counted.reading.stats);
         for (real, address) in shown.status.real_servers.iter_mut().zip(&shown.addresses) {
             let place = parts::destination(*service, *address);
-            let Some(found) = counted.counters.of(&place) else { continue };
+            let Some(found) = counted.reading.counters(&place) else { continue };
             for (sum, more) in [
                 (&mut real.active_connections, found.active_connections),
                 (&mut real.inactive_connections, found.inactive_connections),

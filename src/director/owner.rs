@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lbd_grammar::config::VirtualServerId;
-use lbd_ipvs::{Entry, Ipvs, IpvsError, ServiceCounters, ServiceId, Timeouts};
+use lbd_ipvs::{Entry, Ipvs, IpvsError, Reading, ServiceId, Timeouts};
 use tokio::sync::{oneshot, watch};
 use tracing::{error, warn};
 
@@ -118,8 +118,8 @@ pub struct OwnerStatus {
 pub struct Counted {
     /// When it was read.
     pub at: Instant,
-    /// Its counters.
-    pub counters: ServiceCounters,
+    /// The service with its counters.
+    pub reading: Reading,
 }
 
 /// Counters by service, as the audit last read them.
@@ -131,11 +131,11 @@ struct Board(Mutex<Counters>);
 
 impl Board {
     /// What was counted; `None`: the service is not there.
-    fn note(&self, at: Instant, found: Vec<(ServiceId, Option<ServiceCounters>)>) {
+    fn note(&self, at: Instant, found: Vec<(ServiceId, Option<Reading>)>) {
         let mut board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (id, counters) in found {
-            match counters {
-                Some(counters) => board.insert(id, Arc::new(Counted { at, counters })),
+        for (id, reading) in found {
+            match reading {
+                Some(reading) => board.insert(id, Arc::new(Counted { at, reading })),
                 None => board.remove(&id),
             };
         }

@@ -73,7 +73,7 @@ fn theirs(ns: &Netns) -> Result<(usize, usize)> {
 fn ours(ns: &Netns) -> Result<Option<Entry>> {
     let id = ServiceId::Addr { protocol: Protocol::Tcp, vip: SERVICE.parse()? };
     let mut found = ns.run(|| Client::connect()?.read(&[id]))??;
-    Ok(found.remove(&id).map(|reading| reading.entry))
+    Ok(found.remove(&id).map(|reading| reading.entry()))
 }
 
 fn expect_ours(ns: &Netns, want: &[&str], limit: Duration) -> Result<Duration> {

@@ -11,7 +11,9 @@ use netlink_packet_core::{
 use super::service::{address_octets, address_of, family_code, family_of_code};
 use super::stats::{StatsAttribute, stats};
 use super::{Attributes, parse_nested, parse_octets, unknown};
-use crate::types::{Destination, DestinationStats, Family, Forwarding, Tunnel, TunnelChecksum};
+use crate::types::{
+    Destination, DestinationReport, DestinationStats, Family, Forwarding, Tunnel, TunnelChecksum,
+};
 
 /// `IPVS_DEST_ATTR_STATS`
 const STATS: u16 = 10;
@@ -197,17 +199,6 @@ pub fn destination_attributes(address: SocketAddr, destination: &Destination) ->
         ]);
     }
     attributes
-}
-
-/// A destination as the kernel reports it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DestinationReport {
-    /// Its address and port.
-    pub address: SocketAddr,
-    /// What it is.
-    pub destination: Destination,
-    /// Its counters.
-    pub stats: DestinationStats,
 }
 
 /// Reads the nested attributes of a destination of a service of `family` (which it has where it does not name

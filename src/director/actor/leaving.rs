@@ -157,7 +157,7 @@ impl Leaving {
     fn connections(&self, counters: &Counters) -> Option<u32> {
         let counted = counters.get(&self.id).filter(|counted| counted.at > self.since)?;
         let DestinationStats { active_connections, inactive_connections, .. } =
-            counted.counters.of(&self.address).copied().unwrap_or_default();
+            counted.reading.counters(&self.address).copied().unwrap_or_default();
         // Of TCP and SCTP the others are those that ended. Of UDP none is ever active.
         match self.id {
             ServiceId::Addr { protocol: Protocol::Tcp | Protocol::Sctp, .. } => Some(active_connections),

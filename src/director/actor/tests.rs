@@ -698,9 +698,7 @@ fn connected(bed: &Bed, active: u32) {
     let service =
         ServiceId::Addr { protocol: lbd_ipvs::Protocol::Tcp, vip: "10.0.0.100:80".parse().unwrap() };
     let first: SocketAddr = "10.0.0.1:80".parse().unwrap();
-    let counted =
-        lbd_ipvs::ServiceCounters { stats: Default::default(), destinations: [(first, counters)].into() };
-    bed.kernel.kernel().counters.insert(service, counted);
+    bed.kernel.kernel().counters.insert((service, first), counters);
 }
 
 #[tokio::test]

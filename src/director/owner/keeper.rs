@@ -354,7 +354,7 @@ impl Keeper {
             let ids: Vec<ServiceId> = ids.iter().copied().collect();
             let readings = self.look(|kernel| kernel.read(&ids));
             readings.map(|readings| Table {
-                services: readings.into_iter().map(|(id, reading)| (id, reading.entry)).collect(),
+                services: readings.into_iter().map(|(id, reading)| (id, reading.entry())).collect(),
             })
         };
         let Some(table) = table else { return false };

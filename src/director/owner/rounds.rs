@@ -14,11 +14,11 @@ const FAST: Duration = Duration::from_secs(1);
 const LARGE: usize = 40_000;
 const SLOW: Duration = Duration::from_secs(9);
 /// What one slice reads at most, in destinations; a service alone may be more.
-const SLICE: usize = 256;
+const SLICE: usize = 512;
 /// What a service costs beside its destinations, in destinations: its own requests and answers.
 const OF_SERVICE: usize = 3;
 /// The pause after a slice is so many times what it cost.
-const SHARE: u32 = 110;
+const SHARE: u32 = 115;
 /// No pause is longer, whatever a slice cost: a machine that stood still is no reason to look away.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -143,8 +143,8 @@ mod tests {
         for (name, ours, slices, time_ms) in [
             ("nothing", services(0, 0), 1, 1000),
             ("one", services(1, 3), 1, 1000),
-            ("a hundred of ten", services(100, 10), 6, 1000),
-            ("forty thousand", services(2500, 16), 193, 9000),
+            ("a hundred of ten", services(100, 10), 3, 1000),
+            ("forty thousand", services(2500, 16), 97, 9000),
             ("one that is larger than a slice", services(2, 1000), 2, 1205),
         ] {
             let (read, took) = run(&ours, Duration::ZERO, 1);

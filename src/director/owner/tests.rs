@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use lbd_ipvs::fake::FakeIpvs;
 use lbd_ipvs::{
     Destination, DestinationStats, Family, Forwarding, Netmask, Op, Protocol, Reading, Scheduler, Service,
-    ServiceFlags, Stats, Table,
+    ServiceFlags, Table,
 };
 
 use super::*;
@@ -367,13 +367,12 @@ fn a_program_that_fights_is_told_ten_times_a_minute() {
 fn counters_come_with_the_audit() {
     let mut bed = Bed::new(Table::default(), Owned::new());
     bed.set(vec![part(80, &[(1, 1)])]);
-    let stats = Stats { connections: 7, ..Stats::default() };
-    let dest = DestinationStats { active_connections: 3, ..DestinationStats::default() };
-    let counters = ServiceCounters { stats, destinations: [(real(1), dest)].into() };
-    bed.kernel.kernel().counters.insert(id(80), counters.clone());
+    let counted = DestinationStats { active_connections: 3, ..DestinationStats::default() };
+    bed.kernel.kernel().counters.insert((id(80), real(1)), counted);
     bed.after(AUDIT);
     let board = bed.board.0.lock().expect("board").clone();
-    assert_eq!(board.get(&id(80)).map(|counted| (counted.at, &counted.counters)), Some((bed.now, &counters)));
+    let found = board.get(&id(80)).expect("a reading");
+    assert_eq!((found.at, found.reading.counters(&real(1))), (bed.now, Some(&counted)));
     bed.set(vec![(owner_of(80), None)]);
     assert!(bed.board.0.lock().expect("board").is_empty());
 }

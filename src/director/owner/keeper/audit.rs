@@ -41,15 +41,15 @@ impl Keeper {
         let mut drifted = BTreeSet::new();
         let mut counted = Vec::with_capacity(readings.len());
         for id in ids {
-            let (entry, counters) = match readings.remove(id) {
-                Some(reading) => (Some(reading.entry), Some(reading.counters)),
-                None => (None, None),
-            };
-            counted.push((*id, counters));
+            let reading = readings.remove(id);
             let new = self.known.insert(*id);
-            if self.have.services.get(id) != entry.as_ref() {
-                match entry {
-                    Some(entry) => self.have.services.insert(*id, entry),
+            let same = match (self.have.services.get(id), &reading) {
+                (Some(have), Some(found)) => found.is(have),
+                (have, found) => have.is_none() && found.is_none(),
+            };
+            if !same {
+                match &reading {
+                    Some(reading) => self.have.services.insert(*id, reading.entry()),
                     None => self.have.services.remove(id),
                 };
                 // What was refused was read back then: this is another change.
@@ -57,6 +57,7 @@ impl Keeper {
                     drifted.insert(*id);
                 }
             }
+            counted.push((*id, reading));
         }
         self.board.note(self.now, counted);
         let found = plan(&drifted, &self.have, self.wants.table(), &self.recorded);
