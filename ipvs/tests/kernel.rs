@@ -343,7 +343,7 @@ fn batches(client: &mut Client) {
     let mut ops = vec![Op::NewService(id, service("rr", Family::Inet))];
     for number in 0..10_000u32 {
         let address = SocketAddr::new(IpAddr::from((0x0A0A_0000 + number).to_be_bytes()), 80);
-        ops.push(Op::NewDest(id, address, dest(Forwarding::Direct, 1)));
+        ops.push(Op::NewDest(id, address, dest(Forwarding::Nat, 1)));
     }
     let begun = Instant::now();
     apply_all(client, &ops);
