@@ -404,6 +404,28 @@ impl InstanceConfig {
     }
 }
 
+/// vrrp_sync_group as the engine needs it: virtual routers that are master together or not at all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupConfig {
+    /// Its name, unique.
+    pub name: Arc<str>,
+    /// Names of its instances; each is in one group at most. Names of no instance are ignored.
+    pub members: Vec<Arc<str>>,
+    /// track_script, for all members.
+    pub trackers: Vec<(TrackerId, Weight)>,
+    /// track_interface, for all members.
+    pub track_interfaces: Vec<(String, Weight)>,
+}
+
+/// Everything that an [`Engine`](crate::Engine) runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Setup {
+    /// Virtual routers, in the order of the file.
+    pub instances: Vec<InstanceConfig>,
+    /// Sync groups, in the order of the file.
+    pub groups: Vec<GroupConfig>,
+}
+
 /// Index of an interface as the kernel numbers it.
 pub type IfIndex = NonZeroU32;
 

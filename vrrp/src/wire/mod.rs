@@ -2,6 +2,7 @@
 
 pub mod advert;
 pub mod arp;
+pub mod datagram;
 pub mod ipv4;
 
 /// Octets read front to back.
