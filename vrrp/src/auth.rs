@@ -1,10 +1,18 @@
-//! Authentication of version 2: what is sent and what is accepted (RFC 2338 §5.3.6).
+//! Authentication of what is sent and received: passwords and the Authentication Header of version 2
+//! (RFC 2338 §5.3.6), keepalived's signed trailer.
 //!
-//! A password in clear text guards against mistakes, not against people.
+//! Here: which of them, and the counters against replay of one virtual router. Not here: their layout
+//! (`wire::ah`, `hmac`). A password in clear text guards against mistakes, not against people.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::hmac::{self, Context, HmacRefusal};
 use crate::receive::Refusal;
-use crate::types::Authentication;
-use crate::wire::advert::{AUTHENTICATION, Advert};
+use crate::types::{Authentication, Delivery, InstanceConfig};
+use crate::wire::advert::{AUTHENTICATION, Advert, CHECKSUM};
+use crate::wire::ah::{self, AhError};
+use crate::wire::ipv4::Header;
 
 const NONE: u8 = 0;
 const PASS: u8 = 1;
@@ -14,13 +22,13 @@ impl Authentication {
     /// Authentication type on the wire.
     pub fn wire_type(&self) -> u8 {
         match self {
-            // AH and signed trailers are not sent: adverts go without authentication.
-            Authentication::None | Authentication::Ah(_) | Authentication::Hmac(_) => NONE,
+            Authentication::None | Authentication::Hmac(_) => NONE,
             Authentication::Pass(_) => PASS,
+            Authentication::Ah(_) => AH,
         }
     }
 
-    /// Authentication data on the wire; zeros with none.
+    /// Authentication data on the wire; zeros but for a password.
     pub fn wire_data(&self) -> [u8; AUTHENTICATION] {
         match self {
             Authentication::Pass(password) => *password,
@@ -28,23 +36,147 @@ impl Authentication {
         }
     }
 
-    /// Compares a received advertisement with the configuration. With type 0 the data is ignored
-    /// (RFC 3768 §5.3.10).
+    /// Compares a received advertisement of version 2 with the configuration. With other types than the
+    /// password's the data is ignored (RFC 3768 §5.3.10, RFC 2338 §5.3.6.3).
     ///
     /// # Errors
     /// Unknown type, another type than ours, another password.
-    pub fn check(&self, advert: &Advert) -> Result<(), Refusal> {
-        if ![NONE, PASS, AH].contains(&advert.authentication_type) {
+    pub fn check(&self, advert: &Advert<'_>) -> Result<(), Refusal> {
+        let kind = advert.authentication_type();
+        if ![NONE, PASS, AH].contains(&kind) {
             return Err(Refusal::InvalidAuthenticationType);
         }
-        if advert.authentication_type != self.wire_type() {
+        if kind != self.wire_type() {
             return Err(Refusal::AuthenticationTypeMismatch);
         }
         match self {
-            Authentication::None | Authentication::Ah(_) | Authentication::Hmac(_) => Ok(()),
-            Authentication::Pass(password) if equal(password, &advert.authentication) => Ok(()),
-            Authentication::Pass(_) => Err(Refusal::AuthenticationFailure),
+            Authentication::Pass(password) if !equal(password, &advert.authentication) => {
+                Err(Refusal::AuthenticationFailure)
+            }
+            _ => Ok(()),
         }
+    }
+}
+
+/// What one virtual router remembers of what it sent and heard, against replay.
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    /// Last sequence number of an Authentication Header, sent or received: peers share the count, as
+    /// keepalived's do, so that who takes over goes on above it.
+    sequence: u32,
+    hmac: hmac::Session,
+}
+
+/// Above this no further advertisement is sent with an Authentication Header: the count must not wrap
+/// (RFC 2402 §3.3.2). Reached after a century at one advertisement a second.
+const LAST_SEQUENCE: u32 = 0xffff_fffd;
+
+impl Session {
+    /// The next sequence number of an Authentication Header; `None` at the end of the count.
+    ///
+    /// The first is the time in seconds, so that a router that starts anew is not taken for a replay of
+    /// itself.
+    pub fn next_sequence(&mut self, unix: Duration) -> Option<u32> {
+        if self.sequence == 0 {
+            self.sequence = u32::try_from(unix.as_secs()).unwrap_or(0);
+        }
+        if self.sequence >= LAST_SEQUENCE {
+            return None;
+        }
+        self.sequence += 1;
+        Some(self.sequence)
+    }
+
+    /// Opens an Authentication Header.
+    ///
+    /// # Errors
+    /// [`Refusal::AuthenticationFailure`] for a wrong digest, index or an old sequence number,
+    /// [`Refusal::AuthenticationTypeMismatch`] for anything but VRRP in it.
+    pub fn open<'a>(
+        &mut self,
+        key: &[u8; AUTHENTICATION],
+        header: &Header,
+        payload: &'a [u8],
+    ) -> Result<&'a [u8], Refusal> {
+        let opened = ah::open(header, payload, key).map_err(|error| match error {
+            AhError::Short => Refusal::Length,
+            AhError::NextHeader | AhError::Malformed => Refusal::AuthenticationTypeMismatch,
+            AhError::Spi | AhError::Digest => Refusal::AuthenticationFailure,
+        })?;
+        if opened.sequence <= self.sequence {
+            return Err(Refusal::AuthenticationFailure);
+        }
+        self.sequence = opened.sequence;
+        Ok(opened.message)
+    }
+
+    /// The trailer that signs `message`, if the configuration has one sent.
+    pub fn seal(
+        &mut self,
+        config: &InstanceConfig,
+        unix: Duration,
+        source: IpAddr,
+        message: &[u8],
+    ) -> Option<[u8; hmac::LENGTH]> {
+        let Authentication::Hmac(hmac) = &config.authentication else { return None };
+        self.hmac.seal(hmac, unix, &context(config, source, None), message)
+    }
+
+    /// Checks the trailer of a received advertisement; without auth_hmac there must be none.
+    ///
+    /// # Errors
+    /// Each cause by its name.
+    pub fn check(
+        &mut self,
+        config: &InstanceConfig,
+        unix: Duration,
+        source: IpAddr,
+        advert: &Advert<'_>,
+    ) -> Result<(), Refusal> {
+        let Authentication::Hmac(hmac) = &config.authentication else {
+            return if advert.trailing.is_empty() { Ok(()) } else { Err(Refusal::Length) };
+        };
+        let trailer = match advert.trailing.len() {
+            0 => None,
+            hmac::LENGTH => Some(advert.trailing),
+            _ => return Err(Refusal::Length),
+        };
+        let peers: Option<Vec<IpAddr>> = match &config.delivery {
+            Delivery::Unicast { peers, .. } => Some(peers.iter().map(|peer| peer.address).collect()),
+            Delivery::Multicast { .. } => None,
+        };
+        let context = context(config, source, peers.as_deref());
+        match self.hmac.check(hmac, unix, &context, advert.message, trailer) {
+            Ok(_) => Ok(()),
+            Err(refusal) => Err(Refusal::Signature(refusal)),
+        }
+    }
+}
+
+fn context<'a>(config: &InstanceConfig, source: IpAddr, peers: Option<&'a [IpAddr]>) -> Context<'a> {
+    Context {
+        version: config.version.number(),
+        vrid: config.vrid.get(),
+        source,
+        checksum_at: CHECKSUM,
+        peers,
+    }
+}
+
+/// Remedy for a refused trailer.
+pub(crate) fn explain(refusal: HmacRefusal) -> &'static str {
+    match refusal {
+        HmacRefusal::Missing => {
+            "not signed: give the sender auth_hmac, or set `mode permissive` here while it is rolled out"
+        }
+        HmacRefusal::Malformed => "signature of an unknown form: another version of auth_hmac",
+        HmacRefusal::UnknownKey => "signed with a key that is not configured here: add its `key ID VALUE`",
+        HmacRefusal::InvalidHmac => {
+            "wrong signature: give both routers the same key of that number, else it is forged"
+        }
+        HmacRefusal::Stale => "signed too long ago or in the future: set both clocks (NTP), or time_window",
+        HmacRefusal::Replay => "signed advertisement was received before: a replay, or a loop",
+        HmacRefusal::UnknownSender => "signed unicast from a sender that is no unicast_peer",
     }
 }
 
@@ -56,43 +188,83 @@ fn equal(left: &[u8; AUTHENTICATION], right: &[u8; AUTHENTICATION]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Priority;
+    use crate::types::{Family, Priority, Version};
+    use crate::wire::advert::Outgoing;
+    use std::net::Ipv4Addr;
 
-    fn advert(authentication_type: u8, authentication: [u8; 8]) -> Advert {
-        Advert {
-            version: 2,
-            kind: 1,
-            vrid: 1,
-            priority: Priority(1),
-            authentication_type,
-            interval: 1,
-            addresses: vec![],
-            authentication,
-        }
-    }
-
+    /// V2-R7, V2-F11, V2A-1, V2A-3, V2A-5, V2A-6, V2A-10.
     #[test]
     fn types_and_passwords() {
         let none = Authentication::None;
         let pass = Authentication::Pass(*b"secret\0\0");
         let full = Authentication::Pass(*b"12345678");
         let empty = Authentication::Pass([0; 8]);
+        let header = Authentication::Ah(*b"secret\0\0");
         for (name, own, kind, data, want) in [
-            ("none", &none, 0, [0; 8], Ok(())),
-            ("data of type 0 is ignored", &none, 0, [7; 8], Ok(())),
-            ("none, password received", &none, 1, *b"secret\0\0", Err(Refusal::AuthenticationTypeMismatch)),
-            ("none, AH type received", &none, 2, [0; 8], Err(Refusal::AuthenticationTypeMismatch)),
-            ("unknown type", &none, 3, [0; 8], Err(Refusal::InvalidAuthenticationType)),
-            ("unknown type 255", &pass, 255, *b"secret\0\0", Err(Refusal::InvalidAuthenticationType)),
-            ("password", &pass, 1, *b"secret\0\0", Ok(())),
-            ("password of 8", &full, 1, *b"12345678", Ok(())),
-            ("password of 0", &empty, 1, [0; 8], Ok(())),
-            ("password, none received", &pass, 0, [0; 8], Err(Refusal::AuthenticationTypeMismatch)),
-            ("password, AH type received", &pass, 2, [0; 8], Err(Refusal::AuthenticationTypeMismatch)),
-            ("first octet differs", &pass, 1, *b"Secret\0\0", Err(Refusal::AuthenticationFailure)),
-            ("last octet differs", &pass, 1, *b"secret\0x", Err(Refusal::AuthenticationFailure)),
+            ("V2-F11 none", &none, 0, [0; 8], Ok(())),
+            ("V2-F11 data of type 0 is ignored", &none, 0, [7; 8], Ok(())),
+            ("V2A-1 0:1", &none, 1, *b"secret\0\0", Err(Refusal::AuthenticationTypeMismatch)),
+            ("V2A-1 0:2", &none, 2, [0; 8], Err(Refusal::AuthenticationTypeMismatch)),
+            ("V2A-1 unknown type", &none, 3, [0; 8], Err(Refusal::InvalidAuthenticationType)),
+            ("V2A-1 type 255", &pass, 255, *b"secret\0\0", Err(Refusal::InvalidAuthenticationType)),
+            ("V2A-5 password", &pass, 1, *b"secret\0\0", Ok(())),
+            ("V2A-6 password of 8", &full, 1, *b"12345678", Ok(())),
+            ("V2A-6 password of 0", &empty, 1, [0; 8], Ok(())),
+            ("V2A-1 1:0", &pass, 0, [0; 8], Err(Refusal::AuthenticationTypeMismatch)),
+            ("V2A-1 1:2", &pass, 2, [0; 8], Err(Refusal::AuthenticationTypeMismatch)),
+            ("V2A-5 first octet differs", &pass, 1, *b"Secret\0\0", Err(Refusal::AuthenticationFailure)),
+            ("V2A-5 last octet differs", &pass, 1, *b"secret\0x", Err(Refusal::AuthenticationFailure)),
+            ("V2A-1 2:2", &header, 2, [0; 8], Ok(())),
+            ("V2A-10 data of type 2 is ignored", &header, 2, [7; 8], Ok(())),
+            ("V2A-1 2:0", &header, 0, [0; 8], Err(Refusal::AuthenticationTypeMismatch)),
+            ("V2A-1 2:1", &header, 1, *b"secret\0\0", Err(Refusal::AuthenticationTypeMismatch)),
         ] {
-            assert_eq!(own.check(&advert(kind, data)), want, "{name}");
+            let octets = Outgoing {
+                version: Version::V2,
+                family: Family::V4,
+                vrid: 1,
+                priority: Priority(1),
+                interval: Duration::from_secs(1),
+                addresses: &[],
+                authentication_type: kind,
+                authentication: data,
+            }
+            .emit();
+            let advert = Advert::parse(&octets, Version::V2, Family::V4).expect("parses");
+            assert_eq!(own.check(&advert), want, "{name}");
         }
+    }
+
+    /// V2A-11: what was heard is never heard again, and what is sent goes on above it.
+    #[test]
+    fn the_count_of_the_authentication_header_is_shared() {
+        let key = *b"secret\0\0";
+        let header = |source: u8| Header {
+            tos: 0xc0,
+            id: 2,
+            ttl: 255,
+            protocol: 51,
+            source: Ipv4Addr::new(10, 0, 0, source),
+            destination: Ipv4Addr::new(224, 0, 0, 18),
+        };
+        let packet = |sequence: u32| ah::emit(&header(2), sequence, &key, b"message");
+        let mut session = Session::default();
+        let unix = Duration::from_secs(1_000);
+        assert_eq!(session.next_sequence(unix), Some(1_001), "begins with the time");
+        for (name, sequence, accepted) in [
+            ("higher", 2_000, true),
+            ("the same again", 2_000, false),
+            ("lower", 1_999, false),
+            ("next", 2_001, true),
+        ] {
+            let octets = packet(sequence);
+            let (header, payload) = Header::parse(&octets).expect("datagram");
+            assert_eq!(session.open(&key, &header, payload).is_ok(), accepted, "{name}");
+        }
+        assert_eq!(session.next_sequence(unix), Some(2_002), "goes on above what was heard");
+        let octets = packet(LAST_SEQUENCE);
+        let (header, payload) = Header::parse(&octets).expect("datagram");
+        assert!(session.open(&key, &header, payload).is_ok());
+        assert_eq!(session.next_sequence(unix), None, "never wraps");
     }
 }

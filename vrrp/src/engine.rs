@@ -1,27 +1,39 @@
 //! All virtual routers of this host: time and events in, actions out.
 //!
-//! Here: whom an event is for, surroundings and priorities, reload by identity, pacing of
+//! Here: whom an event is for, surroundings and priorities, sync groups, reload by identity, pacing of
 //! gratuitous ARP. Not here: the states of one router (`router`), sockets (`net`), addresses on
 //! interfaces, the clock (the caller's).
 
-mod garp;
+mod announce;
+mod identity;
+mod reload;
+mod strangers;
 mod surroundings;
+mod sync;
 
-use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::receive::{self, Refusal};
-use crate::router::{Effect, Event as RouterEvent, Router};
-use crate::types::{Delivery, IfIndex, InstanceConfig, Priority, State, TrackerId, VirtualAddress, Vrid};
-use crate::wire::arp::{FRAME, gratuitous_request};
-use crate::wire::ipv4::{self, Header};
+use crate::router::{Condition, Effect, Event as RouterEvent, Moment, Router, Situation, Yield};
+use crate::types::{
+    Delivery, Family, GarpIntervals, IfIndex, InstanceConfig, Priority, Setup, State, TrackerId,
+    VirtualAddress,
+};
+use crate::wire::arp::gratuitous_request;
+use crate::wire::datagram::Datagram;
+use crate::wire::ndisc::unsolicited_advertisement;
 
-use garp::Garp;
+use announce::Announcements;
+use strangers::Strangers;
 use surroundings::Surroundings;
 
+pub use identity::Identity;
+pub use strangers::Foreign;
 pub use surroundings::Interface;
+pub use sync::Group;
 
 /// Handle of a virtual router, never used twice by one engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,11 +59,6 @@ impl DeviceAddress {
             })
             .collect()
     }
-
-    /// The IPv4 addresses that adverts list.
-    pub fn advertised(config: &InstanceConfig) -> Vec<Ipv4Addr> {
-        config.addresses.iter().filter_map(|address| ipv4::address(address.address)).collect()
-    }
 }
 
 /// What happened.
@@ -59,12 +66,12 @@ impl DeviceAddress {
 pub enum Event<'a> {
     /// Time has passed. Harmless when early, late or repeated.
     Deadline,
-    /// An IPv4 datagram with its header, received on an interface.
+    /// A datagram was received on an interface.
     Datagram {
         /// Where it came in.
         interface: IfIndex,
         /// Anything.
-        octets: &'a [u8],
+        datagram: Datagram<'a>,
     },
     /// An interface is there, or is different from before.
     Interface(Interface),
@@ -88,7 +95,7 @@ pub enum Event<'a> {
         resume: Vec<RouterId>,
     },
     /// Another configuration.
-    Reload(Vec<InstanceConfig>),
+    Reload(Setup),
     /// Release everything.
     Stop,
 }
@@ -100,19 +107,21 @@ pub enum Action {
     SendAdvert {
         /// Sender.
         router: RouterId,
-        /// Out of this interface.
-        interface: IfIndex,
+        /// Out of this interface; `None`: where the routing table says (unicast without interface).
+        interface: Option<IfIndex>,
         /// The group or a peer.
-        destination: Ipv4Addr,
-        /// Whole IPv4 datagram.
+        destination: IpAddr,
+        /// Whole IP datagram.
         packet: Vec<u8>,
+        /// When a timer wanted it; `None` if something else did.
+        due: Option<Instant>,
     },
-    /// Send an Ethernet frame (gratuitous ARP).
+    /// Send an Ethernet frame (gratuitous ARP, unsolicited neighbour advertisement).
     SendFrame {
         /// Out of this interface.
         interface: IfIndex,
         /// Frame.
-        frame: [u8; FRAME],
+        frame: Vec<u8>,
     },
     /// Make these the addresses that the router holds; take away all others that it held, and
     /// those of `purge` even if it never held them. An address that another router holds stays.
@@ -121,9 +130,9 @@ pub enum Action {
         /// Whose.
         router: RouterId,
         /// Wanted, in order.
-        hold: Vec<DeviceAddress>,
+        hold: Arc<[DeviceAddress]>,
         /// Unwanted unless in `hold`.
-        purge: Vec<DeviceAddress>,
+        purge: Option<Arc<[DeviceAddress]>>,
     },
     /// The state changed.
     Transition {
@@ -139,6 +148,15 @@ pub enum Action {
         priority: Priority,
         /// Cause in words.
         reason: String,
+    },
+    /// All members of a sync group are in this state; told after theirs.
+    GroupTransition {
+        /// Its name.
+        group: Arc<str>,
+        /// Before.
+        from: State,
+        /// Now.
+        to: State,
     },
     /// The effective priority changed.
     PriorityChanged {
@@ -162,6 +180,21 @@ pub enum Action {
         /// Own effective priority.
         priority: Priority,
     },
+    /// Something is wrong around a router, or is over.
+    Condition {
+        /// Whose.
+        router: RouterId,
+        /// Its name.
+        instance: Arc<str>,
+        /// What.
+        condition: Condition,
+        /// It begins.
+        active: bool,
+        /// Who and what, in words.
+        detail: String,
+    },
+    /// A virtual router that is not configured here was heard for the first time: to be logged.
+    Foreign(Foreign),
     /// A router stopped taking part. Its addresses are being removed.
     Stopped {
         /// Who.
@@ -173,63 +206,67 @@ pub enum Action {
         /// By a reload.
         deleted: bool,
     },
-    /// The first refusal of this cause since the master changed: to be logged.
+    /// A sync group takes part no more; told after all virtual routers.
+    GroupStopped {
+        /// Its name.
+        group: Arc<str>,
+        /// By a reload.
+        deleted: bool,
+    },
+    /// The first refusal of this cause and sender since the master changed: to be logged.
     Refused {
         /// For whom it was.
         instance: Arc<str>,
         /// Who sent it.
-        source: Ipv4Addr,
+        source: IpAddr,
         /// Why.
         cause: Refusal,
     },
-}
-
-/// What makes two configurations the same virtual router, over a reload too (family: IPv4).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    vrid: Vrid,
-    interface: Option<String>,
-    /// Sorted; `None` for multicast.
-    peers: Option<Vec<IpAddr>>,
-}
-
-impl Identity {
-    /// The identity of a configuration.
-    pub fn of(config: &InstanceConfig) -> Self {
-        let peers = match &config.delivery {
-            Delivery::Multicast { .. } => None,
-            Delivery::Unicast { peers, .. } => {
-                let mut peers: Vec<IpAddr> = peers.iter().map(|peer| peer.address).collect();
-                peers.sort_unstable();
-                Some(peers)
-            }
-        };
-        Identity { vrid: config.vrid, interface: config.interface.clone(), peers }
-    }
 }
 
 /// All virtual routers of this host.
 #[derive(Clone, Debug, Default)]
 pub struct Engine {
     routers: Vec<Router>,
+    groups: Vec<Group>,
+    /// Places among `groups`, by place among `routers`.
+    group_of: Vec<Option<usize>>,
+    /// Places of routers by the interface and number that adverts for them have.
+    by_number: HashMap<(Option<IfIndex>, Family, u8), Vec<usize>>,
+    /// Deadlines of routers by place, and the same by place.
+    due: BTreeSet<(Instant, usize)>,
+    queued: Vec<Option<Instant>>,
     surroundings: Surroundings,
-    garp: Garp,
+    /// Never taken as a source: virtual ones of anybody.
+    virtual_addresses: BTreeSet<IpAddr>,
+    announcements: Announcements,
+    garp_intervals: GarpIntervals,
+    strangers: Strangers,
+    startup_delay: Duration,
+    /// Until then nobody listens (vrrp_startup_delay).
+    held_until: Option<Instant>,
     next_id: u64,
     begun: bool,
-    /// Datagrams of no virtual router of ours, or of no VRRP at all.
-    strangers: u64,
+    /// A moment on both clocks.
+    clock: Option<(Instant, Duration)>,
     /// Reused between events.
     effects: Vec<Effect>,
 }
 
 impl Engine {
     /// Virtual routers in Initialize; nothing is sent before [`Event::Begin`].
-    pub fn new(instances: Vec<InstanceConfig>) -> Self {
+    pub fn new(setup: Setup) -> Self {
         let mut engine = Engine::default();
-        for config in instances {
+        for config in setup.instances {
             let id = engine.new_id();
             engine.routers.push(Router::new(id, Arc::new(config)));
         }
+        engine.garp_intervals = setup.garp_intervals;
+        engine.startup_delay = setup.startup_delay;
+        engine.strangers.tell_all = setup.log_unknown_vrids;
+        let configs = engine.configs();
+        engine.groups = sync::groups(setup.groups, &configs, &[]);
+        engine.arrange(&configs);
         engine
     }
 
@@ -238,15 +275,35 @@ impl Engine {
         &self.routers
     }
 
+    /// The sync groups in configuration order.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// The sync group of the router at this place.
+    pub fn group_of(&self, place: usize) -> Option<&Group> {
+        self.group_of.get(place).copied().flatten().and_then(|at| self.groups.get(at))
+    }
+
     /// Datagrams that were for none of them.
     pub fn strangers(&self) -> u64 {
-        self.strangers
+        self.strangers.count()
+    }
+
+    /// Virtual routers that were heard and are not configured here, at most 64.
+    pub fn foreign(&self) -> impl Iterator<Item = &Foreign> {
+        self.strangers.foreign()
+    }
+
+    /// Says what time it is for people: `unix` since 1970 at `at`. Signed advertisements carry it.
+    pub fn set_clock(&mut self, at: Instant, unix: Duration) {
+        self.clock = Some((at, unix));
     }
 
     /// Groups to be joined, by interface.
-    pub fn memberships(&self) -> BTreeSet<(IfIndex, Ipv4Addr)> {
+    pub fn memberships(&self) -> BTreeSet<(IfIndex, IpAddr)> {
         let groups = self.routers.iter().filter_map(|router| match router.config().delivery {
-            Delivery::Multicast { group } => router.interface().zip(ipv4::address(group)),
+            Delivery::Multicast { group } => router.interface().zip(Some(group)),
             Delivery::Unicast { .. } => None,
         });
         groups.collect()
@@ -254,30 +311,16 @@ impl Engine {
 
     /// When [`Event::Deadline`] is due; `None` when nothing waits for time.
     pub fn deadline(&self) -> Option<Instant> {
-        self.routers.iter().filter_map(Router::deadline).chain(self.garp.deadline()).min()
+        let router = self.due.first().map(|(at, _)| *at);
+        router.into_iter().chain(self.announcements.deadline()).min()
     }
 
     /// Feeds one event and appends the actions it causes to `out`.
-    pub fn on_event(&mut self, now: Instant, event: Event, out: &mut Vec<Action>) {
+    pub fn on_event(&mut self, now: Instant, event: Event<'_>, out: &mut Vec<Action>) {
         match event {
-            Event::Deadline => {
-                let due = |router: &Router| router.deadline().is_some_and(|at| now >= at);
-                self.each(now, due, |_| RouterEvent::Deadline, out);
-                let Engine { garp, surroundings, .. } = self;
-                garp.on_deadline(now, &mut |device, address| frame(surroundings, device, address, out));
-            }
-            Event::Datagram { interface, octets } => self.on_datagram(now, interface, octets, out),
-            Event::Interface(interface) => {
-                let name = interface.name.clone();
-                let known = self.surroundings.interfaces.get(&name);
-                if known != Some(&interface) {
-                    // A renamed interface keeps its index: the old name is gone.
-                    self.surroundings.interfaces.retain(|_, other| other.index != interface.index);
-                    let reason = format!("interface {name} is {}", if interface.up { "up" } else { "down" });
-                    self.surroundings.interfaces.insert(name, interface);
-                    self.resituate(now, &reason, out);
-                }
-            }
+            Event::Deadline => self.on_deadline(now, out),
+            Event::Datagram { interface, datagram } => self.on_datagram(now, interface, &datagram, out),
+            Event::Interface(interface) => self.on_interface(now, interface, out),
             Event::InterfaceGone(name) => {
                 if self.surroundings.interfaces.remove(&name).is_some() {
                     self.resituate(now, &format!("interface {name} does not exist"), out);
@@ -290,188 +333,309 @@ impl Engine {
                 }
             }
             Event::AddressesSet(id) => {
-                self.each(now, |router| router.id() == id, |_| RouterEvent::AddressesSet, out);
+                self.tell_one(now, id, RouterEvent::AddressesSet, out);
             }
             Event::AddressLost { router, what } => {
                 let reason = format!("{what} was removed by someone else");
-                let lost = |_: &Router| RouterEvent::AddressLost(reason.clone());
-                self.each(now, |one| one.id() == router, lost, out);
+                self.tell_one(now, router, RouterEvent::AddressLost(reason), out);
             }
-            Event::Begin { resume } => {
-                self.begun = true;
-                self.resituate(now, "start", out);
-                let begin = |router: &Router| RouterEvent::Begin { resume: resume.contains(&router.id()) };
-                self.each(now, |_| true, begin, out);
-            }
-            Event::Reload(instances) => self.reload(now, instances, out),
-            Event::Stop => self.each(now, |_| true, |_| RouterEvent::Stop { deleted: false }, out),
+            Event::Begin { resume } => self.begin(now, &resume, out),
+            Event::Reload(setup) => self.reload(now, setup, out),
+            Event::Stop => self.stop(now, out),
         }
     }
 
-    fn on_datagram(&mut self, now: Instant, interface: IfIndex, octets: &[u8], out: &mut Vec<Action>) {
-        let Ok((header, payload)) = Header::parse(octets) else {
-            self.strangers += 1;
-            return;
-        };
-        let Some(index) = receive::vrid(payload).and_then(|vrid| self.addressee(interface, vrid, &header))
-        else {
-            self.strangers += 1;
-            return;
-        };
-        let Some(router) = self.routers.get_mut(index) else { return };
-        let result = if router.listens() {
-            receive::check(router.config(), &header, payload)
-        } else {
-            Err(Refusal::NotRunning)
-        };
-        match result {
-            Ok(advert) => router.on_event(now, RouterEvent::Advert(advert), &mut self.effects),
-            Err(cause) => {
-                // Before the start, in a fault and for an owner told so, refusing is the normal case.
-                let quiet = matches!(cause, Refusal::NotRunning | Refusal::Owner);
-                if router.refuse(cause) && !quiet {
-                    self.effects.push(router.refused(cause, header.source));
-                }
-            }
+    fn on_deadline(&mut self, now: Instant, out: &mut Vec<Action>) {
+        // Those that are due now; one that is due again at once waits for the next round.
+        let due: Vec<usize> =
+            self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, place)| *place).collect();
+        for place in due {
+            self.tell(now, place, RouterEvent::Deadline, out);
         }
-        self.carry_out(now, index, out);
+        let Engine { announcements, surroundings, .. } = self;
+        announcements.on_deadline(now, &mut |device, address| frame(surroundings, device, address, out));
+    }
+
+    fn on_datagram(
+        &mut self,
+        now: Instant,
+        interface: IfIndex,
+        datagram: &Datagram<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        let vrid = receive::vrid(datagram);
+        let Some(place) = vrid.and_then(|vrid| self.addressee(interface, vrid, datagram)) else {
+            let name = || self.surroundings.name_of(interface);
+            out.extend(self.strangers.note(now, interface, name, vrid, datagram).map(Action::Foreign));
+            return;
+        };
+        let moment = self.moment(now);
+        let held = self.held_until.is_some_and(|until| now < until);
+        let Some(router) = self.routers.get_mut(place) else { return };
+        let result = if held { Err(Refusal::NotRunning) } else { router.check(moment.unix, datagram) };
+        let event = match result {
+            Ok(advert) => RouterEvent::Advert(advert),
+            Err(cause) => RouterEvent::Refused(cause, datagram.source),
+        };
+        self.tell(now, place, event, out);
     }
 
     /// Whom a datagram is for. Several routers may share VRID and interface as long as they
     /// differ in group, source or peers; one that matches in none of these gets it and refuses it.
-    fn addressee(&self, interface: IfIndex, vrid: u8, header: &Header) -> Option<usize> {
+    fn addressee(&self, interface: IfIndex, vrid: u8, datagram: &Datagram<'_>) -> Option<usize> {
+        let family = Family::of(datagram.source);
         let fit = |router: &Router| -> u8 {
-            let destination = receive::destination_fits(&router.config().delivery, header.destination);
+            let destination = receive::destination_fits(&router.config().delivery, datagram.destination);
             let (to_us, peer) = match &router.config().delivery {
                 Delivery::Multicast { .. } => (true, true),
                 Delivery::Unicast { peers, .. } => {
-                    let from = IpAddr::V4(header.source);
-                    let peer = peers.iter().any(|peer| peer.address == from);
-                    (router.source() == Some(header.destination), peer)
+                    let peer = peers.iter().any(|peer| peer.address == datagram.source);
+                    (router.source() == Some(datagram.destination), peer)
                 }
             };
             4 * u8::from(destination) + 2 * u8::from(destination && to_us) + u8::from(destination && peer)
         };
-        let candidates = self.routers.iter().enumerate().filter(|(_, router)| {
-            router.interface() == Some(interface) && router.config().vrid.get() == vrid
-        });
+        let places = |interface| self.by_number.get(&(interface, family, vrid)).map(Vec::as_slice);
+        let here = places(Some(interface)).unwrap_or_default();
+        if let [only] = here {
+            return Some(*only);
+        }
+        let anywhere = if here.is_empty() { places(None).unwrap_or_default() } else { here };
         // The first of the best.
-        candidates.rev().max_by_key(|(_, router)| fit(router)).map(|(index, _)| index)
+        let best = |place: &&usize| self.routers.get(**place).map(fit);
+        anywhere.iter().rev().max_by_key(best).copied()
     }
 
-    fn reload(&mut self, now: Instant, instances: Vec<InstanceConfig>, out: &mut Vec<Action>) {
-        let mut old = std::mem::take(&mut self.routers);
-        let mut kept = Vec::with_capacity(instances.len());
-        for config in instances {
-            let identity = Identity::of(&config);
-            match old.iter().position(|router| Identity::of(router.config()) == identity) {
-                Some(at) => {
-                    self.routers.push(old.remove(at));
-                    kept.push(Some(Arc::new(config)));
-                }
-                None => {
-                    let id = self.new_id();
-                    self.routers.push(Router::new(id, Arc::new(config)));
-                    kept.push(None);
-                }
-            }
+    fn on_interface(&mut self, now: Instant, interface: Interface, out: &mut Vec<Action>) {
+        let name = interface.name.clone();
+        if self.surroundings.interfaces.get(&name) == Some(&interface) {
+            return;
         }
-        // All routers are in their places with their new addresses before the first one acts:
-        // a source is never taken from another's virtual addresses.
-        let all = kept.iter().zip(&self.routers).map(|(new, router)| match new {
-            Some(config) => Arc::clone(config),
-            None => Arc::new(router.config().clone()),
-        });
-        let all: Vec<_> = all.collect();
-        let virtual_addresses = virtual_addresses(all.iter().map(AsRef::as_ref));
-        for (index, (new, config)) in kept.into_iter().zip(&all).enumerate() {
-            let situation = self.surroundings.situation(config, &virtual_addresses);
-            let Some(router) = self.routers.get_mut(index) else { continue };
-            match new {
-                Some(config) => router.reconfigure(now, config, situation, &mut self.effects),
-                None => {
-                    let event = RouterEvent::Situation(situation, "reload".into());
-                    router.on_event(now, event, &mut self.effects);
-                    if self.begun {
-                        router.on_event(now, RouterEvent::Begin { resume: false }, &mut self.effects);
-                    }
-                }
-            }
-            self.carry_out(now, index, out);
+        // A renamed interface keeps its index: the old name is gone.
+        self.surroundings.interfaces.retain(|_, other| other.index != interface.index);
+        let reason = format!("interface {name} is {}", if interface.up { "up" } else { "down" });
+        self.surroundings.interfaces.insert(name, interface);
+        self.resituate(now, &reason, out);
+    }
+
+    fn begin(&mut self, now: Instant, resume: &[RouterId], out: &mut Vec<Action>) {
+        if self.begun {
+            return;
         }
-        // Removed ones come last: an address that moved to a kept master never leaves.
-        for mut router in old {
-            router.on_event(now, RouterEvent::Stop { deleted: true }, &mut self.effects);
-            let id = router.id();
-            for effect in std::mem::take(&mut self.effects) {
-                match effect {
-                    Effect::Act(action) => out.push(action),
-                    Effect::Announce(_) | Effect::Silence => self.garp.silence(id),
-                }
-            }
+        self.begun = true;
+        let hold = self.startup_delay;
+        self.held_until = (!hold.is_zero()).then(|| now + hold);
+        self.resituate(now, "start", out);
+        let named = |place: usize, engine: &Engine| {
+            engine.routers.get(place).is_some_and(|router| resume.contains(&router.id()))
+        };
+        for place in 0..self.routers.len() {
+            // A group goes on as master only as a whole.
+            let resume = match self.group_of(place) {
+                Some(group) => group.members.iter().all(|member| named(*member, self)),
+                None => named(place, self),
+            };
+            self.tell(now, place, RouterEvent::Begin { resume, hold }, out);
         }
-        let named: BTreeSet<&TrackerId> =
-            all.iter().flat_map(|config| config.trackers.iter().map(|(id, _)| id)).collect();
-        self.surroundings.trackers.retain(|id, _| named.contains(id));
+    }
+
+    fn stop(&mut self, now: Instant, out: &mut Vec<Action>) {
+        for place in 0..self.routers.len() {
+            self.tell(now, place, RouterEvent::Stop { deleted: false }, out);
+        }
+        for group in std::mem::take(&mut self.groups) {
+            out.push(Action::GroupStopped { group: group.config.name, deleted: false });
+        }
+        self.group_of.clear();
     }
 
     /// Works out every router's situation anew and tells those for which it is different.
     fn resituate(&mut self, now: Instant, reason: &str, out: &mut Vec<Action>) {
-        let virtual_addresses = virtual_addresses(self.routers.iter().map(Router::config));
-        for index in 0..self.routers.len() {
-            let Some(router) = self.routers.get_mut(index) else { continue };
-            let situation = self.surroundings.situation(router.config(), &virtual_addresses);
+        let situations = self.situations(&self.configs());
+        let mut moved = false;
+        for (place, situation) in situations.into_iter().enumerate() {
+            let Some(router) = self.routers.get(place) else { continue };
             if router.is_situated(&situation) {
                 continue;
             }
-            let event = RouterEvent::Situation(situation, reason.to_owned());
-            router.on_event(now, event, &mut self.effects);
-            self.carry_out(now, index, out);
+            moved |= router.interface() != situation.interface;
+            self.tell(now, place, RouterEvent::Situation(situation, reason.to_owned()), out);
+        }
+        if moved {
+            self.number();
         }
     }
 
-    fn each(
-        &mut self,
-        now: Instant,
-        whom: impl Fn(&Router) -> bool,
-        event: impl Fn(&Router) -> RouterEvent,
-        out: &mut Vec<Action>,
-    ) {
-        for index in 0..self.routers.len() {
-            let Some(router) = self.routers.get_mut(index) else { continue };
-            if whom(router) {
-                let event = event(router);
-                router.on_event(now, event, &mut self.effects);
-                self.carry_out(now, index, out);
+    /// What each virtual router finds, with these configurations.
+    fn situations(&self, configs: &[Arc<InstanceConfig>]) -> Vec<Situation> {
+        let situation = |(place, config): (usize, &Arc<InstanceConfig>)| {
+            let group = self.group_of(place).map(Group::config);
+            self.surroundings.situation(config, group, &self.virtual_addresses)
+        };
+        let mut situations: Vec<Situation> = configs.iter().enumerate().map(situation).collect();
+        for group in &self.groups {
+            sync::share_faults(group, configs, &mut situations);
+        }
+        situations
+    }
+
+    fn configs(&self) -> Vec<Arc<InstanceConfig>> {
+        self.routers.iter().map(Router::shared_config).collect()
+    }
+
+    fn tell_one(&mut self, now: Instant, id: RouterId, event: RouterEvent, out: &mut Vec<Action>) {
+        if let Some(place) = self.routers.iter().position(|router| router.id() == id) {
+            self.tell(now, place, event, out);
+        }
+    }
+
+    /// Feeds an event to the router at `place`, does what it wants, and moves its group along.
+    fn tell(&mut self, now: Instant, place: usize, event: RouterEvent, out: &mut Vec<Action>) {
+        let moment = self.moment(now);
+        let Some(router) = self.routers.get_mut(place) else { return };
+        router.on_event(moment, event, &mut self.effects);
+        self.settle(now, place, out);
+    }
+
+    fn settle(&mut self, now: Instant, place: usize, out: &mut Vec<Action>) {
+        let moved = self.carry_out(now, place, out);
+        let Some(at) = self.group_of.get(place).copied().flatten() else { return };
+        match moved {
+            Some(Moved::Wishes) => self.elect(now, at, out),
+            Some(Moved::Yielded(how)) => self.yield_all(now, at, place, &how, out),
+            Some(Moved::HearsMaster) => {
+                if self.groups.get(at).is_some_and(|group| sync::other_master(group, place, &self.routers)) {
+                    let reason = "it hears another master".to_owned();
+                    let how = Yield { release: false, soon: None, reason };
+                    self.yield_all(now, at, place, &how, out);
+                }
             }
+            None => {}
+        }
+        self.tell_group(at, out);
+    }
+
+    /// All members go together, as soon as all of them would.
+    fn elect(&mut self, now: Instant, at: usize, out: &mut Vec<Action>) {
+        let Some(group) = self.groups.get(at) else { return };
+        if !sync::all_wish(group, &self.routers) {
+            return;
+        }
+        for member in group.members.clone() {
+            let moment = self.moment(now);
+            let Some(router) = self.routers.get_mut(member) else { continue };
+            router.on_event(moment, RouterEvent::Elect, &mut self.effects);
+            self.carry_out(now, member, out);
         }
     }
 
-    /// Turns what the router at `index` wants into actions.
-    fn carry_out(&mut self, now: Instant, index: usize, out: &mut Vec<Action>) {
-        let Engine { routers, effects, garp, surroundings, .. } = self;
-        let Some(router) = routers.get(index) else { return };
+    fn yield_all(&mut self, now: Instant, at: usize, first: usize, how: &Yield, out: &mut Vec<Action>) {
+        let Some(group) = self.groups.get(at) else { return };
+        let name = self.routers.get(first).map(|router| Arc::clone(&router.config().name));
+        let reason = format!("sync group: {} left: {}", name.as_deref().unwrap_or_default(), how.reason);
+        for member in group.members.clone().into_iter().filter(|member| *member != first) {
+            let moment = self.moment(now);
+            let Some(router) = self.routers.get_mut(member) else { continue };
+            let how = Yield { reason: reason.clone(), ..how.clone() };
+            router.on_event(moment, RouterEvent::Yield(how), &mut self.effects);
+            self.carry_out(now, member, out);
+        }
+    }
+
+    fn tell_group(&mut self, at: usize, out: &mut Vec<Action>) {
+        let Some(group) = self.groups.get_mut(at) else { return };
+        let Some(to) = sync::state(group, &self.routers) else { return };
+        if to == State::Initialize || to == group.state {
+            return;
+        }
+        let from = std::mem::replace(&mut group.state, to);
+        out.push(Action::GroupTransition { group: Arc::clone(&group.config.name), from, to });
+    }
+
+    /// Turns what the router at `place` wants into actions; what is left concerns its group.
+    fn carry_out(&mut self, now: Instant, place: usize, out: &mut Vec<Action>) -> Option<Moved> {
+        let Engine { routers, effects, announcements, surroundings, garp_intervals, .. } = self;
+        let router = routers.get(place)?;
+        let mut moved = None;
         for effect in effects.drain(..) {
             match effect {
                 Effect::Act(action) => out.push(action),
-                Effect::Silence => garp.silence(router.id()),
+                Effect::Silence => announcements.silence(router.id()),
                 Effect::Announce(rounds) => {
-                    let burst = (rounds, router.config().garp.interval);
-                    for (device, addresses) in by_device(router.config()) {
-                        garp.announce(
-                            now,
-                            router.id(),
-                            &device,
-                            &addresses,
-                            burst,
-                            &mut |device, address| {
-                                frame(surroundings, device, address, out);
-                            },
-                        );
+                    for DeviceAddress { device, address } in router.addresses().iter() {
+                        let interval = garp_intervals.of(device, Family::of(address.address));
+                        announcements.want(now, router.id(), device, address.address, (rounds, interval));
                     }
+                }
+                Effect::AnnounceSource => {
+                    if let (Some(source), Some(device)) = (router.source(), &router.config().interface) {
+                        frame(surroundings, device, source, out);
+                    }
+                }
+                Effect::HearsMaster => moved = Some(Moved::HearsMaster),
+                Effect::Wishes => moved = Some(Moved::Wishes),
+                Effect::Yielded(how) => moved = Some(Moved::Yielded(how)),
+            }
+        }
+        let deadline = router.deadline();
+        self.queue(place, deadline);
+        moved
+    }
+
+    fn queue(&mut self, place: usize, deadline: Option<Instant>) {
+        let Some(queued) = self.queued.get_mut(place) else { return };
+        if *queued == deadline {
+            return;
+        }
+        if let Some(old) = queued.take() {
+            self.due.remove(&(old, place));
+        }
+        *queued = deadline;
+        self.due.extend(deadline.map(|at| (at, place)));
+    }
+
+    /// Works out anew what depends on which routers there are, with which configurations, in which groups.
+    fn arrange(&mut self, configs: &[Arc<InstanceConfig>]) {
+        self.group_of = vec![None; self.routers.len()];
+        for (at, group) in self.groups.iter().enumerate() {
+            for member in &group.members {
+                if let Some(slot) = self.group_of.get_mut(*member) {
+                    *slot = Some(at);
                 }
             }
         }
+        for (place, config) in configs.iter().enumerate() {
+            let group = self.group_of(place);
+            let as_master = group.map(|group| sync::begins_as_master(group, configs));
+            let grouped = group.is_some();
+            let Some(router) = self.routers.get_mut(place) else { continue };
+            router.join(grouped, as_master.unwrap_or(config.priority == Priority::OWNER));
+        }
+        let addresses = configs.iter().flat_map(|one| one.addresses.iter().chain(&one.excluded_addresses));
+        self.virtual_addresses = addresses.map(|one| one.address).collect();
+        self.queued = self.routers.iter().map(Router::deadline).collect();
+        self.due = (0..).zip(&self.queued).filter_map(|(place, at)| Some(((*at)?, place))).collect();
+        self.number();
+    }
+
+    fn number(&mut self) {
+        self.by_number.clear();
+        for (place, router) in self.routers.iter().enumerate() {
+            let config = router.config();
+            if config.interface.is_some() && router.interface().is_none() {
+                continue;
+            }
+            let at = (router.interface(), config.family, config.vrid.get());
+            self.by_number.entry(at).or_default().push(place);
+        }
+    }
+
+    fn moment(&self, now: Instant) -> Moment {
+        let unix = self.clock.map_or(Duration::ZERO, |(at, unix)| match now.checked_duration_since(at) {
+            Some(since) => unix + since,
+            None => unix.saturating_sub(at.duration_since(now)),
+        });
+        Moment { at: now, unix }
     }
 
     fn new_id(&mut self) -> RouterId {
@@ -480,30 +644,20 @@ impl Engine {
     }
 }
 
-/// IPv4 addresses of `config` by interface, in order.
-fn by_device(config: &InstanceConfig) -> Vec<(String, Vec<Ipv4Addr>)> {
-    let mut devices: Vec<(String, Vec<Ipv4Addr>)> = Vec::new();
-    for DeviceAddress { device, address } in DeviceAddress::all_of(config) {
-        let IpAddr::V4(address) = address.address else { continue };
-        match devices.iter_mut().find(|(name, _)| *name == device) {
-            Some((_, addresses)) => addresses.push(address),
-            None => devices.push((device, vec![address])),
-        }
-    }
-    devices
+/// What a member's event means for its sync group.
+enum Moved {
+    Wishes,
+    HearsMaster,
+    Yielded(Yield),
 }
 
-/// Addresses that are no source: virtual ones of anybody.
-fn virtual_addresses<'a>(configs: impl Iterator<Item = &'a InstanceConfig>) -> BTreeSet<Ipv4Addr> {
-    let addresses = configs.flat_map(|config| config.addresses.iter().chain(&config.excluded_addresses));
-    addresses.filter_map(|address| ipv4::address(address.address)).collect()
-}
-
-/// A gratuitous ARP, unless the interface is gone or has no hardware address.
-fn frame(surroundings: &Surroundings, device: &str, address: Ipv4Addr, out: &mut Vec<Action>) {
-    if let Some(interface) = surroundings.interfaces.get(device)
-        && let Some(mac) = interface.mac
-    {
-        out.push(Action::SendFrame { interface: interface.index, frame: gratuitous_request(mac, address) });
-    }
+/// A gratuitous ARP or neighbour advertisement, unless the interface is gone or has no hardware address.
+fn frame(surroundings: &Surroundings, device: &str, address: IpAddr, out: &mut Vec<Action>) {
+    let Some(interface) = surroundings.interfaces.get(device) else { return };
+    let Some(mac) = interface.mac else { return };
+    let frame = match address {
+        IpAddr::V4(address) => gratuitous_request(mac, address).to_vec(),
+        IpAddr::V6(address) => unsolicited_advertisement(mac, address, interface.forwarding).to_vec(),
+    };
+    out.push(Action::SendFrame { interface: interface.index, frame });
 }

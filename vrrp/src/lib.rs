@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod engine;
+pub mod hmac;
 pub mod net;
 pub mod receive;
 pub mod router;
@@ -15,5 +16,6 @@ pub mod timers;
 pub mod types;
 pub mod wire;
 
-pub use engine::{Action, DeviceAddress, Engine, Event, Identity, Interface, RouterId};
+pub use engine::{Action, DeviceAddress, Engine, Event, Foreign, Group, Identity, Interface, RouterId};
+pub use router::Condition;
 pub use types::*;

@@ -229,7 +229,8 @@ mod tests {
                 continue;
             }
             assert_eq!((datagram.interface, got, octets), (loopback, header, payload.as_slice()));
-            assert_eq!(receive::vrid(octets), Some(0xfb));
+            let datagram = crate::wire::datagram::Datagram::of_ipv4(datagram.octets).expect("a datagram");
+            assert_eq!(receive::vrid(&datagram), Some(0xfb));
             return;
         }
         panic!("nothing came back within 5 s");

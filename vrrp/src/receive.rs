@@ -1,35 +1,49 @@
-//! Checks of a received advertisement, in order (RFC 3768 §7.1 in the order keepalived does them).
+//! Checks of a received advertisement, in order (RFC 3768 §7.1, RFC 9568 §7.1).
 //!
 //! Here: accept or refuse, with a name for each refusal. Not here: which virtual router a
 //! datagram is for (`engine`), what an accepted one does (`router`).
 //!
-//! Kept from keepalived, against the RFC: authentication types are offered, the length is exact,
-//! a differing address list is counted and used, an owner listens, TTL counts for multicast only.
-//! Not kept: a differing interval is counted.
+//! The order: Authentication Header there or not, TTL, version, length, signature, type and password of
+//! version 2, type, checksum, destination, interval, addresses, owner, peer. The first that fails counts.
+//!
+//! Kept from keepalived, against the RFCs (vrrp/CONFORMANCE.md): authentication types are offered, nothing may
+//! follow the message, a differing address list is noted and used, an owner listens, the TTL counts for
+//! multicast only. Not kept: a differing interval of version 2 is counted, and an interval of 0 in version 3
+//! is refused.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use crate::types::{Authentication, Delivery, InstanceConfig, Peer, Priority, VirtualAddress, Vrid};
-use crate::wire::advert::{Advert, Prefix, checksum_is_right};
-use crate::wire::ipv4::{self, AUTHENTICATION_HEADER, Header, TTL};
+use crate::auth::{self, Session};
+use crate::hmac::HmacRefusal;
+use crate::types::{
+    Authentication, Delivery, Family, InstanceConfig, Peer, Priority, UnicastChecksum, Version,
+    VirtualAddress, Vrid,
+};
+use crate::wire::advert::{ADVERTISEMENT, Advert, Checksum, Prefix};
+use crate::wire::ah;
+use crate::wire::datagram::Datagram;
+use crate::wire::ipv4::{AUTHENTICATION_HEADER, TTL};
 
-/// Why an advertisement was not used (for `AddressList`: used, but noted).
+/// Why an advertisement was not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Refusal {
-    /// An IPsec header where none is configured, or an authentication type that is not ours.
+    /// An Authentication Header where none is configured or the other way round, or an authentication type
+    /// that is not ours.
     AuthenticationTypeMismatch,
-    /// Length is not header + addresses + authentication data.
+    /// Shorter or longer than its number of addresses asks for.
     Length,
-    /// TTL of a multicast advertisement is not 255: it came through a router.
+    /// TTL or hop limit: of a multicast advertisement not 255, of a peer's outside min_ttl and max_ttl.
     Ttl,
-    /// Version is not 2.
+    /// Another version than ours.
     Version,
     /// Authentication type is not 0, 1 or 2.
     InvalidAuthenticationType,
-    /// Wrong password.
+    /// Wrong password, digest or sequence number.
     AuthenticationFailure,
-    /// Interval differs from ours.
+    /// auth_hmac
+    Signature(HmacRefusal),
+    /// Interval differs from ours (version 2), or is 0 (version 3).
     Interval,
     /// Type is not 1.
     Type,
@@ -37,13 +51,13 @@ pub enum Refusal {
     Checksum,
     /// Multicast where unicast is configured or the other way round, or another group.
     Destination,
+    /// No addresses in version 3; strict_mode: the first one over IPv6 is not of the link.
+    NoAddresses,
     /// We own the addresses and were told to ignore advertisements.
     Owner,
     /// Unicast from a source that is no peer (check_unicast_src).
     Peer,
-    /// Addresses differ from ours: noted, and the advertisement is used.
-    AddressList,
-    /// The virtual router takes no part (Initialize, Fault).
+    /// Virtual router takes no part (Initialize, Fault, start-up delay).
     NotRunning,
     /// Our own address and priority: a loop, or two routers with one address.
     OwnAddress,
@@ -59,13 +73,14 @@ impl Refusal {
             Refusal::Version => "version",
             Refusal::InvalidAuthenticationType => "auth_type_invalid",
             Refusal::AuthenticationFailure => "auth_failure",
+            Refusal::Signature(refusal) => refusal.as_str(),
             Refusal::Interval => "interval",
             Refusal::Type => "type",
             Refusal::Checksum => "checksum",
             Refusal::Destination => "destination",
+            Refusal::NoAddresses => "no_addresses",
             Refusal::Owner => "owner",
             Refusal::Peer => "peer",
-            Refusal::AddressList => "address_list",
             Refusal::NotRunning => "not_running",
             Refusal::OwnAddress => "own_address",
         }
@@ -77,22 +92,26 @@ impl Refusal {
             Refusal::AuthenticationTypeMismatch => {
                 "authentication type differs: give both routers the same auth_type"
             }
-            Refusal::Length => {
-                "length does not fit the number of addresses (another version, or an extension)"
+            Refusal::Length => "length does not fit the number of addresses (an extension that is not ours?)",
+            Refusal::Ttl => {
+                "TTL or hop limit is not what it must be (255 on a link, RFC 9568 §5.1.1.3; min_ttl and \
+                 max_ttl of a peer): it was forwarded, or forged"
             }
-            Refusal::Ttl => "TTL is not 255 (RFC 3768 §5.2.3): it was forwarded, or forged",
-            Refusal::Version => "VRRP version is not 2: give both routers the same version",
+            Refusal::Version => "VRRP version differs: give both routers the same version",
             Refusal::InvalidAuthenticationType => "unknown authentication type",
-            Refusal::AuthenticationFailure => "wrong password: give both routers the same auth_pass",
+            Refusal::AuthenticationFailure => {
+                "wrong password, or a replay: give both routers the same auth_pass"
+            }
+            Refusal::Signature(refusal) => auth::explain(refusal),
             Refusal::Interval => "advertisement interval differs: give both routers the same advert_int",
             Refusal::Type => "not an advertisement (type is not 1)",
             Refusal::Checksum => "wrong checksum",
             Refusal::Destination => {
-                "multicast and unicast do not match: give both routers unicast_peer, or none"
+                "multicast and unicast, or the groups, do not match: give both routers unicast_peer, or none"
             }
+            Refusal::NoAddresses => "lists no address, or over IPv6 none of the link first (strict_mode)",
             Refusal::Owner => "address owner ignores advertisements (owner_ignore_adverts)",
             Refusal::Peer => "sender is not a unicast_peer (check_unicast_src)",
-            Refusal::AddressList => "address list differs from ours; used all the same",
             Refusal::NotRunning => "virtual router takes no part now",
             Refusal::OwnAddress => "our own address and priority: a loop, or two routers with one address",
         }
@@ -103,96 +122,223 @@ impl Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
     /// Who sent it.
-    pub source: Ipv4Addr,
+    pub source: IpAddr,
     /// Its priority.
     pub priority: Priority,
+    /// Its interval.
+    pub interval: Duration,
     /// Whether its addresses are ours, in number and content.
     pub same_addresses: bool,
+    /// Whether it came from a unicast_peer, or by multicast.
+    pub listed: bool,
+    /// Which checksum it has.
+    pub form: ChecksumForm,
 }
 
-/// VRID of a datagram's payload, to find whom it is for; `None` when it is too short to tell.
-pub fn vrid(payload: &[u8]) -> Option<u8> {
-    Prefix::parse(payload).map(|prefix| prefix.vrid)
+/// The forms in which the checksum of version 3 over IPv4 is sent; of others it is always `Usual`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChecksumForm {
+    /// With the pseudo header, as keepalived sends it.
+    Usual,
+    /// Without, as RFC 9568 §5.2.8 says.
+    WithoutPseudoHeader,
+    /// With the multicast group for the destination of a unicast advertisement (old_unicast_checksum).
+    OldUnicast,
+}
+
+/// VRID of a datagram, to find whom it is for; `None` when it is too short to tell.
+pub fn vrid(datagram: &Datagram<'_>) -> Option<u8> {
+    let message = match datagram.protocol {
+        AUTHENTICATION_HEADER => datagram.payload.get(ah::LENGTH..)?,
+        _ => datagram.payload,
+    };
+    Prefix::parse(message).map(|prefix| prefix.vrid)
 }
 
 /// Whether an advertisement for `destination` is meant for a router that sends as `delivery`.
-pub fn destination_fits(delivery: &Delivery, destination: Ipv4Addr) -> bool {
+pub fn destination_fits(delivery: &Delivery, destination: IpAddr) -> bool {
     match delivery {
-        Delivery::Multicast { group } => *group == IpAddr::V4(destination),
+        Delivery::Multicast { group } => *group == destination,
         Delivery::Unicast { .. } => !destination.is_multicast(),
     }
 }
 
-/// Checks one datagram for the virtual router of `config`.
+/// Checks one datagram for the virtual router of `config`, whose advertised addresses have the octets
+/// `addresses`. `unix` is the time since 1970.
 ///
 /// # Errors
-/// The first check that failed, in the order of [`Refusal`]'s documentation.
-pub fn check(config: &InstanceConfig, header: &Header, payload: &[u8]) -> Result<Received, Refusal> {
-    if header.protocol == AUTHENTICATION_HEADER {
-        return Err(Refusal::AuthenticationTypeMismatch);
-    }
-    let advert = Advert::parse(payload).ok_or(Refusal::Length)?;
-    if header.destination.is_multicast() && header.ttl != TTL {
-        return Err(Refusal::Ttl);
-    }
-    if advert.version != 2 {
+/// The first check that failed, in the order of the module's documentation.
+pub fn check(
+    config: &InstanceConfig,
+    addresses: &[u8],
+    session: &mut Session,
+    unix: Duration,
+    datagram: &Datagram<'_>,
+) -> Result<Received, Refusal> {
+    let is_header = datagram.protocol == AUTHENTICATION_HEADER;
+    let message = match (&config.authentication, datagram.header) {
+        (Authentication::Ah(key), Some(header)) if is_header => {
+            multicast_ttl(datagram)?;
+            session.open(key, &header, datagram.payload)?
+        }
+        (Authentication::Ah(_), _) => return Err(Refusal::AuthenticationTypeMismatch),
+        _ if is_header => return Err(Refusal::AuthenticationTypeMismatch),
+        _ => datagram.payload,
+    };
+    multicast_ttl(datagram)?;
+    let prefix = Prefix::parse(message).ok_or(Refusal::Length)?;
+    if prefix.version != config.version.number() {
         return Err(Refusal::Version);
     }
-    config.authentication.check(&advert)?;
-    if Duration::from_secs(advert.interval.into()) != config.advert_interval {
-        return Err(Refusal::Interval);
+    let advert = Advert::parse(message, config.version, config.family).ok_or(Refusal::Length)?;
+    session.check(config, unix, datagram.source, &advert)?;
+    if config.version == Version::V2 {
+        config.authentication.check(&advert)?;
     }
-    if advert.kind != 1 {
+    if advert.kind != ADVERTISEMENT {
         return Err(Refusal::Type);
     }
-    if !checksum_is_right(payload) {
-        return Err(Refusal::Checksum);
-    }
-    if !destination_fits(&config.delivery, header.destination) {
+    let form = checksum(config, datagram, &advert).ok_or(Refusal::Checksum)?;
+    if !destination_fits(&config.delivery, datagram.destination) {
         return Err(Refusal::Destination);
+    }
+    let interval = advert.interval(config.version);
+    match config.version {
+        Version::V2 if interval != config.advert_interval => return Err(Refusal::Interval),
+        Version::V3 if interval.is_zero() => return Err(Refusal::Interval),
+        _ => {}
+    }
+    if unusable_addresses(config, addresses, &advert) {
+        return Err(Refusal::NoAddresses);
     }
     if config.priority == Priority::OWNER && config.owner_ignore_adverts {
         return Err(Refusal::Owner);
     }
-    if let Delivery::Unicast { peers, check_source: true, .. } = &config.delivery
-        && !peers.iter().any(|peer| peer.address == IpAddr::V4(header.source))
-    {
-        return Err(Refusal::Peer);
-    }
     Ok(Received {
-        source: header.source,
+        source: datagram.source,
         priority: advert.priority,
-        same_addresses: same_addresses(config, &advert.addresses),
+        interval,
+        same_addresses: same_addresses(addresses, advert.addresses, config.family),
+        listed: listed(&config.delivery, datagram)?,
+        form,
     })
 }
 
-fn same_addresses(config: &InstanceConfig, received: &[Ipv4Addr]) -> bool {
-    let mut own = config.addresses.iter().filter_map(|own| ipv4::address(own.address));
-    own.clone().count() == received.len() && own.all(|address| received.contains(&address))
+/// RFC 3768 §5.2.3, RFC 9568 §5.1.1.3 and §5.1.2.3.
+fn multicast_ttl(datagram: &Datagram<'_>) -> Result<(), Refusal> {
+    if datagram.destination.is_multicast() && datagram.hop_limit != TTL {
+        return Err(Refusal::Ttl);
+    }
+    Ok(())
+}
+
+fn checksum(config: &InstanceConfig, datagram: &Datagram<'_>, advert: &Advert<'_>) -> Option<ChecksumForm> {
+    let (source, destination) = (datagram.source, datagram.destination);
+    let pseudo = |destination| Checksum::Pseudo { source, destination };
+    match (config.version, config.family) {
+        (Version::V2, _) => advert.checksum([Checksum::Message]).map(|_| ChecksumForm::Usual),
+        (Version::V3, Family::V6) => advert.checksum([pseudo(destination)]).map(|_| ChecksumForm::Usual),
+        (Version::V3, Family::V4) => {
+            let old = !destination.is_multicast() && config.unicast_checksum != UnicastChecksum::New;
+            let old = old.then_some((pseudo(IpAddr::V4(OLD_GROUP)), ChecksumForm::OldUnicast));
+            let forms = [
+                (pseudo(destination), ChecksumForm::Usual),
+                (Checksum::Message, ChecksumForm::WithoutPseudoHeader),
+            ];
+            forms
+                .into_iter()
+                .chain(old)
+                .find(|(form, _)| form.over(advert.message) == 0)
+                .map(|(_, name)| name)
+        }
+    }
+}
+
+/// What peers before keepalived 1.3.6 take for the destination of unicast.
+pub(crate) const OLD_GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+
+/// RFC 9568 §5.2.5 with erratum 8299, unless we are meant to have none either; §5.2.9 with erratum 8300 in
+/// strict mode.
+fn unusable_addresses(config: &InstanceConfig, own: &[u8], advert: &Advert<'_>) -> bool {
+    if config.version == Version::V2 {
+        return false;
+    }
+    if advert.count == 0 {
+        return config.strict || !own.is_empty();
+    }
+    let first = advert.addresses.first_chunk::<16>().copied().map(Ipv6Addr::from);
+    config.strict && config.family == Family::V6 && first.is_none_or(|first| !first.is_unicast_link_local())
+}
+
+/// Same number, and each of ours is among them; the order does not matter.
+fn same_addresses(own: &[u8], received: &[u8], family: Family) -> bool {
+    if own == received {
+        return true;
+    }
+    let width = family.width();
+    let has = |address: &[u8]| received.chunks_exact(width).any(|other| other == address);
+    own.len() == received.len() && own.chunks_exact(width).all(has)
+}
+
+/// Whether the sender is known; refuses one that must not be used.
+fn listed(delivery: &Delivery, datagram: &Datagram<'_>) -> Result<bool, Refusal> {
+    let Delivery::Unicast { peers, check_source, .. } = delivery else { return Ok(true) };
+    match peers.iter().find(|peer| peer.address == datagram.source) {
+        Some(peer) if *check_source && !(peer.min_ttl..=peer.max_ttl).contains(&datagram.hop_limit) => {
+            Err(Refusal::Ttl)
+        }
+        Some(_) => Ok(true),
+        None if *check_source => Err(Refusal::Peer),
+        None => Ok(false),
+    }
+}
+
+/// Octets of the addresses that adverts of `config` list.
+pub(crate) fn address_octets(config: &InstanceConfig) -> Vec<u8> {
+    let mut octets = Vec::with_capacity(config.addresses.len() * config.family.width());
+    for one in &config.addresses {
+        match (one.address, config.family) {
+            (IpAddr::V4(address), Family::V4) => octets.extend(address.octets()),
+            (IpAddr::V6(address), Family::V6) => octets.extend(address.octets()),
+            _ => {}
+        }
+    }
+    octets
 }
 
 /// Feeds any octets through header, parser and checks of routers of each kind, as fuzzing and
 /// property tests do.
 ///
 /// # Panics
-/// When an advertisement is not the same after writing and reading it again.
-pub fn exercise_any(datagram: &[u8]) {
-    let Ok((header, payload)) = Header::parse(datagram) else { return };
-    if let Some(advert) = Advert::parse(payload) {
-        let again = advert.emit();
-        assert_eq!(Advert::parse(&again).as_ref(), Some(&advert), "emit and parse are inverse");
-        assert_eq!(again.len(), payload.len(), "length is kept");
-    }
-    let peers = vec![Peer::new(header.source)];
-    let deliveries = [
-        Delivery::Multicast { group: header.destination.into() },
-        Delivery::Unicast { peers, ttl: None, check_source: true },
-    ];
-    for delivery in deliveries {
-        for authentication in [Authentication::None, Authentication::Pass(*b"secret\0\0")] {
-            let config = plain_config(delivery.clone(), authentication);
-            if check(&config, &header, payload).is_ok() {
-                assert!(vrid(payload).is_some(), "an accepted advertisement names its VRID");
+/// When an accepted advertisement does not name its VRID, or a refused one of each kind has no name.
+pub fn exercise_any(octets: &[u8]) {
+    let v6 = Ipv6Addr::LOCALHOST;
+    let group6 = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
+    let datagrams = Datagram::of_ipv4(octets)
+        .ok()
+        .into_iter()
+        .chain([Datagram::of_ipv6(v6, group6, TTL, octets), Datagram::of_ipv6(v6, v6, 64, octets)]);
+    for datagram in datagrams {
+        let peers = vec![Peer::new(datagram.source)];
+        let deliveries = [
+            Delivery::Multicast { group: datagram.destination },
+            Delivery::Unicast { peers, ttl: None, check_source: true },
+        ];
+        let family = Family::of(datagram.source);
+        for delivery in deliveries {
+            for version in [Version::V2, Version::V3] {
+                for authentication in
+                    [Authentication::None, Authentication::Pass(*b"secret\0\0"), Authentication::Ah([7; 8])]
+                {
+                    let mut config = plain_config(delivery.clone(), authentication);
+                    (config.version, config.family) = (version, family);
+                    let own = address_octets(&config);
+                    let mut session = Session::default();
+                    match check(&config, &own, &mut session, Duration::from_secs(1), &datagram) {
+                        Ok(_) => assert!(vrid(&datagram).is_some(), "an accepted one names its VRID"),
+                        Err(refusal) => assert!(!refusal.as_str().is_empty(), "a refusal has a name"),
+                    }
+                }
             }
         }
     }
@@ -209,123 +355,4 @@ pub(crate) fn plain_config(delivery: Delivery, authentication: Authentication) -
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sim::{GROUP, VIP, config};
-
-    fn header() -> Header {
-        Header {
-            tos: ipv4::TOS,
-            id: 2,
-            ttl: 255,
-            protocol: ipv4::VRRP,
-            source: Ipv4Addr::new(10, 0, 0, 2),
-            destination: GROUP,
-        }
-    }
-
-    fn advert() -> Advert {
-        Advert {
-            version: 2,
-            kind: 1,
-            vrid: 51,
-            priority: Priority(100),
-            authentication_type: 1,
-            interval: 1,
-            addresses: vec![VIP],
-            authentication: *b"secret\0\0",
-        }
-    }
-
-    type Change = fn(&mut InstanceConfig, &mut Header, &mut Advert, &mut Vec<u8>);
-
-    #[test]
-    fn each_check_refuses_by_its_name() {
-        let rows: [(&str, Change, Result<bool, Refusal>); 22] = [
-            ("good", |_, _, _, _| {}, Ok(true)),
-            ("AH", |_, h, _, _| h.protocol = 51, Err(Refusal::AuthenticationTypeMismatch)),
-            ("longer", |_, _, _, o| o.push(0), Err(Refusal::Length)),
-            ("shorter", |_, _, _, o| o.truncate(19), Err(Refusal::Length)),
-            ("TTL", |_, h, _, _| h.ttl = 254, Err(Refusal::Ttl)),
-            (
-                "length before TTL",
-                |_, h, _, o| {
-                    h.ttl = 1;
-                    o.push(0)
-                },
-                Err(Refusal::Length),
-            ),
-            ("version", |_, _, a, _| a.version = 3, Err(Refusal::Version)),
-            (
-                "TTL before version",
-                |_, h, a, _| {
-                    h.ttl = 1;
-                    a.version = 3
-                },
-                Err(Refusal::Ttl),
-            ),
-            ("unknown type", |_, _, a, _| a.authentication_type = 3, Err(Refusal::InvalidAuthenticationType)),
-            ("other type", |_, _, a, _| a.authentication_type = 0, Err(Refusal::AuthenticationTypeMismatch)),
-            ("password", |_, _, a, _| a.authentication[0] = b'S', Err(Refusal::AuthenticationFailure)),
-            ("interval", |_, _, a, _| a.interval = 2, Err(Refusal::Interval)),
-            (
-                "password before interval",
-                |_, _, a, _| {
-                    a.interval = 2;
-                    a.authentication[7] = 1
-                },
-                Err(Refusal::AuthenticationFailure),
-            ),
-            ("type", |_, _, a, _| a.kind = 2, Err(Refusal::Type)),
-            ("checksum", |_, _, _, o| o[6] ^= 1, Err(Refusal::Checksum)),
-            (
-                "another group",
-                |_, h, _, _| h.destination = Ipv4Addr::new(224, 0, 0, 19),
-                Err(Refusal::Destination),
-            ),
-            ("unicast", |_, h, _, _| h.destination = Ipv4Addr::new(10, 0, 0, 1), Err(Refusal::Destination)),
-            ("owner listens", |c, _, _, _| c.priority = Priority::OWNER, Ok(true)),
-            (
-                "owner told not to",
-                |c, _, _, _| {
-                    c.priority = Priority::OWNER;
-                    c.owner_ignore_adverts = true
-                },
-                Err(Refusal::Owner),
-            ),
-            ("other address", |_, _, a, _| a.addresses[0] = Ipv4Addr::new(1, 1, 1, 1), Ok(false)),
-            ("more addresses", |_, _, a, _| a.addresses.push(Ipv4Addr::new(1, 1, 1, 1)), Ok(false)),
-            ("no addresses", |_, _, a, _| a.addresses.clear(), Ok(false)),
-        ];
-        for (name, change, want) in rows {
-            // Once for header and fields, once more for the octets.
-            let (mut config, mut header, mut advert) = (config("A", 51, 150), header(), advert());
-            change(&mut config, &mut header, &mut advert, &mut vec![0; 64]);
-            let mut octets = advert.emit();
-            change(&mut config.clone(), &mut header.clone(), &mut advert.clone(), &mut octets);
-            let got = check(&config, &header, &octets).map(|received| received.same_addresses);
-            assert_eq!(got, want, "{name}");
-        }
-    }
-
-    #[test]
-    fn unicast_checks() {
-        let peer = Ipv4Addr::new(10, 0, 0, 2);
-        let stranger = Ipv4Addr::new(10, 0, 0, 9);
-        let us = Ipv4Addr::new(10, 0, 0, 1);
-        for (name, source, destination, ttl, check_source, want) in [
-            ("peer, any TTL", peer, us, 1, true, Ok(())),
-            ("stranger is accepted by default", stranger, us, 255, false, Ok(())),
-            ("stranger with check_unicast_src", stranger, us, 255, true, Err(Refusal::Peer)),
-            ("multicast", peer, GROUP, 255, false, Err(Refusal::Destination)),
-            ("multicast with TTL 1", peer, GROUP, 1, false, Err(Refusal::Ttl)),
-        ] {
-            let mut config = config("A", 51, 150);
-            config.authentication = Authentication::Pass(*b"secret\0\0");
-            config.delivery =
-                Delivery::Unicast { peers: vec![Peer::new(peer)], ttl: Some(255), check_source };
-            let header = Header { source, destination, ttl, ..header() };
-            assert_eq!(check(&config, &header, &advert().emit()).map(|_| ()), want, "{name}");
-        }
-    }
-}
+mod tests;

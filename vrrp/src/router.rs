@@ -1,105 +1,61 @@
-//! One virtual router (RFC 3768 §6.4, with keepalived's FAULT): states, deadlines, who wins.
+//! One virtual router (RFC 3768 §6.4, RFC 9568 §6.4, with keepalived's FAULT): states, deadlines, who wins.
 //!
-//! Here: a value fed with events of one virtual router. Not here: which router a datagram is
-//! for, interfaces and trackers (`engine`), pacing of gratuitous ARP (`engine::garp`), octets (`wire`).
+//! Here: a value fed with events of one virtual router. Not here: which router a datagram is for, interfaces
+//! and trackers, sync groups (`engine`), pacing of gratuitous ARP (`engine::announce`), octets (`wire`).
+
+mod backup;
+mod conditions;
+mod fault;
+mod master;
+mod packets;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::auth::Session;
 use crate::engine::{Action, DeviceAddress, RouterId};
-use crate::receive::{Received, Refusal};
+use crate::receive::{self, ChecksumForm, Received, Refusal};
 use crate::timers;
-use crate::types::{Delivery, IfIndex, InstanceConfig, Priority, State, TrackerId};
-use crate::wire::advert::Advert;
-use crate::wire::ipv4::{self, Header};
+use crate::types::{Delivery, IfIndex, InstanceConfig, Priority, State, Version};
 
-/// Shortest gap between two answers to lower-priority advertisements: one answer to each would
-/// make the router a 1:1 reflector.
-const ANSWER_GAP: Duration = Duration::from_millis(100);
-/// Gratuitous ARP waits for the addresses to be on the interface, at most this long.
-const ANNOUNCE_LIMIT: Duration = Duration::from_millis(250);
+use backup::Backup;
+use conditions::{Change, Conditions};
+use master::Master;
 
-/// Why a virtual router cannot take part.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fault {
-    /// The interface of the adverts, or of an address, is not there.
-    InterfaceMissing(String),
-    /// It is there and not up and running.
-    InterfaceDown(String),
-    /// It has no IPv4 address to send from.
-    NoAddress(String),
-    /// track_src_ip: the configured source is not on the interface.
-    SourceMissing(Ipv4Addr, String),
-    /// A tracked interface of weight 0 is down (with `reverse`: up).
-    TrackedInterface(String, Problem),
-    /// A tracked script of weight 0 failed (with `reverse`: succeeded).
-    Tracker(TrackerId, Problem),
-    /// A tracked script of weight 0 has no result yet: nothing is announced meanwhile.
-    Waiting(TrackerId),
-}
+pub use conditions::{Condition, Heard, Standing};
+pub(crate) use fault::Situation;
+pub use fault::{Fault, Problem};
 
-/// What is wrong with something tracked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Problem {
-    /// It is not there.
-    Missing,
-    /// It is bad.
-    Bad,
-    /// It is good, and tracked in reverse.
-    Good,
-}
+/// Refusals that are told, by cause and sender: at most so many until the master changes.
+const TOLD: usize = 64;
 
-impl std::fmt::Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Fault::InterfaceMissing(name) => write!(f, "interface {name} does not exist"),
-            Fault::InterfaceDown(name) => write!(f, "interface {name} is down"),
-            Fault::NoAddress(name) => write!(f, "interface {name} has no IPv4 address"),
-            Fault::SourceMissing(address, name) => write!(f, "source address {address} is not on {name}"),
-            Fault::TrackedInterface(name, problem) => match problem {
-                Problem::Missing => write!(f, "tracked interface {name} does not exist"),
-                Problem::Bad => write!(f, "tracked interface {name} is down"),
-                Problem::Good => write!(f, "tracked interface {name} is up (reverse)"),
-            },
-            Fault::Tracker(id, Problem::Good) => write!(f, "script {id} succeeded (reverse)"),
-            Fault::Tracker(id, _) => write!(f, "script {id} failed"),
-            Fault::Waiting(id) => write!(f, "waiting for the first result of script {id}"),
-        }
-    }
-}
-
-/// What surrounds a virtual router, as the engine works it out.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Situation {
-    /// Index of the interface, if it is there.
-    pub interface: Option<IfIndex>,
-    /// Source address of the adverts.
-    pub source: Option<Ipv4Addr>,
-    /// Sorted.
-    pub faults: Vec<Fault>,
-    /// Configured priority with all contributions.
-    pub priority: Option<Priority>,
-}
-
-impl Situation {
-    fn waits_only(&self) -> bool {
-        self.faults.iter().all(|fault| matches!(fault, Fault::Waiting(_)))
-    }
+/// Now, on the clock of deadlines and on that of people.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub at: Instant,
+    /// Since 1970.
+    pub unix: Duration,
 }
 
 /// What happened, as one virtual router sees it.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
-    /// May take part from now on; `resume`: it is master already.
-    Begin { resume: bool },
+    /// May take part from now on; `resume`: it is master already; `hold`: nobody takes over before.
+    Begin { resume: bool, hold: Duration },
     /// Time has passed; harmless when early, late or repeated.
     Deadline,
     /// An acceptable advertisement.
     Advert(Received),
+    /// One that is not.
+    Refused(Refusal, IpAddr),
     /// Surroundings may have changed; the reason in words.
     Situation(Situation, String),
+    /// All members of the sync group wish to be master.
+    Elect,
+    /// Another member of the sync group left MASTER.
+    Yield(Yield),
     /// The addresses asked for last are on their interfaces.
     AddressesSet,
     /// Somebody removed one of our addresses.
@@ -108,44 +64,43 @@ pub(crate) enum Event {
     Stop { deleted: bool },
 }
 
+/// How a master leaves for Backup, so that its sync group leaves alike.
+#[derive(Clone, Debug)]
+pub(crate) struct Yield {
+    /// With a priority-0 advertisement.
+    pub release: bool,
+    /// Comes back as soon as a master would have been heard, not after the whole master down interval.
+    pub soon: Option<Duration>,
+    /// In words.
+    pub reason: String,
+}
+
 /// What is to be done.
 #[derive(Clone, Debug)]
 pub(crate) enum Effect {
     Act(Action),
-    /// So many gratuitous ARP requests for each address.
+    /// So many gratuitous ARP requests or neighbour advertisements for each address.
     Announce(u32),
+    /// One for the source address of unicast advertisements.
+    AnnounceSource,
     /// Forget those that wait.
     Silence,
+    /// A member of a sync group would be master now.
+    Wishes,
+    /// A member of a sync group that is Backup heard a master that it lets be.
+    HearsMaster,
+    /// A member of a sync group left MASTER for Backup.
+    Yielded(Yield),
 }
 
 /// State with its deadlines.
 #[derive(Clone, Debug)]
 enum Phase {
     Initialize,
-    Backup { down_at: Instant, preempt_at: Option<Instant>, cause: Option<String> },
+    Backup(Backup),
     Master(Master),
     Fault,
     Stopped,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Master {
-    advert_at: Option<Instant>,
-    /// Addresses were asked for and no answer came yet.
-    announce_at: Option<Instant>,
-    second_burst_at: Option<Instant>,
-    refresh_at: Option<Instant>,
-    lower_burst_at: Option<Instant>,
-    answered_at: Option<Instant>,
-}
-
-impl Master {
-    fn deadline(&self) -> Option<Instant> {
-        [self.advert_at, self.announce_at, self.second_burst_at, self.refresh_at, self.lower_burst_at]
-            .into_iter()
-            .flatten()
-            .min()
-    }
 }
 
 /// Numbers since the start.
@@ -163,6 +118,18 @@ pub struct Counters {
     pub priority_zero_sent: u64,
     /// Priority-0 adverts accepted.
     pub priority_zero_received: u64,
+    /// Times it stepped back after a pause of the process.
+    pub pauses: u64,
+    /// Used although the address list was another one.
+    pub address_list: u64,
+    /// Used although the interval was another one (version 3).
+    pub interval: u64,
+    /// Used although from no unicast_peer.
+    pub unlisted_peer: u64,
+    /// Version 3 over IPv4 with a checksum without pseudo header.
+    pub checksum_without_pseudo_header: u64,
+    /// Version 3 over IPv4 with the checksum of old unicast peers.
+    pub old_unicast_checksum: u64,
     /// Refusals by cause.
     pub refused: BTreeMap<Refusal, u64>,
 }
@@ -172,15 +139,32 @@ pub struct Counters {
 pub struct Router {
     id: RouterId,
     config: Arc<InstanceConfig>,
+    /// The addresses with their interfaces.
+    addresses: Arc<[DeviceAddress]>,
+    /// Octets of the advertised ones.
+    address_octets: Vec<u8>,
+    /// What a master's membership in a sync group decides: it may not go alone, and it begins as Backup
+    /// unless all members own their addresses.
+    grouped: bool,
+    begins_as_master: bool,
     phase: Phase,
     situation: Situation,
     effective: Priority,
+    session: Session,
+    heard_old_checksum: bool,
+    /// Version 3: interval of the master as it was heard last (RFC 9568 §6.1, Active_Adver_Interval).
+    learnt: Duration,
     packet_id: u16,
-    master: Option<Ipv4Addr>,
+    last_sent: Option<Instant>,
+    master: Option<(IpAddr, Priority)>,
+    last_heard: Option<Instant>,
+    conditions: Conditions,
     counters: Counters,
-    told: BTreeSet<Refusal>,
+    told: BTreeSet<(Refusal, IpAddr)>,
     begun: bool,
     revision: u64,
+    /// Changes that a reader must see at once, not with the next counters.
+    transitions: u64,
 }
 
 impl Router {
@@ -188,15 +172,26 @@ impl Router {
         Router {
             id,
             effective: config.priority,
+            learnt: config.advert_interval,
+            addresses: DeviceAddress::all_of(&config).into(),
+            address_octets: receive::address_octets(&config),
+            grouped: false,
+            begins_as_master: config.priority == Priority::OWNER,
             config,
             phase: Phase::Initialize,
             situation: Situation::default(),
+            session: Session::default(),
+            heard_old_checksum: false,
             packet_id: 1,
+            last_sent: None,
             master: None,
+            last_heard: None,
+            conditions: Conditions::default(),
             counters: Counters::default(),
             told: BTreeSet::new(),
             begun: false,
             revision: 0,
+            transitions: 0,
         }
     }
 
@@ -210,11 +205,15 @@ impl Router {
         &self.config
     }
 
+    pub(crate) fn shared_config(&self) -> Arc<InstanceConfig> {
+        Arc::clone(&self.config)
+    }
+
     /// State.
     pub fn state(&self) -> State {
         match self.phase {
             Phase::Initialize | Phase::Stopped => State::Initialize,
-            Phase::Backup { .. } => State::Backup,
+            Phase::Backup(_) => State::Backup,
             Phase::Master(_) => State::Master,
             Phase::Fault => State::Fault,
         }
@@ -225,13 +224,18 @@ impl Router {
         self.effective
     }
 
-    /// The master's address as far as known; our own while we are.
-    pub fn master(&self) -> Option<Ipv4Addr> {
+    /// The master's address and priority as far as known; our own while we are.
+    pub fn master(&self) -> Option<(IpAddr, Priority)> {
         match self.phase {
-            Phase::Master(_) => self.situation.source,
-            Phase::Backup { .. } => self.master,
+            Phase::Master(_) => self.situation.source.map(|source| (source, self.effective)),
+            Phase::Backup(_) => self.master,
             _ => None,
         }
+    }
+
+    /// When the last acceptable advertisement came.
+    pub fn last_heard(&self) -> Option<Instant> {
+        self.last_heard
     }
 
     /// Why it takes no part.
@@ -244,9 +248,24 @@ impl Router {
         &self.counters
     }
 
+    /// What is wrong around it.
+    pub fn conditions(&self) -> impl Iterator<Item = (Condition, &Standing)> {
+        self.conditions.standing()
+    }
+
+    /// Other routers of this virtual router, at most 8.
+    pub fn heard(&self) -> &[Heard] {
+        self.conditions.heard()
+    }
+
     /// Goes up with every change that a reader of this value can see.
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// Goes up with each change of state, priority, faults, configuration or conditions.
+    pub fn transitions(&self) -> u64 {
+        self.transitions
     }
 
     /// Index of the interface, if it is there.
@@ -255,15 +274,20 @@ impl Router {
     }
 
     /// Source address of the adverts.
-    pub fn source(&self) -> Option<Ipv4Addr> {
+    pub fn source(&self) -> Option<IpAddr> {
         self.situation.source
     }
 
+    /// Its addresses with their interfaces, advertised ones first.
+    pub fn addresses(&self) -> &Arc<[DeviceAddress]> {
+        &self.addresses
+    }
+
     /// Addresses it holds now: all while master, else none.
-    pub fn held(&self) -> Vec<DeviceAddress> {
+    pub fn held(&self) -> Arc<[DeviceAddress]> {
         match self.phase {
-            Phase::Master(_) => DeviceAddress::all_of(&self.config),
-            _ => Vec::new(),
+            Phase::Master(_) => Arc::clone(&self.addresses),
+            _ => Arc::default(),
         }
     }
 
@@ -271,10 +295,16 @@ impl Router {
         self.situation == *situation
     }
 
+    /// `grouped`: it is of a sync group; `begins_as_master`: all of its group own their addresses, or it is
+    /// of none and owns its own.
+    pub(crate) fn join(&mut self, grouped: bool, begins_as_master: bool) {
+        (self.grouped, self.begins_as_master) = (grouped, begins_as_master);
+    }
+
     /// When the next `Event::Deadline` is due.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Backup { down_at, .. } => Some(*down_at),
+            Phase::Backup(backup) => Some(backup.down_at),
             Phase::Master(master) => master.deadline(),
             Phase::Initialize | Phase::Fault | Phase::Stopped => None,
         }
@@ -282,24 +312,49 @@ impl Router {
 
     /// Whether adverts are looked at at all.
     pub(crate) fn listens(&self) -> bool {
-        matches!(self.phase, Phase::Backup { .. } | Phase::Master(_))
+        matches!(self.phase, Phase::Backup(_) | Phase::Master(_))
     }
 
-    /// Counts a refusal; `true` the first time of its cause since the last change of master.
-    pub(crate) fn refuse(&mut self, cause: Refusal) -> bool {
-        *self.counters.refused.entry(cause).or_default() += 1;
-        self.revision += 1;
-        self.told.insert(cause)
+    /// Whether it would be master but for its sync group.
+    pub(crate) fn wishes(&self) -> bool {
+        matches!(self.phase, Phase::Backup(Backup { wish: Some(_), .. }))
+    }
+
+    /// Checks a datagram for this virtual router.
+    pub(crate) fn check(
+        &mut self,
+        unix: Duration,
+        datagram: &crate::wire::datagram::Datagram<'_>,
+    ) -> Result<Received, Refusal> {
+        if !self.listens() {
+            return Err(Refusal::NotRunning);
+        }
+        receive::check(&self.config, &self.address_octets, &mut self.session, unix, datagram)
     }
 
     /// Feeds one event and appends what it causes to `out`.
-    pub(crate) fn on_event(&mut self, now: Instant, event: Event, out: &mut Vec<Effect>) {
+    pub(crate) fn on_event(&mut self, now: Moment, event: Event, out: &mut Vec<Effect>) {
         self.revision += 1;
         match event {
-            Event::Begin { resume } => self.begin(now, resume, out),
+            Event::Begin { resume, hold } => self.begin(now, resume, hold, out),
             Event::Deadline => self.on_deadline(now, out),
             Event::Advert(advert) => self.on_advert(now, advert, out),
+            Event::Refused(cause, source) => self.on_refused(now, cause, source, out),
             Event::Situation(situation, reason) => self.adapt(now, situation, &reason, out),
+            Event::Elect => {
+                if let Phase::Backup(backup) = &mut self.phase
+                    && let Some(reason) = backup.wish.take()
+                {
+                    self.become_master(now, &reason, out);
+                }
+            }
+            Event::Yield(how) => {
+                if matches!(self.phase, Phase::Master(_)) {
+                    self.yield_to_backup(now, &how, out);
+                } else if let Phase::Backup(backup) = &mut self.phase {
+                    backup.wish = None;
+                }
+            }
             Event::AddressesSet => {
                 if let Phase::Master(master) = &mut self.phase
                     && master.announce_at.take().is_some()
@@ -309,62 +364,67 @@ impl Router {
             }
             Event::AddressLost(reason) => {
                 if matches!(self.phase, Phase::Master(_)) {
-                    self.send_advert(Priority::RELEASE, out);
-                    let down_at = now + timers::skew_time(self.effective);
-                    self.leave_master(State::Backup, &reason, out);
-                    self.phase = Phase::Backup { down_at, preempt_at: None, cause: Some(reason) };
+                    let skew = self.skew_time(self.effective);
+                    let how = Yield { release: true, soon: Some(skew), reason };
+                    self.yield_to_backup(now, &how, out);
+                    out.push(Effect::Yielded(how));
                 }
             }
-            Event::Stop { deleted } => self.stop(deleted, out),
+            Event::Stop { deleted } => self.stop(now, deleted, out),
         }
     }
 
-    /// Goes on with another configuration of the same identity.
+    /// Goes on with another configuration of the same identity. What did not change goes on: the rhythm of
+    /// the adverts, the timer of a Backup.
     pub(crate) fn reconfigure(
         &mut self,
-        now: Instant,
+        now: Moment,
         config: Arc<InstanceConfig>,
         situation: Situation,
         out: &mut Vec<Effect>,
     ) {
-        if *self.config == *config {
-            self.on_event(now, Event::Situation(situation, "reload".into()), out);
+        let old = std::mem::replace(&mut self.config, config);
+        self.revision += 1;
+        if *old == *self.config {
+            self.adapt(now, situation, "reload", out);
             return;
         }
-        self.revision += 1;
-        let before = DeviceAddress::all_of(&self.config);
-        let old_interval = self.master_down_interval();
-        self.config = config;
-        self.adapt(now, situation, "reload", out);
+        self.transitions += 1;
+        let before = Arc::clone(&self.addresses);
+        let old_octets = std::mem::take(&mut self.address_octets);
+        let old_down = self.down_interval_of(&old);
+        self.address_octets = receive::address_octets(&self.config);
         let after = DeviceAddress::all_of(&self.config);
-        let interval = self.config.advert_interval;
-        let new_interval = self.master_down_interval();
+        if *before != *after {
+            self.addresses = after.into();
+        }
+        let priority = self.effective;
+        if old.advert_interval != self.config.advert_interval || old.version != self.config.version {
+            self.learnt = self.config.advert_interval;
+        }
+        if old.authentication != self.config.authentication {
+            self.session = Session::default();
+        }
+        self.adapt(now, situation, "reload", out);
+        let on_wire = old.advert_interval != self.config.advert_interval
+            || old_octets != self.address_octets
+            || old.authentication != self.config.authentication
+            || old.delivery != self.config.delivery
+            || old.version != self.config.version
+            || priority != self.effective;
+        let down = self.master_down_interval();
+        let other_wait = old_down != self.down_interval_of(&self.config);
         match &mut self.phase {
-            Phase::Master(master) => {
-                master.advert_at = Some(now + interval);
-                let added = after.iter().any(|address| !before.contains(address));
-                if added {
-                    master.announce_at = Some(now + ANNOUNCE_LIMIT);
-                } else if !self.config.garp.refresh.is_zero() {
-                    out.push(Effect::Announce(self.config.garp.repeat));
-                }
-                let refresh = self.config.garp.refresh;
-                master.refresh_at = (!refresh.is_zero()).then(|| now + refresh);
-                self.send_advert(self.effective, out);
-                if before != after {
-                    out.push(Effect::Act(Action::SetAddresses {
-                        router: self.id,
-                        hold: after,
-                        purge: before,
-                    }));
-                }
+            Phase::Master(_) => self.reconfigure_master(now, &old, &before, on_wire, out),
+            // The priority's part was moved by `adapt`.
+            Phase::Backup(backup) if other_wait => {
+                backup.down_at = now.at + down;
             }
-            Phase::Backup { down_at, .. } if old_interval != new_interval => *down_at = now + new_interval,
             _ => {}
         }
     }
 
-    fn begin(&mut self, now: Instant, resume: bool, out: &mut Vec<Effect>) {
+    fn begin(&mut self, now: Moment, resume: bool, hold: Duration, out: &mut Vec<Effect>) {
         if self.begun {
             return;
         }
@@ -378,226 +438,203 @@ impl Router {
         // What an earlier process left would answer beside the real master. An owner's addresses
         // are its own and become ours at once.
         if self.config.priority != Priority::OWNER {
-            let purge = DeviceAddress::all_of(&self.config);
-            out.push(Effect::Act(Action::SetAddresses { router: self.id, hold: Vec::new(), purge }));
+            self.purge(out);
         }
-        self.settle(now, "start", out);
+        self.settle(now, hold, "start", out);
     }
 
     /// Leaves Initialize or Fault as far as the situation allows.
-    fn settle(&mut self, now: Instant, reason: &str, out: &mut Vec<Effect>) {
+    fn settle(&mut self, now: Moment, hold: Duration, reason: &str, out: &mut Vec<Effect>) {
         if self.situation.faults.is_empty() {
-            if self.config.priority == Priority::OWNER {
+            let was_fault = matches!(self.phase, Phase::Fault);
+            self.learnt = self.config.advert_interval;
+            if self.begins_as_master && hold.is_zero() {
                 self.become_master(now, "address owner", out);
-            } else {
-                let down_at = now + self.master_down_interval();
-                self.enter(State::Backup, reason, out);
-                self.phase = Phase::Backup { down_at, preempt_at: None, cause: None };
+                return;
+            }
+            let wait = if self.begins_as_master { Duration::ZERO } else { self.master_down_interval() };
+            self.enter(State::Backup, reason, out);
+            self.phase = Phase::Backup(Backup::until(now.at + hold + wait));
+            if was_fault && matches!(self.config.delivery, Delivery::Unicast { .. }) {
+                out.push(Effect::AnnounceSource);
             }
         } else if matches!(self.phase, Phase::Initialize) && !self.situation.waits_only() {
-            self.enter(State::Fault, &self.fault_text(), out);
+            self.enter(State::Fault, &self.situation.fault_text(), out);
             self.phase = Phase::Fault;
         }
     }
 
-    fn adapt(&mut self, now: Instant, situation: Situation, reason: &str, out: &mut Vec<Effect>) {
+    fn adapt(&mut self, now: Moment, situation: Situation, reason: &str, out: &mut Vec<Effect>) {
+        if self.situation != situation {
+            self.transitions += 1;
+        }
         let priority = situation.priority.unwrap_or(self.config.priority);
         let source_moved = self.situation.source != situation.source;
         self.situation = situation;
         if priority != self.effective {
-            let before = timers::skew_time(self.effective);
-            let from = std::mem::replace(&mut self.effective, priority);
-            if let Phase::Backup { down_at, .. } = &mut self.phase {
-                // Only the skew changes: what was waited so far counts.
-                let moved = *down_at + timers::skew_time(priority);
-                *down_at = moved.checked_sub(before).unwrap_or(now);
-            }
-            if self.begun {
-                out.push(Effect::Act(Action::PriorityChanged {
-                    router: self.id,
-                    instance: Arc::clone(&self.config.name),
-                    from,
-                    to: priority,
-                    reason: reason.into(),
-                }));
-            }
+            self.change_priority(now, priority, reason, out);
         }
         if !self.begun {
             return;
         }
         let waits_only = self.situation.waits_only();
         match self.phase {
-            Phase::Initialize | Phase::Fault => self.settle(now, reason, out),
-            Phase::Backup { .. } if !waits_only => {
-                self.enter(State::Fault, &self.fault_text(), out);
+            Phase::Initialize | Phase::Fault => self.settle(now, Duration::ZERO, reason, out),
+            Phase::Backup(_) if !waits_only => {
+                self.enter(State::Fault, &self.situation.fault_text(), out);
                 self.phase = Phase::Fault;
             }
             Phase::Master(_) if !waits_only => {
-                self.send_advert(Priority::RELEASE, out);
-                self.leave_master(State::Fault, &self.fault_text(), out);
+                self.send_advert(now, Priority::RELEASE, None, out);
+                self.leave_master(State::Fault, &self.situation.fault_text(), out);
                 self.phase = Phase::Fault;
             }
             Phase::Master(_) if source_moved => {
                 // Peers compare source addresses at equal priority: let them hear the new one.
-                self.send_advert(self.effective, out);
+                self.send_advert(now, self.effective, None, out);
             }
             _ => {}
         }
     }
 
-    fn on_deadline(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        match &mut self.phase {
-            Phase::Backup { down_at, cause, .. } if now >= *down_at => {
-                let reason = cause.take().unwrap_or_else(|| match self.master {
-                    Some(address) => format!("no advertisement of {address} within the master down interval"),
-                    None => "no advertisement within the master down interval".into(),
-                });
-                self.become_master(now, &reason, out);
-            }
+    fn change_priority(&mut self, now: Moment, to: Priority, reason: &str, out: &mut Vec<Effect>) {
+        let before = self.skew_time(self.effective);
+        let after = self.skew_time(to);
+        let from = std::mem::replace(&mut self.effective, to);
+        if let Phase::Backup(backup) = &mut self.phase {
+            // Only the skew changes: what was waited so far counts.
+            let moved = backup.down_at + after;
+            backup.down_at = moved.checked_sub(before).unwrap_or(now.at);
+        }
+        if self.begun {
+            out.push(Effect::Act(Action::PriorityChanged {
+                router: self.id,
+                instance: Arc::clone(&self.config.name),
+                from,
+                to,
+                reason: reason.into(),
+            }));
+        }
+    }
+
+    fn on_deadline(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        match &self.phase {
+            Phase::Backup(backup) if now.at >= backup.down_at => self.on_down(now, out),
             Phase::Master(_) => self.on_master_deadline(now, out),
             _ => {}
         }
     }
 
-    fn on_master_deadline(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        let interval = self.config.advert_interval;
-        let garp = self.config.garp;
-        let Phase::Master(master) = &mut self.phase else { return };
-        let due = |at: Option<Instant>| at.is_some_and(|at| now >= at);
-        if due(master.advert_at) {
-            // Keeps the rhythm, unless more than a whole interval was slept through.
-            let next = master.advert_at.map_or(now, |at| at + interval);
-            master.advert_at = Some(if next > now { next } else { now + interval });
-            self.send_advert(self.effective, out);
-        }
-        let Phase::Master(master) = &mut self.phase else { return };
-        if due(master.announce_at) {
-            master.announce_at = None;
-            out.push(Effect::Announce(garp.repeat));
-        }
-        if due(master.second_burst_at) {
-            master.second_burst_at = None;
-            out.push(Effect::Announce(garp.repeat));
-        }
-        if due(master.lower_burst_at) {
-            master.lower_burst_at = None;
-            out.push(Effect::Announce(garp.lower_priority_repeat));
-        }
-        if due(master.refresh_at) {
-            master.refresh_at = (!garp.refresh.is_zero()).then(|| now + garp.refresh);
-            out.push(Effect::Announce(garp.refresh_repeat));
-        }
-    }
-
-    fn on_advert(&mut self, now: Instant, advert: Received, out: &mut Vec<Effect>) {
-        if !self.listens() {
+    fn on_advert(&mut self, now: Moment, advert: Received, out: &mut Vec<Effect>) {
+        if self.is_own(&advert) {
+            self.on_refused(now, Refusal::OwnAddress, advert.source, out);
             return;
         }
+        self.step_back_after_pause(now, out);
         self.counters.received += 1;
+        self.last_heard = Some(now.at);
+        self.note(now, &advert, out);
         if advert.priority == Priority::RELEASE {
             self.counters.priority_zero_received += 1;
         }
-        let skip = self.config.skip_address_check && self.master == Some(advert.source);
-        if !advert.same_addresses && !skip && self.refuse(Refusal::AddressList) {
-            out.push(self.refused(Refusal::AddressList, advert.source));
-        }
         match self.phase {
-            Phase::Backup { .. } => self.backup_hears(now, advert),
+            Phase::Backup(_) => self.backup_hears(now, advert, out),
             Phase::Master(_) => self.master_hears(now, advert, out),
             _ => {}
         }
     }
 
-    /// RFC 3768 §6.4.2, with preempt_delay.
-    fn backup_hears(&mut self, now: Instant, advert: Received) {
-        let restart = now + self.master_down_interval();
-        let skew = timers::skew_time(self.effective);
-        let (own, config) = (self.effective, Arc::clone(&self.config));
-        let Phase::Backup { down_at, preempt_at, cause } = &mut self.phase else { return };
-        if advert.priority == Priority::RELEASE {
-            *down_at = now + skew;
-            *cause = Some(format!("{} released (priority 0)", advert.source));
-            return;
-        }
-        let held_back = if advert.priority >= own {
-            *preempt_at = None;
-            true
-        } else if !config.preempt {
-            true
-        } else {
-            let preempt = *preempt_at.get_or_insert(now + config.preempt_delay);
-            now < preempt
-        };
-        if held_back {
-            *down_at = restart;
-            *cause = None;
-            if self.master != Some(advert.source) {
-                self.master = Some(advert.source);
-                self.told.clear();
+    /// An advertisement that came back, or of a router with our address.
+    fn is_own(&self, advert: &Received) -> bool {
+        matches!(self.phase, Phase::Master(_))
+            && advert.priority == self.effective
+            && Some(advert.source) == self.situation.source
+    }
+
+    /// What an accepted advertisement says about its sender.
+    fn note(&mut self, now: Moment, advert: &Received, out: &mut Vec<Effect>) {
+        let mut changes: Vec<Change> = Vec::new();
+        let source = advert.source;
+        match advert.form {
+            ChecksumForm::Usual => {}
+            ChecksumForm::WithoutPseudoHeader => self.counters.checksum_without_pseudo_header += 1,
+            ChecksumForm::OldUnicast => {
+                self.counters.old_unicast_checksum += 1;
+                self.heard_old_checksum = true;
             }
-        } else {
-            *cause = Some(format!("preempting {} with priority {}", advert.source, advert.priority));
+        }
+        if self.conditions.standing().next().is_some() {
+            changes.extend(self.conditions.clear(Condition::NoPeer));
+            self.conditions.expire(now.at, &mut changes);
+        }
+        let skip = self.config.skip_address_check && self.master.is_some_and(|(known, _)| known == source);
+        if !advert.same_addresses && !skip {
+            self.counters.address_list += 1;
+            changes.extend(self.conditions.raise(now.at, Condition::AddressList, || {
+                format!("{source} lists other addresses; its advertisements are used all the same")
+            }));
+        }
+        if advert.interval != self.config.advert_interval {
+            self.counters.interval += 1;
+            let (interval, own) = (advert.interval, self.config.advert_interval);
+            changes.extend(self.conditions.raise(now.at, Condition::Interval, || {
+                format!("{source} advertises every {interval:?}, we every {own:?}")
+            }));
+        }
+        if !advert.listed {
+            self.counters.unlisted_peer += 1;
+            changes.extend(self.conditions.raise(now.at, Condition::UnlistedPeer, || {
+                format!("{source} is no unicast_peer and is used all the same; check_unicast_src refuses it")
+            }));
+        }
+        if advert.priority == self.effective && advert.priority != Priority::OWNER {
+            let priority = advert.priority;
+            changes.extend(self.conditions.raise(now.at, Condition::EqualPriority, || {
+                format!("{source} has our priority {priority}: which of both is master depends on addresses")
+            }));
+        }
+        if advert.priority == Priority::OWNER && self.effective == Priority::OWNER {
+            changes.extend(
+                self.conditions
+                    .raise(now.at, Condition::Owners, || format!("{source} has priority 255 as we have")),
+            );
+        }
+        self.conditions.hear(now.at, advert);
+        self.tell(changes, out);
+    }
+
+    fn tell(&mut self, changes: Vec<Change>, out: &mut Vec<Effect>) {
+        for Change { condition, active, detail } in changes {
+            self.transitions += 1;
+            let instance = Arc::clone(&self.config.name);
+            out.push(Effect::Act(Action::Condition { router: self.id, instance, condition, active, detail }));
         }
     }
 
-    /// RFC 3768 §6.4.3; lower priorities are answered as keepalived does (RFC 9568 §6.4.3).
-    fn master_hears(&mut self, now: Instant, advert: Received, out: &mut Vec<Effect>) {
-        let source = self.situation.source;
-        if advert.priority == Priority::RELEASE {
-            self.advertise_now(now, out);
+    fn on_refused(&mut self, now: Moment, cause: Refusal, source: IpAddr, out: &mut Vec<Effect>) {
+        *self.counters.refused.entry(cause).or_default() += 1;
+        // Before the start, in a fault and for an owner told so, refusing is the normal case.
+        if matches!(cause, Refusal::NotRunning | Refusal::Owner) {
             return;
         }
-        if advert.priority == self.effective && Some(advert.source) == source {
-            if self.refuse(Refusal::OwnAddress) {
-                out.push(self.refused(Refusal::OwnAddress, advert.source));
-            }
-            return;
+        if self.told.len() < TOLD && self.told.insert((cause, source)) {
+            let instance = Arc::clone(&self.config.name);
+            out.push(Effect::Act(Action::Refused { instance, source, cause }));
         }
-        if (advert.priority, Some(advert.source)) > (self.effective, source) {
-            if self.config.higher_priority_send_advert {
-                self.send_advert(self.effective, out);
-            }
-            let down_at = now + self.master_down_interval();
-            let reason = format!("advertisement of {} with priority {}", advert.source, advert.priority);
-            self.leave_master(State::Backup, &reason, out);
-            self.master = Some(advert.source);
-            self.phase = Phase::Backup { down_at, preempt_at: None, cause: None };
-            return;
-        }
-        self.answer_lower(now, out);
-    }
-
-    fn answer_lower(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        let config = Arc::clone(&self.config);
-        let Phase::Master(master) = &mut self.phase else { return };
-        if master.answered_at.is_some_and(|at| now < at + ANSWER_GAP) {
-            return;
-        }
-        master.answered_at = Some(now);
-        if config.garp.lower_priority_repeat > 0 {
-            if !config.garp.lower_priority_delay.is_zero() {
-                master.lower_burst_at = Some(now + config.garp.lower_priority_delay);
-            }
-            out.push(Effect::Announce(config.garp.lower_priority_repeat));
-        }
-        out.push(Effect::Act(Action::HeardLowerPriority {
-            router: self.id,
-            instance: Arc::clone(&config.name),
-            priority: self.effective,
-        }));
-        if !config.lower_priority_no_advert {
-            self.send_advert(self.effective, out);
+        if cause != Refusal::OwnAddress {
+            self.rival_refused(now, cause, source, out);
         }
     }
 
-    fn stop(&mut self, deleted: bool, out: &mut Vec<Effect>) {
+    fn stop(&mut self, now: Moment, deleted: bool, out: &mut Vec<Effect>) {
         if matches!(self.phase, Phase::Stopped) {
             return;
         }
         if matches!(self.phase, Phase::Master(_)) {
-            self.send_advert(Priority::RELEASE, out);
+            self.send_advert(now, Priority::RELEASE, None, out);
             self.release_addresses(out);
         }
+        self.transitions += 1;
         self.phase = Phase::Stopped;
         out.push(Effect::Act(Action::Stopped {
             router: self.id,
@@ -607,37 +644,14 @@ impl Router {
         }));
     }
 
-    fn become_master(&mut self, now: Instant, reason: &str, out: &mut Vec<Effect>) {
-        let garp = self.config.garp;
-        let from = self.state();
-        self.phase = Phase::Master(Master {
-            advert_at: Some(now + self.config.advert_interval),
-            announce_at: Some(now + ANNOUNCE_LIMIT),
-            second_burst_at: (!garp.delay.is_zero()).then(|| now + garp.delay),
-            refresh_at: (!garp.refresh.is_zero()).then(|| now + garp.delay + garp.refresh),
-            lower_burst_at: None,
-            answered_at: None,
-        });
-        self.counters.became_master += 1;
-        self.told.clear();
-        self.send_advert(self.effective, out);
-        let hold = DeviceAddress::all_of(&self.config);
-        out.push(Effect::Act(Action::SetAddresses { router: self.id, hold, purge: Vec::new() }));
-        out.push(self.transition(from, State::Master, reason));
-    }
-
-    fn leave_master(&mut self, to: State, reason: &str, out: &mut Vec<Effect>) {
-        self.counters.released_master += 1;
-        self.told.clear();
-        self.master = None;
-        self.release_addresses(out);
-        out.push(self.transition(State::Master, to, reason));
-    }
-
     fn release_addresses(&self, out: &mut Vec<Effect>) {
         out.push(Effect::Silence);
-        let purge = DeviceAddress::all_of(&self.config);
-        out.push(Effect::Act(Action::SetAddresses { router: self.id, hold: Vec::new(), purge }));
+        self.purge(out);
+    }
+
+    fn purge(&self, out: &mut Vec<Effect>) {
+        let purge = Some(Arc::clone(&self.addresses));
+        out.push(Effect::Act(Action::SetAddresses { router: self.id, hold: Arc::default(), purge }));
     }
 
     fn enter(&mut self, to: State, reason: &str, out: &mut Vec<Effect>) {
@@ -645,7 +659,8 @@ impl Router {
         out.push(self.transition(self.state(), to, reason));
     }
 
-    fn transition(&self, from: State, to: State, reason: &str) -> Effect {
+    fn transition(&mut self, from: State, to: State, reason: &str) -> Effect {
+        self.transitions += 1;
         Effect::Act(Action::Transition {
             router: self.id,
             instance: Arc::clone(&self.config.name),
@@ -656,69 +671,30 @@ impl Router {
         })
     }
 
-    pub(crate) fn refused(&self, cause: Refusal, source: Ipv4Addr) -> Effect {
-        Effect::Act(Action::Refused { instance: Arc::clone(&self.config.name), source, cause })
-    }
-
-    fn fault_text(&self) -> String {
-        let texts: Vec<String> = self.situation.faults.iter().map(ToString::to_string).collect();
-        texts.join("; ")
-    }
-
-    fn advertise_now(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        let interval = self.config.advert_interval;
-        if let Phase::Master(master) = &mut self.phase {
-            master.advert_at = Some(now + interval);
-        }
-        self.send_advert(self.effective, out);
-    }
-
-    fn send_advert(&mut self, priority: Priority, out: &mut Vec<Effect>) {
-        let (Some(interface), Some(source)) = (self.situation.interface, self.situation.source) else {
-            return;
-        };
-        self.packet_id = self.packet_id.checked_add(1).unwrap_or(1);
-        self.counters.sent += 1;
-        if priority == Priority::RELEASE {
-            self.counters.priority_zero_sent += 1;
-        }
-        let payload = self.advert(priority).emit();
-        let (destinations, ttl) = match &self.config.delivery {
-            Delivery::Multicast { group } => (vec![*group], ipv4::TTL),
-            Delivery::Unicast { peers, ttl, .. } => {
-                (peers.iter().map(|peer| peer.address).collect(), ttl.unwrap_or(ipv4::TTL))
-            }
-        };
-        for destination in destinations.into_iter().filter_map(ipv4::address) {
-            let header =
-                Header { tos: ipv4::TOS, id: self.packet_id, ttl, protocol: ipv4::VRRP, source, destination };
-            out.push(Effect::Act(Action::SendAdvert {
-                router: self.id,
-                interface,
-                destination,
-                packet: header.emit(&payload),
-            }));
+    /// The interval that a Backup counts with: the master's in version 3, the own one in version 2.
+    fn master_interval(&self) -> Duration {
+        match self.config.version {
+            Version::V2 => self.config.advert_interval,
+            Version::V3 => self.learnt,
         }
     }
 
-    fn advert(&self, priority: Priority) -> Advert {
-        Advert {
-            version: 2,
-            kind: 1,
-            vrid: self.config.vrid.get(),
-            priority,
-            authentication_type: self.config.authentication.wire_type(),
-            interval: u8::try_from(self.config.advert_interval.as_secs()).unwrap_or(u8::MAX),
-            addresses: DeviceAddress::advertised(&self.config),
-            authentication: self.config.authentication.wire_data(),
-        }
+    fn skew_time(&self, priority: Priority) -> Duration {
+        timers::skew_time(self.config.version, self.master_interval(), priority)
     }
 
     fn master_down_interval(&self) -> Duration {
+        let adverts = self.config.down_timer_adverts;
+        timers::master_down_interval(self.config.version, self.master_interval(), adverts, self.effective)
+    }
+
+    /// What a configuration makes of the wait, priority aside.
+    fn down_interval_of(&self, config: &InstanceConfig) -> Duration {
         timers::master_down_interval(
-            self.config.advert_interval,
-            self.config.down_timer_adverts,
-            self.effective,
+            config.version,
+            config.advert_interval,
+            config.down_timer_adverts,
+            Priority::OWNER,
         )
     }
 }

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::engine::{Action, DeviceAddress, Engine, Event, Interface, RouterId};
 use crate::types::*;
+use crate::wire::datagram::Datagram;
+use crate::wire::ipv6;
 
 pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
 pub const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
@@ -35,13 +37,35 @@ pub fn index() -> IfIndex {
 
 /// eth0 of the host with this last octet.
 pub fn interface(host: u8) -> Interface {
+    nic(2, host)
+}
+
+/// Interface `ethN`, of index N + 2, of the host with this last octet.
+pub fn nic(index: u32, host: u8) -> Interface {
+    let net = u8::try_from(index - 2).expect("few interfaces");
+    let local = std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, net.into(), host.into());
     Interface {
-        name: "eth0".into(),
-        index: index(),
+        name: format!("eth{net}"),
+        index: NonZeroU32::new(index).expect("index"),
         up: true,
-        mac: Some([2, 0, 0, 0, 0, host]),
-        addresses: vec![Ipv4Addr::new(10, 0, 0, host)],
+        mac: Some([2, 0, 0, 0, net, host]),
+        addresses: vec![Ipv4Addr::new(10, 0, net, host).into(), local.into()],
+        forwarding: true,
     }
+}
+
+/// A datagram as a raw socket gives it.
+pub fn datagram(octets: &[u8]) -> Option<Datagram<'_>> {
+    if let Ok((header, payload)) = ipv6::Header::parse(octets) {
+        return Some(Datagram::of_ipv6(header.source, header.destination, header.hop_limit, payload));
+    }
+    Datagram::of_ipv4(octets).ok()
+}
+
+/// Version, priority and number of addresses of the advert in a packet without authentication header.
+pub fn advert_of(packet: &[u8]) -> (u8, u8, u8) {
+    let message = datagram(packet).expect("a datagram").payload;
+    (message[0] >> 4, message[2], message[3])
 }
 
 pub struct Node {
@@ -50,7 +74,7 @@ pub struct Node {
     pub alive: bool,
     /// Everything it did, with the time.
     pub log: Vec<(Duration, Action)>,
-    pub held: BTreeSet<Ipv4Addr>,
+    pub held: BTreeSet<IpAddr>,
 }
 
 impl Node {
@@ -81,7 +105,7 @@ pub struct Sim {
     /// Of 100 datagrams, for each receiver.
     pub loss: u32,
     pub random: fastrand::Rng,
-    wire: VecDeque<(Instant, usize, Vec<u8>)>,
+    wire: VecDeque<(Instant, usize, IfIndex, Vec<u8>)>,
     /// Longest time during which two nodes of one side were master.
     pub worst_double: Duration,
     double_since: Option<Instant>,
@@ -89,10 +113,14 @@ pub struct Sim {
 
 impl Sim {
     pub fn new(configs: Vec<InstanceConfig>) -> Self {
+        Self::of(configs.into_iter().map(|config| Setup::of(vec![config])).collect())
+    }
+
+    pub fn of(configs: Vec<Setup>) -> Self {
         let start = Instant::now();
         let side = vec![0; configs.len()];
-        let node = |(host, config): (u8, InstanceConfig)| Node {
-            engine: Engine::new(vec![config]),
+        let node = |(host, setup): (u8, Setup)| Node {
+            engine: Engine::new(setup),
             host,
             alive: true,
             log: vec![],
@@ -111,15 +139,28 @@ impl Sim {
             double_since: None,
         };
         for node in 0..sim.nodes.len() {
-            let interface = interface(sim.nodes[node].host);
-            sim.event(node, Event::Interface(interface));
+            sim.plug(node);
         }
         sim
+    }
+
+    /// All interfaces come up.
+    pub fn plug(&mut self, node: usize) {
+        for index in [2, 3] {
+            self.event(node, Event::Interface(nic(index, self.nodes[node].host)));
+        }
     }
 
     pub fn begin(&mut self) {
         for node in 0..self.nodes.len() {
             self.event(node, Event::Begin { resume: vec![] });
+        }
+    }
+
+    /// Gives a node what came over the wire.
+    pub fn deliver(&mut self, to: usize, octets: &[u8]) {
+        if let Some(datagram) = datagram(octets) {
+            self.event(to, Event::Datagram { interface: index(), datagram });
         }
     }
 
@@ -131,29 +172,29 @@ impl Sim {
         let mut set = Vec::new();
         for action in actions {
             match &action {
-                Action::SendAdvert { packet, destination, .. } => {
+                Action::SendAdvert { packet, destination, interface, .. } => {
                     let due = self.now + self.delay;
+                    let interface = interface.unwrap_or(index());
                     for other in 0..self.nodes.len() {
+                        let last = match destination {
+                            IpAddr::V4(address) => address.octets()[3],
+                            IpAddr::V6(address) => address.octets()[15],
+                        };
                         let heard = other != at
                             && self.side[other] == self.side[at]
-                            && (destination.is_multicast()
-                                || destination.octets()[3] == self.nodes[other].host)
+                            && (destination.is_multicast() || last == self.nodes[other].host)
                             && self.random.u32(0..100) >= self.loss;
                         if heard {
-                            self.wire.push_back((due, other, packet.clone()));
+                            self.wire.push_back((due, other, interface, packet.clone()));
                         }
                     }
                 }
                 Action::SetAddresses { router, hold, purge } => {
-                    let v4 = |one: &DeviceAddress| match one.address.address {
-                        IpAddr::V4(address) => address,
-                        IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
-                    };
                     let node = &mut self.nodes[at];
-                    purge.iter().for_each(|one| {
-                        node.held.remove(&v4(one));
+                    purge.iter().flat_map(|purge| purge.iter()).for_each(|one| {
+                        node.held.remove(&one.address.address);
                     });
-                    node.held.extend(hold.iter().map(v4));
+                    node.held.extend(hold.iter().map(|one| one.address.address));
                     set.push(*router);
                 }
                 _ => {}
@@ -197,10 +238,11 @@ impl Sim {
             let packet = self.wire.front().map(|(at, ..)| *at);
             match (timer, packet) {
                 (timer, Some(at)) if at <= end && timer.is_none_or(|(timer, _)| at <= timer) => {
-                    let (at, to, octets) = self.wire.pop_front().expect("just seen");
+                    let (at, to, interface, octets) = self.wire.pop_front().expect("just seen");
                     self.now = self.now.max(at);
                     if self.nodes[to].alive {
-                        self.event(to, Event::Datagram { interface: index(), octets: &octets });
+                        let datagram = datagram(&octets).expect("what an engine sends");
+                        self.event(to, Event::Datagram { interface, datagram });
                     }
                 }
                 (Some((at, node)), _) if at <= end => {

@@ -1,46 +1,71 @@
-//! Timer values of version 2 (RFC 3768 §6.1).
+//! Timer values (RFC 3768 §6.1, RFC 9568 §6.1).
 //!
 //! Here: formulas. Not here: which timer runs (`router`), waiting (the caller's).
 
 use std::time::Duration;
 
-use crate::types::Priority;
+use crate::types::{Priority, Version};
 
-/// Skew_Time: (256 − priority) / 256 seconds, whatever the interval (RFC 3768 §6.1). Exact to the
-/// nanosecond: 609.375 ms at priority 100.
-pub fn skew_time(priority: Priority) -> Duration {
-    Duration::from_secs(1) * (256 - u32::from(priority.0)) / 256
+/// Skew_Time: what a Backup of this priority waits longer than one of 256 would.
+///
+/// Version 2: (256 − priority) / 256 **seconds**, whatever the interval (RFC 3768 §6.1). Version 3: as
+/// many parts of the **master's** `interval` (RFC 9568 §6.1). Exact to the nanosecond, which is 609.375 ms
+/// at priority 100 and 1 s.
+pub fn skew_time(version: Version, interval: Duration, priority: Priority) -> Duration {
+    let unit = match version {
+        Version::V2 => Duration::from_secs(1),
+        Version::V3 => interval,
+    };
+    unit * (256 - u32::from(priority.0)) / 256
 }
 
-/// The time without an advertisement after which a Backup takes over.
+/// The time without an advertisement after which a Backup takes over: `adverts` intervals and Skew_Time.
 ///
-/// `adverts` **own** intervals plus Skew_Time; nothing is learnt from the master in version 2
-/// (RFC 3768 §6.1 fixes `adverts` at 3; down_timer_adverts changes it).
-pub fn master_down_interval(interval: Duration, adverts: u8, priority: Priority) -> Duration {
-    interval * u32::from(adverts) + skew_time(priority)
+/// `interval` is the own one in version 2, where nothing is learnt, and the master's in version 3 (both
+/// RFCs fix `adverts` at 3; down_timer_adverts changes it).
+pub fn master_down_interval(
+    version: Version,
+    interval: Duration,
+    adverts: u8,
+    priority: Priority,
+) -> Duration {
+    interval * u32::from(adverts) + skew_time(version, interval, priority)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use Version::{V2, V3};
 
+    /// V2-T1, V2-T2, V3-T3, V3-T4.
     #[test]
     fn skew_and_master_down_interval() {
-        for (name, priority, interval, adverts, skew_us, down_us) in [
-            ("lowest priority waits longest", 1, 1, 3, 996_093, 3_996_093),
-            ("default priority", 100, 1, 3, 609_375, 3_609_375),
-            ("skew does not scale with the interval", 100, 3, 3, 609_375, 9_609_375),
-            ("high priority", 200, 1, 3, 218_750, 3_218_750),
-            ("highest that is no owner", 254, 3, 3, 7_812, 9_007_812),
-            ("owner hardly waits", 255, 1, 3, 3_906, 3_003_906),
-            ("longest interval", 100, 255, 3, 609_375, 765_609_375),
-            ("one advert", 100, 1, 1, 609_375, 1_609_375),
-            ("hundred adverts", 100, 1, 100, 609_375, 100_609_375),
+        for (name, version, priority, interval_ms, adverts, skew_us, down_us) in [
+            ("V2 lowest priority waits longest", V2, 1, 1000, 3, 996_093, 3_996_093),
+            ("V2 default priority", V2, 100, 1000, 3, 609_375, 3_609_375),
+            ("V2-T1 skew does not scale with the interval", V2, 100, 3000, 3, 609_375, 9_609_375),
+            ("V2 lowest, 3 s", V2, 1, 3000, 3, 996_093, 9_996_093),
+            ("V2 high priority", V2, 200, 1000, 3, 218_750, 3_218_750),
+            ("V2 highest that is no owner", V2, 254, 3000, 3, 7_812, 9_007_812),
+            ("V2 owner hardly waits", V2, 255, 1000, 3, 3_906, 3_003_906),
+            ("V2 longest interval", V2, 100, 255_000, 3, 609_375, 765_609_375),
+            ("V2 one advert", V2, 100, 1000, 1, 609_375, 1_609_375),
+            ("V2 hundred adverts", V2, 100, 1000, 100, 609_375, 100_609_375),
+            ("V3-T3 same as V2 at 1 s", V3, 100, 1000, 3, 609_375, 3_609_375),
+            ("V3-T3 skew scales up", V3, 100, 3000, 3, 1_828_125, 10_828_125),
+            ("V3 lowest at 10 cs", V3, 1, 100, 3, 99_609, 399_609),
+            ("V3-T4 default at 10 cs, no rounding to cs", V3, 100, 100, 3, 60_937, 360_937),
+            ("V3 default at 1 cs", V3, 100, 10, 3, 6_093, 36_093),
+            ("V3 200 at 1 cs", V3, 200, 10, 3, 2_187, 32_187),
+            ("V3 254 at 1 cs", V3, 254, 10, 3, 78, 30_078),
+            ("V3 owner at 4095 cs", V3, 255, 40_950, 3, 159_960, 123_009_960),
+            ("V3 lowest at 4095 cs", V3, 1, 40_950, 3, 40_790_039, 163_640_039),
+            ("V3 five adverts", V3, 100, 1000, 5, 609_375, 5_609_375),
         ] {
-            let interval = Duration::from_secs(interval);
+            let interval = Duration::from_millis(interval_ms);
             let priority = Priority(priority);
-            assert_eq!(skew_time(priority).as_micros(), skew_us, "{name}: skew");
-            let down = master_down_interval(interval, adverts, priority);
+            assert_eq!(skew_time(version, interval, priority).as_micros(), skew_us, "{name}: skew");
+            let down = master_down_interval(version, interval, adverts, priority);
             assert_eq!(down.as_micros(), down_us, "{name}: down");
         }
     }

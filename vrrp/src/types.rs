@@ -3,6 +3,7 @@
 //! Here: configuration types, already resolved (nothing is inherited any more). Not here: states
 //! and timers (`router`, `engine`), octets (`wire`), sockets (`net`).
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::{NonZeroU8, NonZeroU32};
@@ -53,7 +54,7 @@ impl Version {
 }
 
 /// Address family of a virtual router: of its adverts and of the addresses that they list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// IPv4.
     V4,
@@ -65,6 +66,14 @@ impl Family {
     /// The family of an address.
     pub fn of(address: IpAddr) -> Self {
         if address.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
+
+    /// Octets of an address.
+    pub fn width(self) -> usize {
+        match self {
+            Family::V4 => 4,
+            Family::V6 => 16,
+        }
     }
 }
 
@@ -216,12 +225,6 @@ pub struct GratuitousArp {
     pub lower_priority_delay: Duration,
     /// garp_lower_prio_repeat; 0 for none. Default: `repeat`.
     pub lower_priority_repeat: u32,
-    /// garp_interval of the garp_group, vrrp_garp_interval: shortest gap between two requests on an
-    /// interface; zero for none.
-    pub interval: Duration,
-    /// gna_interval of the garp_group, vrrp_gna_interval: the same of unsolicited neighbour
-    /// advertisements.
-    pub neighbour_interval: Duration,
 }
 
 /// Names something tracked whose result arrives from outside; unique among its kind.
@@ -238,8 +241,6 @@ impl Default for GratuitousArp {
             refresh_repeat: 1,
             lower_priority_delay: delay,
             lower_priority_repeat: 5,
-            interval: Duration::ZERO,
-            neighbour_interval: Duration::ZERO,
         }
     }
 }
@@ -381,23 +382,6 @@ impl InstanceConfig {
         }
     }
 
-    /// What keeps this virtual router from running as of now, in words; `None` if nothing does.
-    /// An [`Engine`](crate::Engine) must only be given those that run.
-    pub fn unserved(&self) -> Option<&'static str> {
-        let no_peers = matches!(&self.delivery, Delivery::Unicast { peers, .. } if peers.is_empty());
-        if self.family == Family::V6 {
-            Some("an IPv6 instance")
-        } else if self.version == Version::V3 {
-            Some("VRRP version 3")
-        } else if self.interface.is_none() {
-            Some("an instance without interface")
-        } else if no_peers {
-            Some("unicast without peers")
-        } else {
-            None
-        }
-    }
-
     /// The name of its interface; empty if it has none.
     pub fn interface_name(&self) -> &str {
         self.interface.as_deref().unwrap_or_default()
@@ -424,6 +408,41 @@ pub struct Setup {
     pub instances: Vec<InstanceConfig>,
     /// Sync groups, in the order of the file.
     pub groups: Vec<GroupConfig>,
+    /// garp_group, vrrp_garp_interval, vrrp_gna_interval
+    pub garp_intervals: GarpIntervals,
+    /// log_unknown_vrids
+    pub log_unknown_vrids: bool,
+    /// vrrp_startup_delay: for so long after [`Event::Begin`](crate::Event::Begin) nobody takes over and
+    /// nothing is listened to.
+    pub startup_delay: Duration,
+}
+
+impl Setup {
+    /// Virtual routers without groups.
+    pub fn of(instances: Vec<InstanceConfig>) -> Self {
+        Setup { instances, ..Setup::default() }
+    }
+}
+
+/// Shortest gaps between two announcements on an interface: of gratuitous ARP, and of unsolicited
+/// neighbour advertisements. Zero for none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GarpIntervals {
+    /// garp_group, by interface.
+    pub by_interface: BTreeMap<String, (Duration, Duration)>,
+    /// vrrp_garp_interval and vrrp_gna_interval.
+    pub otherwise: (Duration, Duration),
+}
+
+impl GarpIntervals {
+    /// The gap on `interface` for addresses of `family`.
+    pub fn of(&self, interface: &str, family: Family) -> Duration {
+        let (arp, neighbour) = self.by_interface.get(interface).copied().unwrap_or(self.otherwise);
+        match family {
+            Family::V4 => arp,
+            Family::V6 => neighbour,
+        }
+    }
 }
 
 /// Index of an interface as the kernel numbers it.
@@ -457,35 +476,5 @@ impl State {
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_does_not_run_yet() {
-        let plain = || InstanceConfig::new("V", "eth0", Vrid::MIN);
-        let unicast = |peers| Delivery::Unicast { peers, ttl: Some(255), check_source: false };
-        let peer = Peer::new(Ipv4Addr::LOCALHOST);
-        for (name, config, want) in [
-            ("version 2, IPv4", plain(), None),
-            ("unicast", InstanceConfig { delivery: unicast(vec![peer]), ..plain() }, None),
-            (
-                "no peers",
-                InstanceConfig { delivery: unicast(vec![]), ..plain() },
-                Some("unicast without peers"),
-            ),
-            ("version 3", InstanceConfig { version: Version::V3, ..plain() }, Some("VRRP version 3")),
-            ("IPv6", InstanceConfig { family: Family::V6, ..plain() }, Some("an IPv6 instance")),
-            (
-                "no interface",
-                InstanceConfig { interface: None, ..plain() },
-                Some("an instance without interface"),
-            ),
-        ] {
-            assert_eq!(config.unserved(), want, "{name}");
-        }
     }
 }

@@ -4,12 +4,11 @@
 //! Not here: what a router does about it (`router`).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use crate::router::{Fault, Problem, Situation};
-use crate::types::{IfIndex, InstanceConfig, Priority, TrackerId, Weight};
+use crate::types::{Delivery, Family, GroupConfig, IfIndex, InstanceConfig, Priority, TrackerId, Weight};
 use crate::wire::arp::Mac;
-use crate::wire::ipv4;
 
 /// An interface as the kernel describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +21,10 @@ pub struct Interface {
     pub up: bool,
     /// Ethernet address; `None` where there is none or ARP is off, then nothing is announced.
     pub mac: Option<Mac>,
-    /// IPv4 addresses in the kernel's order (primary ones first).
-    pub addresses: Vec<Ipv4Addr>,
+    /// Usable addresses in the kernel's order (primary IPv4 ones first), without tentative IPv6 ones.
+    pub addresses: Vec<IpAddr>,
+    /// It forwards IPv6: the Router flag of neighbour advertisements (RFC 4861 §4.4).
+    pub forwarding: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -33,50 +34,37 @@ pub(crate) struct Surroundings {
 }
 
 impl Surroundings {
-    /// What `config` finds; `virtual_addresses` are never taken as a source.
-    pub fn situation(&self, config: &InstanceConfig, virtual_addresses: &BTreeSet<Ipv4Addr>) -> Situation {
-        let own = config.interface_name();
-        let interface = self.interfaces.get(own);
+    /// What `config`, a member of `group`, finds; `virtual_addresses` are never taken as a source. Faults of
+    /// other members are not among its faults yet.
+    pub fn situation(
+        &self,
+        config: &InstanceConfig,
+        group: Option<&GroupConfig>,
+        virtual_addresses: &BTreeSet<IpAddr>,
+    ) -> Situation {
+        let interface = config.interface.as_ref().and_then(|name| self.interfaces.get(name));
         let mut faults = BTreeSet::new();
         if config.track_primary {
             let devices = config.addresses.iter().chain(&config.excluded_addresses);
             let devices = devices.filter_map(|address| address.device.as_deref());
-            for name in devices.chain([own]) {
+            for name in devices.chain(config.interface.as_deref()) {
                 faults.extend(self.interface_fault(name));
             }
-        } else if interface.is_none() {
-            faults.insert(Fault::InterfaceMissing(config.interface_name().to_owned()));
+        } else if let (None, Some(name)) = (interface, &config.interface) {
+            faults.insert(Fault::InterfaceMissing(name.clone()));
+        }
+        if matches!(&config.delivery, Delivery::Unicast { peers, .. } if peers.is_empty()) {
+            faults.insert(Fault::NoPeer);
         }
         let source = self.source(config, interface, virtual_addresses, &mut faults);
         let mut total = i32::from(config.priority.0);
-        for (name, weight) in &config.track_interfaces {
-            let problem = match self.interfaces.get(name) {
-                None => Problem::Missing,
-                Some(interface) if !interface.up => Problem::Bad,
-                Some(_) => Problem::Good,
-            };
-            let good = problem == Problem::Good;
-            if weight.value == 0 {
-                if good == weight.reverse {
-                    faults.insert(Fault::TrackedInterface(name.clone(), problem));
-                }
-            } else {
-                total += contribution(*weight, Some(good));
-            }
+        let of_group = group.map(|group| group.track_interfaces.as_slice()).unwrap_or_default();
+        for (name, weight) in config.track_interfaces.iter().chain(of_group) {
+            total += self.tracked_interface(name, *weight, &mut faults);
         }
-        for (id, weight) in &config.trackers {
-            let result = self.trackers.get(id).copied();
-            match (weight.value, result) {
-                (0, None) => {
-                    faults.insert(Fault::Waiting(id.clone()));
-                }
-                (0, Some(good)) if good == weight.reverse => {
-                    let problem = if good { Problem::Good } else { Problem::Bad };
-                    faults.insert(Fault::Tracker(id.clone(), problem));
-                }
-                (0, Some(_)) => {}
-                (_, result) => total += contribution(*weight, result),
-            }
+        let of_group = group.map(|group| group.trackers.as_slice()).unwrap_or_default();
+        for (id, weight) in config.trackers.iter().chain(of_group) {
+            total += self.tracked_script(id, *weight, &mut faults);
         }
         Situation {
             interface: interface.map(|interface| interface.index),
@@ -84,6 +72,44 @@ impl Surroundings {
             faults: faults.into_iter().collect(),
             priority: Some(effective(config.priority, total)),
         }
+    }
+
+    fn tracked_interface(&self, name: &str, weight: Weight, faults: &mut BTreeSet<Fault>) -> i32 {
+        let problem = match self.interfaces.get(name) {
+            None => Problem::Missing,
+            Some(interface) if !interface.up => Problem::Bad,
+            Some(_) => Problem::Good,
+        };
+        let good = problem == Problem::Good;
+        if weight.value != 0 {
+            return contribution(weight, Some(good));
+        }
+        if good == weight.reverse {
+            faults.insert(Fault::TrackedInterface(name.to_owned(), problem));
+        }
+        0
+    }
+
+    fn tracked_script(&self, id: &TrackerId, weight: Weight, faults: &mut BTreeSet<Fault>) -> i32 {
+        let result = self.trackers.get(id).copied();
+        match (weight.value, result) {
+            (0, None) => {
+                faults.insert(Fault::Waiting(id.clone()));
+                0
+            }
+            (0, Some(good)) if good == weight.reverse => {
+                let problem = if good { Problem::Good } else { Problem::Bad };
+                faults.insert(Fault::Tracker(id.clone(), problem));
+                0
+            }
+            (0, Some(_)) => 0,
+            (_, result) => contribution(weight, result),
+        }
+    }
+
+    /// The name of the interface of this index.
+    pub fn name_of(&self, index: IfIndex) -> Option<String> {
+        self.interfaces.values().find(|one| one.index == index).map(|one| one.name.clone())
     }
 
     fn interface_fault(&self, name: &str) -> Option<Fault> {
@@ -98,27 +124,37 @@ impl Surroundings {
         &self,
         config: &InstanceConfig,
         interface: Option<&Interface>,
-        virtual_addresses: &BTreeSet<Ipv4Addr>,
+        virtual_addresses: &BTreeSet<IpAddr>,
         faults: &mut BTreeSet<Fault>,
-    ) -> Option<Ipv4Addr> {
+    ) -> Option<IpAddr> {
         let on_interface = interface.map(|interface| interface.addresses.as_slice()).unwrap_or_default();
-        if let Some(source) = config.source.and_then(ipv4::address) {
+        if let Some(source) = config.source.filter(|source| Family::of(*source) == config.family) {
             if config.track_source && !on_interface.contains(&source) {
                 faults.insert(Fault::SourceMissing(source, config.interface_name().to_owned()));
             }
             return Some(source);
         }
         // An owner's only address is a virtual one: it is second choice.
-        let own = |address: &&Ipv4Addr| {
+        let own = |address: &&IpAddr| {
             config.priority == Priority::OWNER
-                && config.addresses.iter().any(|virtual_| virtual_.address == IpAddr::V4(**address))
+                && config.addresses.iter().any(|virtual_| virtual_.address == **address)
         };
-        let plain = on_interface.iter().find(|address| !virtual_addresses.contains(address));
-        let source = plain.or_else(|| on_interface.iter().find(own)).copied();
+        let usable = || on_interface.iter().filter(|address| is_source(**address, config.family));
+        let plain = usable().find(|address| !virtual_addresses.contains(address));
+        let source = plain.or_else(|| usable().find(own)).copied();
         if source.is_none() && interface.is_some() {
-            faults.insert(Fault::NoAddress(config.interface_name().to_owned()));
+            faults.insert(Fault::NoAddress(config.interface_name().to_owned(), config.family));
         }
         source
+    }
+}
+
+/// RFC 9568 §5.1.1.1; §5.1.2.1: over IPv6 an address of the link.
+fn is_source(address: IpAddr, family: Family) -> bool {
+    match (address, family) {
+        (IpAddr::V4(_), Family::V4) => true,
+        (IpAddr::V6(address), Family::V6) => address.is_unicast_link_local(),
+        _ => false,
     }
 }
 

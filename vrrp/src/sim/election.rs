@@ -12,7 +12,7 @@ fn ms(sim: &Sim, node: usize, to: State) -> Vec<u128> {
 
 fn adverts(sim: &Sim, node: usize) -> Vec<(u128, u8)> {
     let advert = |(at, action): &(Duration, Action)| match action {
-        Action::SendAdvert { packet, .. } => Some((at.as_millis(), packet[22])),
+        Action::SendAdvert { packet, .. } => Some((at.as_millis(), advert_of(packet).1)),
         _ => None,
     };
     sim.nodes[node].log.iter().filter_map(advert).collect()
@@ -39,7 +39,8 @@ fn the_higher_priority_is_first_after_its_master_down_interval() {
     assert_eq!(ms(&sim, 1, State::Master), []);
     assert_eq!(sim.nodes[1].transitions(), [(State::Initialize, State::Backup)]);
     assert_eq!(adverts(&sim, 0)[..3], [(3414, 150), (4414, 150), (5414, 150)]);
-    assert_eq!(sim.nodes[1].engine.routers()[0].master(), Some(Ipv4Addr::new(10, 0, 0, 1)));
+    let master = (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), Priority(150));
+    assert_eq!(sim.nodes[1].engine.routers()[0].master(), Some(master));
 }
 
 #[test]
@@ -185,7 +186,7 @@ fn a_lower_master_is_answered_and_told_about() {
         sim.run(seconds(4));
         let before = (adverts(&sim, 0).len(), frames(&sim, 0).len());
         let router = sim.router(1);
-        sim.nodes[1].engine = Engine::new(vec![config("B", 51, 100)]);
+        sim.nodes[1].engine = Engine::new(Setup::of(vec![config("B", 51, 100)]));
         sim.event(1, Event::Interface(interface(2)));
         sim.event(1, Event::Begin { resume: vec![router] });
         sim.run(Duration::from_millis(1));
@@ -244,11 +245,11 @@ fn a_resumed_master_sends_at_once_and_takes_nothing_away() {
         .log
         .iter()
         .filter_map(|(_, action)| match action {
-            Action::SetAddresses { hold, purge, .. } => Some((hold.len(), purge.len())),
+            Action::SetAddresses { hold, purge, .. } => Some((hold.len(), purge.is_none())),
             _ => None,
         })
         .collect();
-    assert_eq!(sets, [(1, 0)]);
+    assert_eq!(sets, [(1, true)]);
 }
 
 #[test]
@@ -311,7 +312,7 @@ fn answers_to_lower_priorities_are_limited() {
     };
     let before = adverts(&sim, 0).len();
     for _ in 0..200 {
-        sim.event(0, Event::Datagram { interface: index(), octets: packet });
+        sim.deliver(0, packet);
         sim.run(Duration::from_millis(1));
     }
     // One for each 100 ms, and the regular one may fall into the time.
@@ -331,7 +332,7 @@ fn routers_of_one_vrid_get_the_adverts_of_their_group_or_peer() {
     };
     let all = vec![config("A", 51, 100), grouped.clone(), unicast("U3", 3), unicast("U2", 2)];
     let mut sim = Sim::new(vec![config("A", 51, 100), config("A", 51, 200)]);
-    sim.nodes[0].engine = Engine::new(all);
+    sim.nodes[0].engine = Engine::new(Setup::of(all));
     sim.event(0, Event::Interface(interface(1)));
     sim.event(0, Event::Begin { resume: vec![] });
     let received = |sim: &Sim| -> Vec<u64> {
@@ -342,7 +343,7 @@ fn routers_of_one_vrid_get_the_adverts_of_their_group_or_peer() {
         ("another group", grouped, [1, 1, 0, 0]),
         ("unicast of the second peer", unicast("U", 1), [1, 1, 0, 1]),
     ] {
-        sim.nodes[1].engine = Engine::new(vec![sender]);
+        sim.nodes[1].engine = Engine::new(Setup::of(vec![sender]));
         sim.event(1, Event::Interface(interface(2)));
         let router = sim.router(1);
         sim.event(1, Event::Begin { resume: vec![router] });

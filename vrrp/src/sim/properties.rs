@@ -42,7 +42,7 @@ fn tracker() -> TrackerId {
 }
 
 fn new_node(sim: &mut Sim, node: usize, config: &InstanceConfig) {
-    sim.nodes[node].engine = Engine::new(vec![config.clone()]);
+    sim.nodes[node].engine = Engine::new(Setup::of(vec![config.clone()]));
     sim.nodes[node].alive = true;
     sim.nodes[node].held.clear();
     let interface = interface(sim.nodes[node].host);
@@ -87,7 +87,7 @@ fn apply(sim: &mut Sim, op: &Op, configs: &[InstanceConfig]) {
     }
     for node in &sim.nodes {
         let master = node.state() == State::Master;
-        assert_eq!(node.held.contains(&VIP), master, "the address is held exactly while MASTER");
+        assert_eq!(node.held.contains(&IpAddr::V4(VIP)), master, "the address is held exactly while MASTER");
         if let Some(deadline) = node.engine.deadline() {
             assert!(deadline < sim.now + Duration::from_secs(20), "no deadline is lost");
         }
@@ -129,7 +129,7 @@ proptest! {
             apply(&mut sim, &Op::Script(node, true), &configs);
         }
         let lowest = configs.iter().zip(&sim.nodes).map(|(_, node)| node.priority()).min().expect("nodes");
-        let down = timers::master_down_interval(Duration::from_secs(1), 3, Priority(lowest));
+        let down = timers::master_down_interval(Version::V2, Duration::from_secs(1), 3, Priority(lowest));
         // Within one interval everybody has heard those that are master.
         sim.run(Duration::from_millis(1002));
         let before = sim.masters();
@@ -203,7 +203,7 @@ proptest! {
         crate::receive::exercise_any(&octets);
         let mut sim = Sim::new(vec![config]);
         sim.begin();
-        sim.event(0, Event::Datagram { interface: index(), octets: &octets });
+        sim.deliver(0, &octets);
     }
 
     #[test]
@@ -215,6 +215,6 @@ proptest! {
         crate::receive::exercise_any(&octets);
         let mut sim = Sim::new(vec![config]);
         sim.begin();
-        sim.event(0, Event::Datagram { interface: index(), octets: &octets });
+        sim.deliver(0, &octets);
     }
 }

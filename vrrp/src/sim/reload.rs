@@ -18,7 +18,7 @@ fn actions(sim: &Sim) -> Vec<&Action> {
 #[test]
 fn an_unchanged_file_does_nothing() {
     let mut sim = running(config("A", 51, 100));
-    sim.event(0, Event::Reload(vec![config("A", 51, 100)]));
+    sim.event(0, Event::Reload(Setup::of(vec![config("A", 51, 100)])));
     assert_eq!(actions(&sim), Vec::<&Action>::new());
 }
 
@@ -28,17 +28,18 @@ fn a_kept_master_stays_master_and_advertises() {
     let id = sim.router(0);
     let mut changed = config("renamed", 51, 120);
     changed.addresses.push(vip(Ipv4Addr::new(10, 0, 0, 101)));
-    sim.event(0, Event::Reload(vec![changed.clone()]));
+    sim.event(0, Event::Reload(Setup::of(vec![changed.clone()])));
+    sim.run(Duration::from_millis(1));
     assert_eq!((sim.masters(), sim.router(0)), (vec![0], id));
     assert_eq!(sim.nodes[0].transitions(), []);
     let log = actions(&sim);
     let advert = log.iter().find_map(|action| match action {
-        Action::SendAdvert { packet, .. } => Some((packet[22], packet[23])),
+        Action::SendAdvert { packet, .. } => Some((advert_of(packet).1, advert_of(packet).2)),
         _ => None,
     });
     assert_eq!(advert, Some((120, 2)));
     let hold = DeviceAddress::all_of(&changed);
-    assert!(log.iter().any(|action| matches!(action, Action::SetAddresses { hold: h, .. } if *h == hold)));
+    assert!(log.iter().any(|action| matches!(action, Action::SetAddresses { hold: h, .. } if **h == *hold)));
     let frames = log.iter().filter(|action| matches!(action, Action::SendFrame { .. })).count();
     assert_eq!(frames, 10, "a burst, since an address was added");
 }
@@ -56,10 +57,11 @@ fn a_removed_instance_releases_and_another_identity_is_a_new_one() {
         }),
     ] {
         let mut sim = running(config("A", 51, 100));
-        sim.event(0, Event::Reload(new));
+        sim.event(0, Event::Reload(Setup::of(new)));
         let log = actions(&sim);
-        let release =
-            log.iter().any(|action| matches!(action, Action::SendAdvert { packet, .. } if packet[22] == 0));
+        let release = log
+            .iter()
+            .any(|action| matches!(action, Action::SendAdvert { packet, .. } if advert_of(packet).1 == 0));
         assert!(release, "{name}: priority 0");
         assert!(sim.nodes[0].held.is_empty(), "{name}");
         assert!(log.iter().any(|action| matches!(action, Action::Stopped { deleted: true, .. })), "{name}");
@@ -76,7 +78,7 @@ fn the_order_of_peers_and_instances_does_not_matter() {
     };
     let mut sim = running(unicast([2, 3]));
     let id = sim.router(0);
-    sim.event(0, Event::Reload(vec![config("B", 52, 100), unicast([3, 2])]));
+    sim.event(0, Event::Reload(Setup::of(vec![config("B", 52, 100), unicast([3, 2])])));
     let routers = sim.nodes[0].engine.routers();
     assert_eq!((routers[1].id(), routers[1].state()), (id, State::Master));
     assert_eq!(routers[0].state(), State::Backup);
@@ -88,7 +90,7 @@ fn a_new_script_does_not_hold_back_a_running_instance() {
     let mut scripted = config("A", 51, 100);
     let check = TrackerId("check".into());
     scripted.trackers = vec![(check.clone(), Weight { value: 0, reverse: false })];
-    sim.event(0, Event::Reload(vec![scripted]));
+    sim.event(0, Event::Reload(Setup::of(vec![scripted])));
     assert_eq!(sim.masters(), [0]);
     sim.event(0, Event::Tracker(check, false));
     assert_eq!(sim.nodes[0].state(), State::Fault);
