@@ -4,31 +4,41 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use lbd_vrrp::net::Sockets;
+use lbd_grammar::config::Scheduling as Wishes;
+use lbd_vrrp::net::{Sockets, Wanted};
+use lbd_vrrp::wire::datagram::Datagram;
 use lbd_vrrp::{
-    Action, DeviceAddress, Engine, Event, IfIndex, InstanceConfig, Interface, RouterId, State, TrackerId,
+    Action, Authentication, DeviceAddress, Engine, Event, Family, IfIndex, Interface, RouterId, Setup, State,
+    TrackerId,
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use tokio::sync::watch;
 
+use super::clock::Clock;
+use super::lateness::Lateness;
 use super::mailbox::{Commands, Slot, Waker, Want};
 use super::netconf::{self, Report};
-use super::snapshot::{InstanceSnapshot, Interfaces, RouterSnapshot, saved_address};
+use super::publish::{Beside, Publisher};
+use super::scheduling::Scheduled;
+use super::snapshot::{Interfaces, RouterSnapshot, saved_address};
 use crate::event::{Event as Announcement, EventSender};
 use crate::state_file::{SavedInstance, boot_clock_ms};
 
 /// Datagrams taken before timers are looked at again: what waited while this process slept comes
 /// first (the master is alive), a flood delays no advert of ours by more than a millisecond.
 const DATAGRAMS: usize = 512;
+/// Datagrams that are for no virtual router of ours, or came through a router, are looked at this often,
+/// and only so many of them: a flood of them costs next to nothing.
+const STRANGERS_EVERY: Duration = Duration::from_millis(200);
+const STRANGERS: usize = 64;
 /// Panics after which the engine is not started again, unless there is a quiet minute between.
 const PANICS: u32 = 5;
 const QUIET: Duration = Duration::from_secs(60);
@@ -47,22 +57,14 @@ pub(super) struct Parts {
     pub interfaces: watch::Receiver<Arc<Interfaces>>,
     pub snapshot: watch::Sender<Arc<RouterSnapshot>>,
     pub events: EventSender,
-    pub instances: Vec<InstanceConfig>,
+    pub setup: Setup,
+    pub scheduling: Wishes,
     pub saved: Vec<SavedInstance>,
     pub take_over: bool,
     /// Longest wait for netconf when stopping.
     pub stop_limit: Arc<Slot<Duration>>,
     /// Told once that the first snapshot is there; by its end that the thread has ended.
     pub life: SyncSender<()>,
-}
-
-/// What is kept of a router beside the engine.
-#[derive(Clone, Debug)]
-struct Seen {
-    revision: u64,
-    state: State,
-    since: SystemTime,
-    snapshot: Arc<InstanceSnapshot>,
 }
 
 /// Adverts of a router, kept apart: the first may go out before anything of it was published.
@@ -74,41 +76,88 @@ struct Sent {
 }
 
 struct Driver {
-    parts: Parts,
+    clock: Clock,
+    sockets: Sockets,
+    waker: Waker,
+    commands: Arc<Slot<Commands>>,
+    reports: Receiver<Report>,
+    first: Vec<Report>,
+    netconf: Arc<netconf::Shared>,
+    interfaces: watch::Receiver<Arc<Interfaces>>,
+    events: EventSender,
+    setup: Setup,
+    scheduled: Scheduled,
+    wishes: Wishes,
+    saved: Vec<SavedInstance>,
+    take_over: bool,
+    stop_limit: Arc<Slot<Duration>>,
+    life: SyncSender<()>,
     timer: TimerFd,
     engine: Engine,
     actions: Vec<Action>,
-    seen: BTreeMap<RouterId, Seen>,
+    /// Ethernet frames of the actions at hand, sent together.
+    frames: Vec<(IfIndex, Vec<u8>)>,
+    publisher: Publisher,
     sent: BTreeMap<RouterId, Sent>,
-    joined: BTreeSet<(IfIndex, Ipv4Addr)>,
+    joined: BTreeSet<(IfIndex, IpAddr)>,
+    wanted: Option<Wanted>,
+    /// Why the last virtual router changed its state: its group's reason.
+    reason: String,
     /// For a new engine after a panic.
     host: BTreeMap<String, Interface>,
     trackers: BTreeMap<TrackerId, bool>,
+    strangers_at: Option<Instant>,
     begun: bool,
+    lateness: Lateness,
     send_errors: u64,
-    published: (Vec<RouterId>, bool, u64),
     ended: bool,
+}
+
+/// What woke the thread.
+#[derive(Clone, Copy, Debug, Default)]
+struct Woken {
+    told: bool,
+    packets: bool,
 }
 
 /// Starts the thread.
 pub(super) fn spawn(parts: Parts) -> io::Result<std::thread::JoinHandle<()>> {
     let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
-    let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+    let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, flags)?;
+    let clock = Clock::new()?;
     std::thread::Builder::new().name("vrrp".into()).spawn(move || {
-        let engine = Engine::new(parts.instances.clone());
         let mut driver = Driver {
-            parts,
+            clock,
+            sockets: parts.sockets,
+            waker: parts.waker,
+            commands: parts.commands,
+            reports: parts.reports,
+            first: parts.first,
+            netconf: parts.netconf,
+            interfaces: parts.interfaces,
+            events: parts.events,
+            engine: Engine::new(parts.setup.clone()),
+            setup: parts.setup,
+            scheduled: Scheduled::here(),
+            wishes: parts.scheduling,
+            saved: parts.saved,
+            take_over: parts.take_over,
+            stop_limit: parts.stop_limit,
+            life: parts.life,
             timer,
-            engine,
             actions: Vec::new(),
-            seen: BTreeMap::new(),
+            frames: Vec::new(),
+            publisher: Publisher::new(parts.snapshot),
             sent: BTreeMap::new(),
             joined: BTreeSet::new(),
+            wanted: None,
+            reason: String::new(),
             host: BTreeMap::new(),
             trackers: BTreeMap::new(),
+            strangers_at: None,
             begun: false,
+            lateness: Lateness::default(),
             send_errors: 0,
-            published: (Vec::new(), false, 0),
             ended: false,
         };
         driver.supervise();
@@ -118,6 +167,7 @@ pub(super) fn spawn(parts: Parts) -> io::Result<std::thread::JoinHandle<()>> {
 impl Driver {
     /// Runs until told to stop; a panic ends the engine, not the mastership.
     fn supervise(&mut self) {
+        self.schedule();
         let mut panics = 0;
         let mut last = Instant::now();
         while !self.ended {
@@ -135,57 +185,74 @@ impl Driver {
         }
     }
 
+    fn schedule(&mut self) {
+        for complaint in self.scheduled.apply(&self.wishes) {
+            tracing::warn!("{complaint}");
+        }
+    }
+
     fn run(&mut self) {
-        for report in std::mem::take(&mut self.parts.first) {
+        for report in std::mem::take(&mut self.first) {
             self.take_report(report);
         }
+        self.join();
         self.publish();
-        let _told_before = self.parts.life.try_send(());
+        let _told_before = self.life.try_send(());
         while !self.ended {
-            if let Err(error) = self.wait() {
-                tracing::error!(%error, "VRRP thread cannot wait");
-                self.abandon();
-                return;
+            let woken = match self.wait() {
+                Ok(woken) => woken,
+                Err(error) => {
+                    tracing::error!(%error, "VRRP thread cannot wait");
+                    self.abandon();
+                    return;
+                }
+            };
+            self.engine.set_clock(self.clock.now(), Clock::unix());
+            if woken.told {
+                self.waker.reset();
+                self.take_reports();
+                self.take_commands();
             }
-            self.parts.waker.reset();
-            self.take_reports();
-            self.take_commands();
             if self.ended {
                 return;
             }
-            self.take_datagrams();
-            if self.engine.deadline().is_some_and(|at| Instant::now() >= at) {
-                self.feed(Event::Deadline);
+            if woken.packets {
+                self.take_datagrams();
             }
+            let now = self.clock.now();
+            if self.engine.deadline().is_some_and(|at| now >= at) {
+                self.engine.on_event(now, Event::Deadline, &mut self.actions);
+                self.carry_out();
+            }
+            self.take_strangers(now);
             self.publish();
         }
     }
 
     /// Until the next deadline, a packet, a command or a report.
-    fn wait(&mut self) -> io::Result<()> {
-        match self.engine.deadline() {
+    fn wait(&mut self) -> io::Result<Woken> {
+        let deadlines = [self.engine.deadline(), self.publisher.deadline(), self.strangers_at];
+        match deadlines.into_iter().flatten().min() {
             Some(at) => {
-                // An Instant does not tell its value: the absolute time is the clock's plus the rest.
-                let clock = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)?;
-                let rest = at.saturating_duration_since(Instant::now());
-                let due = clock + TimeSpec::from_duration(rest);
+                let due = self.clock.absolute(at);
                 self.timer.set(Expiration::OneShot(due), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
             }
             None => self.timer.unset()?,
         }
-        let mut fds = [
-            PollFd::new(self.timer.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.parts.sockets.receive_fd(), PollFlags::POLLIN),
-            PollFd::new(self.parts.waker.fd(), PollFlags::POLLIN),
-        ];
+        let own = [self.timer.as_fd(), self.waker.fd()].into_iter();
+        let all = own.chain(self.sockets.receive_fds());
+        let mut fds: Vec<_> = all.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         match poll(&mut fds, PollTimeout::NONE) {
-            Ok(_) | Err(nix::Error::EINTR) => Ok(()),
-            Err(errno) => Err(errno.into()),
+            Ok(_) => {}
+            Err(nix::Error::EINTR) => return Ok(Woken::default()),
+            Err(errno) => return Err(errno.into()),
         }
+        let mut ready = fds.iter().skip(1).map(|fd| fd.any().unwrap_or_default());
+        Ok(Woken { told: ready.next().unwrap_or_default(), packets: ready.any(|ready| ready) })
     }
 
     fn take_reports(&mut self) {
-        while let Ok(report) = self.parts.reports.try_recv() {
+        while let Ok(report) = self.reports.try_recv() {
             self.take_report(report);
         }
     }
@@ -220,13 +287,17 @@ impl Driver {
     }
 
     fn take_commands(&mut self) {
-        let commands = self.parts.commands.take();
+        let commands = self.commands.take();
         #[cfg(test)]
         assert!(!commands.panic, "a test asked for a panic");
-        if let Some(instances) = commands.reload {
-            self.parts.instances.clone_from(&instances);
-            self.feed(Event::Reload(instances));
+        if let Some((setup, wishes)) = commands.reload {
+            self.setup.clone_from(&setup);
+            self.feed(Event::Reload(setup));
             self.join();
+            if self.wishes != wishes {
+                self.wishes = wishes;
+                self.schedule();
+            }
         }
         for (id, good) in commands.trackers {
             self.trackers.insert(id.clone(), good);
@@ -242,81 +313,104 @@ impl Driver {
     }
 
     fn take_datagrams(&mut self) {
-        for _ in 0..DATAGRAMS {
-            // One time for each: a deadline that passes meanwhile is seen after them.
-            let now = Instant::now();
-            match self.parts.sockets.receive() {
-                Ok(Some(datagram)) => {
-                    let event = Event::Datagram { interface: datagram.interface, octets: datagram.octets };
-                    self.engine.on_event(now, event, &mut self.actions);
-                }
-                Ok(None) => break,
+        let mut taken = 0;
+        while taken < DATAGRAMS {
+            // One time for each batch: a deadline that passes meanwhile is seen after them.
+            let now = self.clock.now();
+            let Driver { sockets, engine, actions, .. } = self;
+            let mut take = |interface, datagram: Datagram<'_>| {
+                engine.on_event(now, Event::Datagram { interface, datagram }, actions);
+            };
+            let result = sockets.receive(&mut take);
+            self.carry_out();
+            match result {
+                Ok(0) => break,
+                Ok(count) => taken += count,
                 Err(error) => {
                     tracing::debug!(%error, "VRRP socket");
                     break;
                 }
             }
-            self.carry_out();
         }
     }
 
-    fn feed(&mut self, event: Event) {
-        self.engine.on_event(Instant::now(), event, &mut self.actions);
+    fn take_strangers(&mut self, now: Instant) {
+        if self.strangers_at.is_some_and(|at| now < at) {
+            return;
+        }
+        self.strangers_at = Some(now + STRANGERS_EVERY);
+        let Driver { sockets, engine, actions, .. } = self;
+        let mut take = |interface, datagram: Datagram<'_>| {
+            engine.on_event(now, Event::Datagram { interface, datagram }, actions);
+        };
+        if let Err(error) = sockets.strangers(STRANGERS, &mut take) {
+            tracing::debug!(%error, "VRRP socket");
+        }
+        self.carry_out();
+    }
+
+    fn feed(&mut self, event: Event<'_>) {
+        self.engine.on_event(self.clock.now(), event, &mut self.actions);
         self.carry_out();
     }
 
     /// Masters of the process before go on where it ended; whatever else it left is removed.
     fn begin(&mut self) {
+        let delay = self.setup.startup_delay;
+        if !delay.is_zero() {
+            let seconds = delay.as_secs_f64();
+            tracing::info!(seconds, "VRRP waits (vrrp_startup_delay, vrrp_delay_after_boot)");
+        }
         let resume = self.resumable();
         let held: BTreeSet<(String, String)> = self
             .engine
             .routers()
             .iter()
             .filter(|router| resume.contains(&router.id()))
-            .flat_map(|router| DeviceAddress::all_of(router.config()))
-            .map(|address| saved_address(&address))
+            .flat_map(|router| router.addresses().iter().map(saved_address).collect::<Vec<_>>())
             .collect();
-        let leftovers = self.parts.saved.iter().flat_map(|saved| &saved.addresses);
-        let purge = leftovers.filter(|saved| !held.contains(*saved)).filter_map(from_saved).collect();
+        let leftovers = self.saved.iter().flat_map(|saved| &saved.addresses);
+        let purge: Arc<[DeviceAddress]> =
+            leftovers.filter(|saved| !held.contains(*saved)).filter_map(from_saved).collect();
         self.feed(Event::Begin { resume });
-        self.want(Want { router: LEFTOVERS, hold: Vec::new(), purge });
+        self.want(Want { router: LEFTOVERS, hold: Arc::default(), purge: vec![purge] });
     }
 
     fn resumable(&self) -> Vec<RouterId> {
         let now = boot_clock_ms();
-        let interfaces = Arc::clone(&self.parts.interfaces.borrow());
+        let interfaces = Arc::clone(&self.interfaces.borrow());
         let resumable = |router: &&lbd_vrrp::router::Router| {
             let config = router.config();
             // As long as a peer with the same settings waits for us at least (its skew time comes on
             // top): two intervals would be gone after a crash just before an advert, a second's pause
             // and a slow start.
             let young = config.advert_interval * u32::from(config.down_timer_adverts);
-            let own: Vec<_> = DeviceAddress::all_of(config).iter().map(saved_address).collect();
+            let own: Vec<_> = router.addresses().iter().map(saved_address).collect();
             let taken_over =
-                self.parts.take_over && !own.is_empty() && own.iter().all(|one| interfaces.has_saved(one));
+                self.take_over && !own.is_empty() && own.iter().all(|one| interfaces.has_saved(one));
             taken_over
-                || self.parts.saved.iter().any(|saved| {
+                || self.saved.iter().any(|saved| {
                     saved.master
                     && (saved.interface == config.interface_name() && saved.vrid == config.vrid.get())
+                    && saved.family == config.family.to_string().to_lowercase()
                     && Duration::from_millis(now.saturating_sub(saved.last_advert_ms)) < young
                     // Of several with this VRID the one whose addresses these are.
                     && (saved.addresses.is_empty() || saved.addresses.iter().any(|one| own.contains(one)))
                     && saved.addresses.iter().all(|one| interfaces.has_saved(one))
                 })
         };
-        self.engine.routers().iter().filter(resumable).map(|router| router.id()).collect()
+        self.engine.routers().iter().filter(resumable).map(lbd_vrrp::router::Router::id).collect()
     }
 
     fn stop(&mut self, release: bool) {
         self.ended = true;
         if !release {
-            self.parts.netconf.wants.with(|wants| wants.stop = true);
-            self.parts.netconf.wake.notify_one();
+            self.netconf.stop();
             return;
         }
-        self.engine.on_event(Instant::now(), Event::Stop, &mut self.actions);
-        let stopped: Vec<Action> =
-            self.actions.extract_if(.., |action| matches!(action, Action::Stopped { .. })).collect();
+        self.engine.on_event(self.clock.now(), Event::Stop, &mut self.actions);
+        let told = |action: &mut Action| matches!(action, Action::Stopped { .. } | Action::GroupStopped { .. });
+        let stopped: Vec<Action> = self.actions.extract_if(.., told).collect();
         self.carry_out();
         self.publish();
         self.finish_netconf();
@@ -326,12 +420,11 @@ impl Driver {
     }
 
     fn finish_netconf(&mut self) {
-        self.parts.netconf.wants.with(|wants| wants.stop = true);
-        self.parts.netconf.wake.notify_one();
-        let until = Instant::now() + self.parts.stop_limit.with(|limit| *limit);
+        self.netconf.stop();
+        let until = Instant::now() + self.stop_limit.with(|limit| *limit);
         loop {
             let rest = until.saturating_duration_since(Instant::now());
-            match self.parts.reports.recv_timeout(rest) {
+            match self.reports.recv_timeout(rest) {
                 Ok(Report::Stopped | Report::Failed(_)) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => {
@@ -344,17 +437,21 @@ impl Driver {
 
     /// After a panic: a new engine that takes over what the old one had.
     fn restart(&mut self) {
-        let masters: BTreeSet<(String, u8)> = self
+        let masters: BTreeSet<(String, u8, String)> = self
+            .publisher
             .seen
             .values()
             .filter(|seen| seen.state == State::Master)
-            .map(|seen| (seen.snapshot.status.interface.clone(), seen.snapshot.status.vrid))
+            .map(|seen| &seen.snapshot.status)
+            .map(|status| (status.interface.clone(), status.vrid, status.family.clone()))
             .collect();
-        let old: Vec<RouterId> = self.seen.keys().copied().collect();
+        let old: Vec<RouterId> = self.publisher.seen.keys().copied().collect();
         self.actions.clear();
-        self.seen.clear();
+        self.frames.clear();
+        self.publisher.seen.clear();
         self.sent.clear();
-        self.engine = Engine::new(self.parts.instances.clone());
+        self.engine = Engine::new(self.setup.clone());
+        self.engine.set_clock(self.clock.now(), Clock::unix());
         for interface in self.host.values().cloned().collect::<Vec<_>>() {
             self.feed(Event::Interface(interface));
         }
@@ -363,47 +460,65 @@ impl Driver {
         }
         if self.begun {
             let was = |router: &&lbd_vrrp::router::Router| {
-                masters.contains(&(router.config().interface_name().to_owned(), router.config().vrid.get()))
+                let config = router.config();
+                let family = config.family.to_string().to_lowercase();
+                masters.contains(&(config.interface_name().to_owned(), config.vrid.get(), family))
             };
-            let resume = self.engine.routers().iter().filter(was).map(|router| router.id()).collect();
+            let resume = self.engine.routers().iter().filter(was).map(lbd_vrrp::router::Router::id).collect();
             self.feed(Event::Begin { resume });
         }
-        let new: BTreeSet<RouterId> = self.engine.routers().iter().map(|router| router.id()).collect();
+        let new: BTreeSet<RouterId> = self.engine.routers().iter().map(lbd_vrrp::router::Router::id).collect();
         for router in old.into_iter().filter(|router| !new.contains(router)) {
-            self.want(Want { router, hold: Vec::new(), purge: Vec::new() });
+            self.want(Want { router, hold: Arc::default(), purge: Vec::new() });
         }
     }
 
     /// Gives up without the engine's help: peers take over when our adverts stay away.
     fn abandon(&mut self) {
         self.ended = true;
-        for router in self.seen.keys().copied().collect::<Vec<_>>() {
-            self.want(Want { router, hold: Vec::new(), purge: Vec::new() });
+        for router in self.publisher.seen.keys().copied().collect::<Vec<_>>() {
+            self.want(Want { router, hold: Arc::default(), purge: Vec::new() });
         }
         self.finish_netconf();
     }
 
     fn carry_out(&mut self) {
-        for action in std::mem::take(&mut self.actions) {
+        let mut actions = std::mem::take(&mut self.actions);
+        for action in actions.drain(..) {
             self.carry_out_one(action);
+        }
+        self.actions = actions;
+        if !self.frames.is_empty() {
+            let frames: Vec<(IfIndex, &[u8])> =
+                self.frames.iter().map(|(interface, frame)| (*interface, frame.as_slice())).collect();
+            let (sent, error) = self.sockets.send_frames(&frames);
+            if error.is_some() {
+                self.send_errors += u64::try_from(frames.len() - sent).unwrap_or(u64::MAX);
+            }
+            self.frames.clear();
         }
     }
 
     fn carry_out_one(&mut self, action: Action) {
-        let events = &self.parts.events;
+        let events = &self.events;
         match action {
-            Action::SendAdvert { router, interface, destination, packet } => {
-                let result = self.parts.sockets.send_packet(interface, destination, &packet);
+            Action::SendAdvert { router, interface, destination, packet, due } => {
+                let result = self.sockets.send_packet(interface, destination, &packet);
+                if let Some(due) = due {
+                    self.lateness.record(self.clock.now().saturating_duration_since(due));
+                }
                 self.note_sent(router, destination, result);
             }
-            Action::SendFrame { interface, frame } => {
-                if self.parts.sockets.send_frame(interface, &frame).is_err() {
-                    self.send_errors += 1;
-                }
+            Action::SendFrame { interface, frame } => self.frames.push((interface, frame)),
+            Action::SetAddresses { router, hold, purge } => {
+                self.want(Want { router, hold, purge: purge.into_iter().collect() });
             }
-            Action::SetAddresses { router, hold, purge } => self.want(Want { router, hold, purge }),
             Action::Transition { instance, from, to, priority, reason, .. } => {
+                self.reason.clone_from(&reason);
                 events.send(Announcement::Vrrp { instance, from, to, priority: priority.0, reason });
+            }
+            Action::GroupTransition { group, from, to } => {
+                events.send(Announcement::VrrpGroup { group, from, to, reason: self.reason.clone() });
             }
             Action::PriorityChanged { instance, from, to, reason, .. } => {
                 events.send(Announcement::VrrpPriority { instance, from: from.0, to: to.0, reason });
@@ -411,8 +526,20 @@ impl Driver {
             Action::HeardLowerPriority { instance, priority, .. } => {
                 events.send(Announcement::VrrpLowerPriority { instance, priority: priority.0 });
             }
+            Action::Condition { instance, condition, active, detail, .. } => {
+                let condition = condition.as_str();
+                events.send(Announcement::VrrpCondition { instance, condition, active, detail });
+            }
+            Action::Foreign(foreign) => {
+                let family = foreign.family.to_string().to_lowercase();
+                let (interface, vrid, source) = (foreign.interface, foreign.vrid, foreign.source);
+                events.send(Announcement::VrrpForeign { interface, vrid, family, source });
+            }
             Action::Stopped { instance, priority, deleted, .. } => {
                 events.send(Announcement::VrrpStopped { instance, priority: priority.0, deleted });
+            }
+            Action::GroupStopped { group, deleted } => {
+                events.send(Announcement::VrrpGroupStopped { group, deleted });
             }
             Action::Refused { instance, source, cause } => {
                 tracing::warn!(
@@ -423,7 +550,7 @@ impl Driver {
         }
     }
 
-    fn note_sent(&mut self, router: RouterId, destination: Ipv4Addr, result: io::Result<()>) {
+    fn note_sent(&mut self, router: RouterId, destination: IpAddr, result: io::Result<()>) {
         let sent = self.sent.entry(router).or_default();
         match result {
             Ok(()) => *sent = Sent { last_ms: boot_clock_ms(), failing: false },
@@ -439,23 +566,38 @@ impl Driver {
     }
 
     fn want(&mut self, want: Want) {
-        self.parts.netconf.wants.with(|wants| wants.put(want));
-        self.parts.netconf.wake.notify_one();
+        self.netconf.want(want);
     }
 
-    /// Joins and leaves groups so that exactly those of the engine are joined.
+    /// Sets filters, joins and leaves groups so that exactly what the engine wants comes in.
     fn join(&mut self) {
+        let mut filters = Wanted::default();
+        for router in self.engine.routers() {
+            let config = router.config();
+            let set = match (config.family, &config.authentication) {
+                (Family::V6, _) => &mut filters.ipv6,
+                (Family::V4, Authentication::Ah(_)) => &mut filters.ah,
+                (Family::V4, _) => &mut filters.ipv4,
+            };
+            set.insert(config.vrid.get());
+        }
+        if self.wanted.as_ref() != Some(&filters) {
+            match self.sockets.adapt(&filters) {
+                Ok(()) => self.wanted = Some(filters),
+                Err(error) => tracing::error!(%error, "some adverts cannot be received"),
+            }
+        }
         let wanted = self.engine.memberships();
         for (interface, group) in self.joined.difference(&wanted) {
             // The interface may be gone, and the membership with it.
-            let _gone = self.parts.sockets.leave(*group, *interface);
+            let _gone = self.sockets.leave(*group, *interface);
         }
         self.joined.retain(|one| wanted.contains(one));
         for (interface, group) in wanted {
             if self.joined.contains(&(interface, group)) {
                 continue;
             }
-            match self.parts.sockets.join(group, interface) {
+            match self.sockets.join(group, interface) {
                 Ok(()) => {
                     self.joined.insert((interface, group));
                 }
@@ -467,47 +609,21 @@ impl Driver {
         }
     }
 
-    /// Publishes what changed; a router without change keeps its part.
     fn publish(&mut self) {
-        let mut changed = false;
-        let mut order = Vec::with_capacity(self.engine.routers().len());
-        for router in self.engine.routers() {
-            order.push(router.id());
-            let state = router.state();
-            let seen = self.seen.entry(router.id()).or_insert_with(|| Seen {
-                revision: u64::MAX,
-                state,
-                since: SystemTime::now(),
-                snapshot: Arc::default(),
-            });
-            let revision = router.revision();
-            let last_ms = self.sent.get(&router.id()).map_or(0, |sent| sent.last_ms);
-            if seen.revision == revision && seen.snapshot.last_advert_ms == last_ms {
-                continue;
-            }
-            changed = true;
-            seen.revision = revision;
-            if std::mem::replace(&mut seen.state, state) != state {
-                seen.since = SystemTime::now();
-            }
-            seen.snapshot = Arc::new(InstanceSnapshot::of(router, seen.since, last_ms));
+        let Driver { publisher, engine, sent, sockets, clock, lateness, .. } = self;
+        let known: usize = engine.routers().len();
+        if sent.len() > known {
+            sent.retain(|id, _| engine.routers().iter().any(|router| router.id() == *id));
         }
-        let published = (order, self.begun, self.engine.strangers());
-        if !changed && published == self.published {
-            return;
-        }
-        let order: BTreeSet<RouterId> = published.0.iter().copied().collect();
-        self.seen.retain(|id, _| order.contains(id));
-        self.sent.retain(|id, _| order.contains(id));
-        let of = |id: &RouterId| self.seen.get(id).map(|seen| Arc::clone(&seen.snapshot));
-        let snapshot = RouterSnapshot {
-            instances: published.0.iter().filter_map(of).collect(),
+        let overflows = sockets.overflows();
+        let beside = Beside {
             begun: self.begun,
-            strangers: self.engine.strangers(),
             send_errors: self.send_errors,
+            receive_overflows: overflows.main,
+            lateness: *lateness,
         };
-        self.published = published;
-        self.parts.snapshot.send_replace(Arc::new(snapshot));
+        let last_ms = |id| sent.get(&id).map_or(0, |sent| sent.last_ms);
+        publisher.look(clock.now(), engine, &last_ms, beside);
     }
 }
 

@@ -247,6 +247,8 @@ pub struct Engine {
     held_until: Option<Instant>,
     next_id: u64,
     begun: bool,
+    revision: u64,
+    transitions: u64,
     /// A moment on both clocks.
     clock: Option<(Instant, Duration)>,
     /// Reused between events.
@@ -300,6 +302,16 @@ impl Engine {
         self.clock = Some((at, unix));
     }
 
+    /// Goes up with every event.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Goes up with each change of state, priority, faults, configuration or conditions of any router.
+    pub fn transitions(&self) -> u64 {
+        self.transitions
+    }
+
     /// Groups to be joined, by interface.
     pub fn memberships(&self) -> BTreeSet<(IfIndex, IpAddr)> {
         let groups = self.routers.iter().filter_map(|router| match router.config().delivery {
@@ -317,6 +329,7 @@ impl Engine {
 
     /// Feeds one event and appends the actions it causes to `out`.
     pub fn on_event(&mut self, now: Instant, event: Event<'_>, out: &mut Vec<Action>) {
+        self.revision += 1;
         match event {
             Event::Deadline => self.on_deadline(now, out),
             Event::Datagram { interface, datagram } => self.on_datagram(now, interface, &datagram, out),
@@ -491,10 +504,16 @@ impl Engine {
 
     /// Feeds an event to the router at `place`, does what it wants, and moves its group along.
     fn tell(&mut self, now: Instant, place: usize, event: RouterEvent, out: &mut Vec<Action>) {
+        self.feed(now, place, event);
+        self.settle(now, place, out);
+    }
+
+    fn feed(&mut self, now: Instant, place: usize, event: RouterEvent) {
         let moment = self.moment(now);
         let Some(router) = self.routers.get_mut(place) else { return };
+        let before = router.transitions();
         router.on_event(moment, event, &mut self.effects);
-        self.settle(now, place, out);
+        self.transitions += router.transitions() - before;
     }
 
     fn settle(&mut self, now: Instant, place: usize, out: &mut Vec<Action>) {
@@ -522,9 +541,7 @@ impl Engine {
             return;
         }
         for member in group.members.clone() {
-            let moment = self.moment(now);
-            let Some(router) = self.routers.get_mut(member) else { continue };
-            router.on_event(moment, RouterEvent::Elect, &mut self.effects);
+            self.feed(now, member, RouterEvent::Elect);
             self.carry_out(now, member, out);
         }
     }
@@ -534,10 +551,8 @@ impl Engine {
         let name = self.routers.get(first).map(|router| Arc::clone(&router.config().name));
         let reason = format!("sync group: {} left: {}", name.as_deref().unwrap_or_default(), how.reason);
         for member in group.members.clone().into_iter().filter(|member| *member != first) {
-            let moment = self.moment(now);
-            let Some(router) = self.routers.get_mut(member) else { continue };
             let how = Yield { reason: reason.clone(), ..how.clone() };
-            router.on_event(moment, RouterEvent::Yield(how), &mut self.effects);
+            self.feed(now, member, RouterEvent::Yield(how));
             self.carry_out(now, member, out);
         }
     }

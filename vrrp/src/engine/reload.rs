@@ -11,6 +11,7 @@ use crate::types::{InstanceConfig, Setup};
 
 impl Engine {
     pub(super) fn reload(&mut self, now: Instant, setup: Setup, out: &mut Vec<Action>) {
+        self.transitions += 1;
         let Setup { instances, groups, garp_intervals, log_unknown_vrids, startup_delay: _ } = setup;
         let (changed, removed) = self.place(instances);
         self.garp_intervals = garp_intervals;
