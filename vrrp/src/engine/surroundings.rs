@@ -202,6 +202,7 @@ mod tests {
         }
     }
 
+    /// V3-F4, V3-F5, V2-F4, V2-F5.
     #[test]
     fn effective_priority_is_clamped() {
         for (configured, total, want) in
