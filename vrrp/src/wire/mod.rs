@@ -4,6 +4,9 @@ pub mod advert;
 pub mod arp;
 pub mod datagram;
 pub mod ipv4;
+pub mod ipv6;
+pub mod ndisc;
+pub mod pseudo;
 
 /// Octets read front to back.
 pub(crate) struct Reader<'a>(pub &'a [u8]);
@@ -24,19 +27,32 @@ impl<'a> Reader<'a> {
 
 /// The Internet checksum (RFC 1071) of `octets`: 0 over a message that holds its right checksum.
 pub fn checksum(octets: &[u8]) -> u16 {
-    let mut sum: u64 = 0;
-    for pair in octets.chunks(2) {
-        let word = match pair {
-            [high, low] => u16::from_be_bytes([*high, *low]),
-            [high] => u16::from_be_bytes([*high, 0]),
-            _ => 0,
-        };
-        sum += u64::from(word);
+    fold(sum(octets))
+}
+
+/// Sum of the 16-bit words of `octets`, for [`fold`]; sums may be added up, as long as only the last
+/// is of an odd number of octets.
+///
+/// Words of 32 bits are summed in the host's byte order (RFC 1071 §2 B and C); below 16 GiB of octets
+/// nothing is carried out of 64 bits.
+pub(crate) fn sum(octets: &[u8]) -> u64 {
+    let (chunks, rest) = octets.as_chunks::<8>();
+    let mut last = [0; 8];
+    for (to, from) in last.iter_mut().zip(rest) {
+        *to = *from;
     }
+    chunks.iter().chain([&last]).fold(0, |sum: u64, chunk| {
+        let word = u64::from_ne_bytes(*chunk);
+        sum.wrapping_add(word >> 32).wrapping_add(word & 0xffff_ffff)
+    })
+}
+
+/// The checksum of what was summed up.
+pub(crate) fn fold(mut sum: u64) -> u16 {
     while sum > 0xffff {
         sum = (sum >> 16) + (sum & 0xffff);
     }
-    !u16::try_from(sum).unwrap_or(u16::MAX)
+    !u16::from_be(u16::try_from(sum).unwrap_or(u16::MAX))
 }
 
 /// Writes the checksum of `octets` at `at`, where zeros are.
@@ -55,6 +71,7 @@ pub(crate) fn hex(text: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn checksum_vectors() {
@@ -64,6 +81,18 @@ mod tests {
             ("odd length", &[0x01], 0xfeff),
         ] {
             assert_eq!(checksum(octets), want, "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn checksum_is_that_of_words_one_by_one(octets in proptest::collection::vec(any::<u8>(), 0..2000)) {
+            let mut sum = 0_u32;
+            for pair in octets.chunks(2) {
+                sum += u32::from(pair[0]) << 8 | pair.get(1).copied().map_or(0, u32::from);
+                sum = (sum >> 16) + (sum & 0xffff);
+            }
+            prop_assert_eq!(u32::from(checksum(&octets)), 0xffff ^ sum);
         }
     }
 }
