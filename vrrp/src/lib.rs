@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod engine;
+pub mod hmac;
 pub mod net;
 pub mod receive;
 pub mod router;

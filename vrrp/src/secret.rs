@@ -7,6 +7,8 @@ use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use zeroize::Zeroize;
+
 /// Authentication of adverts.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Authentication {
@@ -56,6 +58,26 @@ pub enum HmacKey {
     File(PathBuf),
 }
 
+impl HmacKey {
+    /// The octets that sign; `None` for a file, whose content takes its place before the engine gets it.
+    pub fn octets(&self) -> Option<&[u8]> {
+        match self {
+            HmacKey::Text(octets) | HmacKey::Hex(octets) => Some(octets),
+            HmacKey::File(_) => None,
+        }
+    }
+}
+
+/// Octets do not stay in memory that is given back.
+impl Drop for HmacKey {
+    fn drop(&mut self) {
+        match self {
+            HmacKey::Text(octets) | HmacKey::Hex(octets) => octets.zeroize(),
+            HmacKey::File(_) => {}
+        }
+    }
+}
+
 impl fmt::Debug for HmacKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -92,6 +114,17 @@ pub enum HmacMode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn octets_of_keys() {
+        for (name, key, want) in [
+            ("text", HmacKey::Text(b"SECRET".to_vec()), Some(&b"SECRET"[..])),
+            ("hex", HmacKey::Hex(vec![1, 2]), Some(&[1, 2])),
+            ("file", HmacKey::File("/etc/key".into()), None),
+        ] {
+            assert_eq!(key.octets(), want, "{name}");
+        }
+    }
 
     #[test]
     fn secrets_are_not_shown() {

@@ -1,6 +1,7 @@
 //! Octets on the wire: parse takes anything, emit computes counts, lengths and checksums.
 
 pub mod advert;
+pub mod ah;
 pub mod arp;
 pub mod datagram;
 pub mod ipv4;
