@@ -212,7 +212,7 @@ impl Driver {
             Report::Ready => {
                 let hold = |router: &lbd_vrrp::router::Router| (router.id(), router.held());
                 for (router, hold) in self.engine.routers().iter().map(hold).collect::<Vec<_>>() {
-                    self.want(Want { router, hold, purge: Vec::new() });
+                    self.want(Want { router, hold: hold.into(), purge: Vec::new() });
                 }
             }
             Report::Stopped => {}
@@ -279,7 +279,7 @@ impl Driver {
         let leftovers = self.parts.saved.iter().flat_map(|saved| &saved.addresses);
         let purge = leftovers.filter(|saved| !held.contains(*saved)).filter_map(from_saved).collect();
         self.feed(Event::Begin { resume });
-        self.want(Want { router: LEFTOVERS, hold: Vec::new(), purge });
+        self.want(Want { router: LEFTOVERS, hold: Arc::default(), purge: vec![purge] });
     }
 
     fn resumable(&self) -> Vec<RouterId> {
@@ -310,8 +310,7 @@ impl Driver {
     fn stop(&mut self, release: bool) {
         self.ended = true;
         if !release {
-            self.parts.netconf.wants.with(|wants| wants.stop = true);
-            self.parts.netconf.wake.notify_one();
+            self.parts.netconf.stop();
             return;
         }
         self.engine.on_event(Instant::now(), Event::Stop, &mut self.actions);
@@ -326,8 +325,7 @@ impl Driver {
     }
 
     fn finish_netconf(&mut self) {
-        self.parts.netconf.wants.with(|wants| wants.stop = true);
-        self.parts.netconf.wake.notify_one();
+        self.parts.netconf.stop();
         let until = Instant::now() + self.parts.stop_limit.with(|limit| *limit);
         loop {
             let rest = until.saturating_duration_since(Instant::now());
@@ -370,7 +368,7 @@ impl Driver {
         }
         let new: BTreeSet<RouterId> = self.engine.routers().iter().map(|router| router.id()).collect();
         for router in old.into_iter().filter(|router| !new.contains(router)) {
-            self.want(Want { router, hold: Vec::new(), purge: Vec::new() });
+            self.want(Want { router, hold: Arc::default(), purge: Vec::new() });
         }
     }
 
@@ -378,7 +376,7 @@ impl Driver {
     fn abandon(&mut self) {
         self.ended = true;
         for router in self.seen.keys().copied().collect::<Vec<_>>() {
-            self.want(Want { router, hold: Vec::new(), purge: Vec::new() });
+            self.want(Want { router, hold: Arc::default(), purge: Vec::new() });
         }
         self.finish_netconf();
     }
@@ -401,7 +399,9 @@ impl Driver {
                     self.send_errors += 1;
                 }
             }
-            Action::SetAddresses { router, hold, purge } => self.want(Want { router, hold, purge }),
+            Action::SetAddresses { router, hold, purge } => {
+                self.want(Want { router, hold: hold.into(), purge: vec![purge.into()] });
+            }
             Action::Transition { instance, from, to, priority, reason, .. } => {
                 events.send(Announcement::Vrrp { instance, from, to, priority: priority.0, reason });
             }
@@ -439,8 +439,7 @@ impl Driver {
     }
 
     fn want(&mut self, want: Want) {
-        self.parts.netconf.wants.with(|wants| wants.put(want));
-        self.parts.netconf.wake.notify_one();
+        self.parts.netconf.want(want);
     }
 
     /// Joins and leaves groups so that exactly those of the engine are joined.

@@ -40,7 +40,8 @@ pub fn interface(host: u8) -> Interface {
         index: index(),
         up: true,
         mac: Some([2, 0, 0, 0, 0, host]),
-        addresses: vec![Ipv4Addr::new(10, 0, 0, host)],
+        addresses: vec![Ipv4Addr::new(10, 0, 0, host).into()],
+        forwarding: false,
     }
 }
 

@@ -22,8 +22,13 @@ pub struct Interface {
     pub up: bool,
     /// Ethernet address; `None` where there is none or ARP is off, then nothing is announced.
     pub mac: Option<Mac>,
-    /// IPv4 addresses in the kernel's order (primary ones first).
-    pub addresses: Vec<Ipv4Addr>,
+    /// Usable addresses: IPv4 ones, then IPv6 ones, each in the kernel's order (primary ones of IPv4
+    /// first). An IPv6 address is usable once duplicate address detection is over without a duplicate
+    /// (RFC 4862 §5.4), or is optimistic (RFC 4429).
+    pub addresses: Vec<IpAddr>,
+    /// It forwards IPv6 (net.ipv6.conf.IF.forwarding): the Router flag of neighbour advertisements
+    /// (RFC 4861 §4.4).
+    pub forwarding: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -102,6 +107,7 @@ impl Surroundings {
         faults: &mut BTreeSet<Fault>,
     ) -> Option<Ipv4Addr> {
         let on_interface = interface.map(|interface| interface.addresses.as_slice()).unwrap_or_default();
+        let on_interface: Vec<Ipv4Addr> = on_interface.iter().copied().filter_map(ipv4::address).collect();
         if let Some(source) = config.source.and_then(ipv4::address) {
             if config.track_source && !on_interface.contains(&source) {
                 faults.insert(Fault::SourceMissing(source, config.interface_name().to_owned()));

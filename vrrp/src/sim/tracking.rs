@@ -26,7 +26,7 @@ fn fault_reasons() {
     elsewhere.addresses[0].device = Some("eth7".into());
     let down = Interface { up: false, ..interface(1) };
     let bare = Interface { addresses: vec![], ..interface(1) };
-    let only_vip = Interface { addresses: vec![VIP], ..interface(1) };
+    let only_vip = Interface { addresses: vec![VIP.into()], ..interface(1) };
     for (name, config, eth0, verdict, want) in [
         ("none", &plain, interface(1), None, ""),
         ("missing", &missing, interface(1), None, "interface eth9 does not exist"),
@@ -128,7 +128,7 @@ fn the_source_follows_the_interface() {
     let mut sim = Sim::new(vec![config("A", 51, 100)]);
     sim.begin();
     sim.run(Duration::from_secs(4));
-    let moved = Interface { addresses: vec![VIP, Ipv4Addr::new(10, 0, 0, 9)], ..interface(1) };
+    let moved = Interface { addresses: vec![VIP.into(), Ipv4Addr::new(10, 0, 0, 9).into()], ..interface(1) };
     sim.event(0, Event::Interface(moved));
     let Some((_, Action::SendAdvert { packet, .. })) = sim.nodes[0].log.last() else { panic!("no advert") };
     assert_eq!(packet[12..16], [10, 0, 0, 9]);
@@ -148,7 +148,7 @@ fn a_renamed_interface_is_gone_under_its_old_name() {
 #[test]
 fn an_owner_sends_from_its_own_virtual_address_where_there_is_no_other() {
     let mut sim = Sim::new(vec![config("A", 51, 255)]);
-    sim.event(0, Event::Interface(Interface { addresses: vec![VIP], ..interface(1) }));
+    sim.event(0, Event::Interface(Interface { addresses: vec![VIP.into()], ..interface(1) }));
     sim.begin();
     assert_eq!(sim.nodes[0].engine.routers()[0].source(), Some(VIP));
     assert_eq!(sim.masters(), [0]);
