@@ -3,7 +3,7 @@
 //! A slot keeps the latest value of each kind (one for each tracker, one for each virtual
 //! router), so it is never full, nothing in it is dropped, and the sender never waits for its reader.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -50,8 +50,9 @@ pub(super) struct Commands {
 /// What the VRRP thread wants of netconf.
 #[derive(Debug, Default)]
 pub(super) struct Wants {
-    /// In the order in which they were said first.
-    pub routers: Vec<Want>,
+    /// With the number of the word.
+    routers: HashMap<RouterId, (u64, Want)>,
+    said: u64,
     /// Do what is there and end.
     pub stop: bool,
 }
@@ -60,22 +61,35 @@ pub(super) struct Wants {
 #[derive(Clone, Debug)]
 pub(super) struct Want {
     pub router: RouterId,
-    pub hold: Vec<DeviceAddress>,
-    pub purge: Vec<DeviceAddress>,
+    /// Wanted, in order.
+    pub hold: Arc<[DeviceAddress]>,
+    /// Unwanted, unless in `hold`.
+    pub purge: Vec<Arc<[DeviceAddress]>>,
 }
 
 impl Wants {
     /// The latest word of each router counts; what it wanted purged before still goes, unless it
     /// is held again.
+    ///
+    /// Lists are not looked into: a router may have a thousand addresses, and this is the VRRP thread.
     pub fn put(&mut self, mut want: Want) {
-        if let Some(at) = self.routers.iter().position(|one| one.router == want.router) {
-            let old = self.routers.remove(at);
-            want.purge.extend(old.purge.into_iter().chain(old.hold));
+        if let Some((_, old)) = self.routers.remove(&want.router) {
+            for list in old.purge.into_iter().chain([old.hold]) {
+                let known = |one: &Arc<[DeviceAddress]>| Arc::ptr_eq(one, &list);
+                if !(list.is_empty() || known(&want.hold) || want.purge.iter().any(known)) {
+                    want.purge.push(list);
+                }
+            }
         }
-        // Sets: a router may have a thousand addresses, and the sender is the VRRP thread.
-        let mut seen: HashSet<DeviceAddress> = want.hold.iter().cloned().collect();
-        want.purge.retain(|address| seen.insert(address.clone()));
-        self.routers.push(want);
+        self.said += 1;
+        self.routers.insert(want.router, (self.said, want));
+    }
+
+    /// In the order in which they were said.
+    pub fn in_order(self) -> Vec<Want> {
+        let mut wants: Vec<_> = self.routers.into_values().collect();
+        wants.sort_unstable_by_key(|(said, _)| *said);
+        wants.into_iter().map(|(_, want)| want).collect()
     }
 }
 
@@ -104,24 +118,59 @@ mod tests {
     use lbd_vrrp::VirtualAddress;
     use std::net::{IpAddr, Ipv4Addr};
 
-    fn address(last: u8) -> DeviceAddress {
-        let address = VirtualAddress::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)), 32);
-        DeviceAddress { device: "eth0".into(), address }
+    fn list(last: &[u8]) -> Arc<[DeviceAddress]> {
+        let address = |last: &u8| DeviceAddress {
+            device: "eth0".into(),
+            address: VirtualAddress::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, *last)), 32),
+        };
+        last.iter().map(address).collect()
     }
 
     #[test]
     fn the_latest_want_counts_and_nothing_held_before_is_forgotten() {
-        let mut wants = Wants::default();
-        let want = |hold: &[u8], purge: &[u8]| Want {
-            router: RouterId(1),
-            hold: hold.iter().map(|last| address(*last)).collect(),
-            purge: purge.iter().map(|last| address(*last)).collect(),
+        let [none, one, two, three] = [list(&[]), list(&[1, 2]), list(&[2]), list(&[1, 3])];
+        let want = |router, hold: &Arc<[_]>, purge: &[&Arc<[_]>]| Want {
+            router: RouterId(router),
+            hold: Arc::clone(hold),
+            purge: purge.iter().copied().cloned().collect(),
         };
-        wants.put(want(&[1, 2], &[]));
-        wants.put(want(&[], &[2]));
-        wants.put(want(&[1, 3], &[]));
-        let [last] = wants.routers.as_slice() else { panic!("one router") };
-        assert_eq!(last.hold, [address(1), address(3)]);
-        assert_eq!(last.purge, [address(2)]);
+        for (name, said, hold, purge) in [
+            ("once", vec![want(1, &one, &[&two])], &one, vec![&two]),
+            ("replaced", vec![want(1, &one, &[]), want(1, &none, &[&two])], &none, vec![&two, &one]),
+            (
+                "held again",
+                vec![want(1, &one, &[]), want(1, &none, &[&two]), want(1, &three, &[])],
+                &three,
+                vec![&two, &one],
+            ),
+            (
+                "again and again: each list once",
+                vec![
+                    want(1, &one, &[]),
+                    want(1, &none, &[&one]),
+                    want(1, &one, &[]),
+                    want(1, &none, &[&one]),
+                ],
+                &none,
+                vec![&one],
+            ),
+            ("what is held is not purged", vec![want(1, &none, &[&one]), want(1, &one, &[])], &one, vec![]),
+        ] {
+            let mut wants = Wants::default();
+            for want in said {
+                wants.put(want);
+            }
+            let wants = wants.in_order();
+            let [last] = wants.as_slice() else { panic!("{name}: one router") };
+            assert!(Arc::ptr_eq(&last.hold, hold), "{name}");
+            assert_eq!(last.purge.len(), purge.len(), "{name}");
+            assert!(last.purge.iter().zip(purge).all(|(got, want)| Arc::ptr_eq(got, want)), "{name}");
+        }
+        let mut wants = Wants::default();
+        for router in [3, 1, 2, 3] {
+            wants.put(want(router, &one, &[]));
+        }
+        let order: Vec<_> = wants.in_order().iter().map(|want| want.router.0).collect();
+        assert_eq!(order, [1, 2, 3]);
     }
 }

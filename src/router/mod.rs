@@ -3,9 +3,11 @@
 //! Here: the handle that the daemon holds. Not here: who is master (`lbd_vrrp`), packets and timers
 //! (`thread`), addresses (`netconf`), scripts and log lines about transitions (events).
 
+mod held;
 mod kernel;
 mod mailbox;
 mod netconf;
+mod route;
 mod snapshot;
 mod thread;
 
@@ -132,7 +134,7 @@ impl Router {
         let (queue, mut reports) = sync_channel(REPORTS);
         let (interfaces_sender, interfaces) = watch::channel(Arc::default());
         let (snapshot_sender, snapshot) = watch::channel(Arc::default());
-        let shared = Arc::new(netconf::Shared::default());
+        let shared = Arc::new(netconf::Shared::new().map_err(failed("eventfd"))?);
         let sink = Reports { queue, waker: waker.clone() };
         netconf::spawn(Arc::clone(&shared), sink, interfaces_sender).map_err(failed("thread netconf"))?;
         let first = first_reports(&mut reports)?;

@@ -1,39 +1,43 @@
 //! Addresses on interfaces: a thread of its own that wants, watches and repairs them by rtnetlink.
 //!
-//! Here: the socket, the order of requests, time limits, who holds what. Not here: who is to hold
-//! an address (the engine), messages (`kernel`).
+//! Here: the order of requests, time limits, what is told to whom. Not here: who is to hold an
+//! address (the engine, `held`), messages (`kernel`), the socket (`route`).
 //!
-//! One socket carries requests and the monitor, so a message about our own change arrives before
-//! its acknowledgement: what is lost without our doing was taken by someone else.
+//! What is lost without our doing was taken by someone else: the kernel's messages about changes of
+//! our own carry the socket's number.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures_util::{FutureExt, Stream, StreamExt, TryStreamExt};
 use lbd_vrrp::{DeviceAddress, Interface, RouterId};
-use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
-};
+use netlink_packet_core::Parseable;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressMessage;
+use netlink_packet_route::link::LinkMessage;
 use nix::errno::Errno;
-use rtnetlink::{Handle, MulticastGroup, new_multicast_connection};
-use tokio::sync::{Notify, watch};
+use nix::poll::{PollFd, PollFlags};
+use tokio::sync::watch;
 
-use super::kernel::{self, AddressKey, Change, Mirror};
+use super::held::{Book, HeldKey};
+use super::kernel::{self, AddressKey, Change, Mirror, Told};
 use super::mailbox::{Slot, Waker, Want, Wants};
+use super::route::{self, Answer, DATAGRAM, Incoming, Refusal, RouteSocket};
 use super::snapshot::Interfaces;
 
-/// Time limit of one request; a request costs 50 µs.
+/// Time limit of the answers to a batch; they are there when it was sent.
 const REQUEST_LIMIT: Duration = Duration::from_secs(2);
-/// Time limit of a dump.
+/// Time limit of a list.
 const DUMP_LIMIT: Duration = Duration::from_secs(10);
 /// Addresses that could not be added are tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// Datagrams taken before anything else is looked at.
+const DATAGRAMS: usize = 4096;
+/// Attempts at a list that changes while it is read, and at removals of which the answers were lost.
+const ATTEMPTS: usize = 5;
 
 /// What netconf tells the VRRP thread.
 #[derive(Debug)]
@@ -54,10 +58,28 @@ pub(super) enum Report {
 }
 
 /// What both threads share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shared {
-    pub wants: Slot<Wants>,
-    pub wake: Notify,
+    wants: Slot<Wants>,
+    wake: Waker,
+}
+
+impl Shared {
+    pub fn new() -> io::Result<Self> {
+        Ok(Shared { wants: Slot::default(), wake: Waker::new()? })
+    }
+
+    /// Says what a router wants; waits for nothing.
+    pub fn want(&self, want: Want) {
+        self.wants.with(|wants| wants.put(want));
+        self.wake.wake();
+    }
+
+    /// Do what was wanted and end; waits for nothing.
+    pub fn stop(&self) {
+        self.wants.with(|wants| wants.stop = true);
+        self.wake.wake();
+    }
 }
 
 /// Where reports go: a bounded queue; when it is full, this thread (not the VRRP thread) waits.
@@ -85,10 +107,7 @@ pub(super) fn spawn(
     std::thread::Builder::new().name("netconf".into()).spawn(move || {
         let mut told = BTreeMap::new();
         loop {
-            let attempt = || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-                runtime.block_on(run(&shared, &reports, &interfaces, &mut told))
-            };
+            let attempt = || run(&shared, &reports, &interfaces, &mut told);
             let error = match catch_unwind(AssertUnwindSafe(attempt)) {
                 Ok(Ok(())) => {
                     reports.send(Report::Stopped);
@@ -105,182 +124,179 @@ pub(super) fn spawn(
     })
 }
 
-async fn run(
+fn run(
     shared: &Shared,
     reports: &Reports,
     interfaces: &watch::Sender<Arc<Interfaces>>,
     told: &mut BTreeMap<String, Interface>,
 ) -> io::Result<()> {
-    let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
-    let (connection, handle, events) = new_multicast_connection(&groups)?;
-    tokio::spawn(connection);
-    let events = events.map(|(message, _)| message);
     let mut netconf = Netconf {
         shared,
         reports,
         interfaces,
-        handle,
-        events,
+        socket: RouteSocket::open()?,
+        buffer: vec![0; DATAGRAM],
         mirror: Mirror::default(),
         told,
-        held: BTreeMap::new(),
+        book: Book::default(),
         lost: Vec::new(),
+        collateral: Vec::new(),
+        gone: HashSet::new(),
         overrun: false,
+        retry: None,
     };
-    netconf.dump().await.map_err(|error| io::Error::other(error.to_string()))?;
-    netconf.tell();
+    netconf.read_all()?;
+    netconf.tell_all();
     netconf.reports.send(Report::Ready);
-    netconf.serve().await
+    netconf.serve()
 }
 
-/// An address that somebody holds.
-#[derive(Debug)]
-struct Held {
-    address: DeviceAddress,
-    holders: BTreeSet<RouterId>,
-    /// The last attempt to add it succeeded.
-    set: bool,
-    /// Why it could not be added, as it was logged; `None` once it was.
-    failing: Option<String>,
-}
-
-impl Held {
-    /// Takes the outcome of an attempt to add it; whether that is news for the log, which tries every
-    /// second must not fill.
-    fn tried(&mut self, failure: Option<String>) -> bool {
-        self.set = failure.is_none();
-        let news = self.failing != failure;
-        self.failing = failure;
-        news
-    }
-}
-
-/// Interface, address, prefix length.
-type HeldKey = (String, std::net::IpAddr, u8);
-
-struct Netconf<'a, E> {
+struct Netconf<'a> {
     shared: &'a Shared,
     reports: &'a Reports,
     interfaces: &'a watch::Sender<Arc<Interfaces>>,
-    handle: Handle,
-    events: E,
+    socket: RouteSocket,
+    buffer: Vec<u8>,
     mirror: Mirror,
     /// Interfaces as the engine was told.
     told: &'a mut BTreeMap<String, Interface>,
-    held: BTreeMap<HeldKey, Held>,
+    book: Book,
     /// Held addresses that went without our doing.
     lost: Vec<HeldKey>,
+    /// Held addresses that went with one that was removed here.
+    collateral: Vec<HeldKey>,
+    /// Addresses that went since the last batch was sent.
+    gone: HashSet<AddressKey>,
+    /// Messages were lost.
     overrun: bool,
+    /// When what is missing is tried again.
+    retry: Option<Instant>,
 }
 
-#[derive(Debug, thiserror::Error)]
-enum RequestError {
-    #[error("{0}")]
-    Netlink(#[from] rtnetlink::Error),
-    #[error("no answer of the kernel within {} s", REQUEST_LIMIT.as_secs())]
-    Late,
-    #[error("interface does not exist")]
-    NoInterface,
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    Refused(Refusal),
+    /// The answer was lost.
+    Unknown,
 }
 
-impl<E: Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + Unpin> Netconf<'_, E> {
-    async fn serve(&mut self) -> io::Result<()> {
+impl Netconf<'_> {
+    fn serve(&mut self) -> io::Result<()> {
         loop {
-            let shared = self.shared;
-            let retry = self.held.values().any(|held| !held.set);
-            tokio::select! {
-                biased;
-                () = shared.wake.notified() => {}
-                event = self.events.next() => match event {
-                    Some(message) => self.on_message(message),
-                    // The connection ended: nothing more can be done on this socket.
-                    None => return Err(io::ErrorKind::ConnectionAborted.into()),
-                },
-                () = tokio::time::sleep(RETRY), if retry => self.add_missing().await,
+            let mut fds = [
+                PollFd::new(self.socket.fd(), PollFlags::POLLIN),
+                PollFd::new(self.shared.wake.fd(), PollFlags::POLLIN),
+            ];
+            route::wait(&mut fds, self.retry)?;
+            self.shared.wake.reset();
+            self.drain()?;
+            let wants = self.shared.wants.take();
+            let stop = wants.stop;
+            let wants = wants.in_order();
+            if !wants.is_empty() {
+                self.apply(&wants)?;
             }
-            self.drain();
-            if self.overrun {
-                self.recover().await;
+            if self.retry.is_some_and(|at| Instant::now() >= at) {
+                self.retry = None;
+                self.add(&self.book.missing(), |_, _| ())?;
             }
-            let wants = shared.wants.take();
-            if !wants.routers.is_empty() {
-                self.apply(wants.routers).await;
+            if self.book.has_missing() {
+                self.retry.get_or_insert_with(|| Instant::now() + RETRY);
             }
             self.report_lost();
             self.tell();
-            if wants.stop {
+            if stop {
                 return Ok(());
             }
         }
     }
 
     /// All additions come before the first removal: an address that moves never leaves.
-    async fn apply(&mut self, wants: Vec<Want>) {
-        for want in &wants {
-            for address in &want.hold {
-                let held = self.held.entry(key(address)).or_insert_with(|| Held {
-                    address: address.clone(),
-                    holders: BTreeSet::new(),
-                    set: false,
-                    failing: None,
-                });
-                held.holders.insert(want.router);
-                if !held.set || !self.mirror.has(address) {
-                    self.add(key(address)).await;
-                }
+    fn apply(&mut self, wants: &[Want]) -> io::Result<()> {
+        let mirror = &self.mirror;
+        let plan = self.book.plan(wants, |address| mirror.has(address));
+        let mut added = plan.done.iter().filter(|done| done.removed.is_none()).peekable();
+        self.add(&plan.add, |this, count| {
+            while let Some(done) = added.next_if(|done| done.added <= count) {
+                this.set(done.router);
             }
-        }
-        for want in wants {
-            let keep: BTreeSet<HeldKey> = want.hold.iter().map(key).collect();
-            let mut unwanted: Vec<DeviceAddress> = Vec::new();
-            for (at, held) in &mut self.held {
-                if !keep.contains(at) && held.holders.remove(&want.router) && held.holders.is_empty() {
-                    unwanted.push(held.address.clone());
-                }
+        })?;
+        let mut removed = plan.done.iter().filter(|done| done.removed.is_some()).peekable();
+        self.remove(&plan.remove, |this, count| {
+            while let Some(done) = removed.next_if(|done| done.removed.is_none_or(|end| end <= count)) {
+                this.set(done.router);
             }
-            let listed: BTreeSet<HeldKey> = unwanted.iter().map(key).collect();
-            unwanted.extend(want.purge.iter().filter(|address| !listed.contains(&key(address))).cloned());
-            // Last in, first out: a primary address would take its secondary ones along.
-            for address in unwanted.into_iter().rev() {
-                let at = key(&address);
-                if self.held.get(&at).is_some_and(|held| !held.holders.is_empty()) {
-                    continue;
-                }
-                self.held.remove(&at);
-                self.remove(&address).await;
-            }
-            self.reports.send(Report::AddressesSet(want.router));
-        }
+        })
     }
 
-    async fn add_missing(&mut self) {
-        let missing: Vec<HeldKey> =
-            self.held.iter().filter(|(_, held)| !held.set).map(|(at, _)| at.clone()).collect();
-        for at in missing {
-            self.add(at).await;
+    /// A router has what it wants. What its announcements need is told before.
+    fn set(&mut self, router: RouterId) {
+        if self.mirror.is_forwarding_different() {
+            self.tell();
         }
+        self.reports.send(Report::AddressesSet(router));
     }
 
-    async fn add(&mut self, at: HeldKey) {
-        let Some(held) = self.held.get(&at) else { return };
-        let address = held.address.clone();
-        let result = match self.mirror.index_of(&address.device) {
-            Some(index) => {
-                let message = RouteNetlinkMessage::NewAddress(kernel::addition(index, &address));
-                self.request(message, NLM_F_CREATE | NLM_F_EXCL).await
+    /// Adds addresses that are held, batch by batch, and says each time how many were tried.
+    fn add(&mut self, wanted: &[HeldKey], mut after: impl FnMut(&mut Self, usize)) -> io::Result<()> {
+        let mut tried = 0;
+        for batch in wanted.chunks(self.socket.batch()) {
+            let mut requests = Vec::with_capacity(batch.len());
+            let mut asked = Vec::with_capacity(batch.len());
+            for at in batch {
+                let Some(held) = self.book.get(at) else { continue };
+                match self.mirror.index_of(&at.0) {
+                    Some(index) => {
+                        let message = kernel::addition(index, &held.address.address);
+                        requests.push(RouteNetlinkMessage::NewAddress(message));
+                        asked.push((at, index));
+                    }
+                    None => self.tried(at, Some("interface does not exist".to_owned())),
+                }
             }
-            None => Err(RequestError::NoInterface),
-        };
-        let failure = match result {
-            Err(error) if errno(&error) != Some(Errno::EEXIST) => Some(error.to_string()),
-            _ => None,
-        };
-        self.drain();
-        let Some(held) = self.held.get_mut(&at) else { return };
-        if !held.tried(failure) {
-            return;
+            let outcomes = self.exchange(requests)?;
+            for ((at, index), outcome) in asked.into_iter().zip(outcomes) {
+                self.added(at, index, outcome);
+            }
+            self.repair()?;
+            tried += batch.len();
+            after(self, tried);
         }
-        let (ip, prefix, device) = (at.1, at.2, at.0.as_str());
+        // With nothing to be tried there is no batch.
+        if wanted.is_empty() {
+            after(self, 0);
+        }
+        Ok(())
+    }
+
+    fn added(&mut self, at: &HeldKey, index: u32, outcome: Outcome) {
+        let failure = match outcome {
+            // It was taken away again at once, or nobody knows: what is there then says the next try.
+            Outcome::Unknown => return self.retry = Some(Instant::now()),
+            Outcome::Done if self.gone.contains(&(index, at.1, at.2)) && !self.is_there(at) => {
+                return self.retry = Some(Instant::now());
+            }
+            Outcome::Done => {
+                if let Some(held) = self.book.get(at) {
+                    self.mirror.acknowledged(index, &held.address.address);
+                }
+                None
+            }
+            Outcome::Refused(refusal) if refusal.errno == Errno::EEXIST => None,
+            Outcome::Refused(refusal) => Some(refusal.to_string()),
+        };
+        self.tried(at, failure);
+    }
+
+    fn is_there(&self, at: &HeldKey) -> bool {
+        self.book.get(at).is_some_and(|held| self.mirror.has(&held.address))
+    }
+
+    fn tried(&mut self, at: &HeldKey, failure: Option<String>) {
+        let Some(held) = self.book.tried(at, failure) else { return };
+        let (device, ip, prefix) = (at.0.as_str(), at.1, at.2);
         match &held.failing {
             Some(error) => tracing::warn!(
                 %ip, prefix, device, error,
@@ -290,91 +306,171 @@ impl<E: Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + Unpin> Netconf<'_, 
         }
     }
 
-    async fn remove(&mut self, address: &DeviceAddress) {
-        if !self.mirror.has(address) {
-            return;
-        }
-        let Some(index) = self.mirror.index_of(&address.device) else { return };
-        let message = RouteNetlinkMessage::DelAddress(kernel::deletion(index, address));
-        // What goes from here on goes by our own doing.
-        self.drain();
-        let before = self.lost.len();
-        match self.request(message, 0).await {
-            Ok(()) => {}
-            Err(error) if matches!(errno(&error), Some(Errno::EADDRNOTAVAIL | Errno::ENODEV)) => {}
-            Err(error) => {
-                let (ip, device) = (address.address.address, address.device.as_str());
-                tracing::error!(%ip, device, %error, "virtual address could not be removed");
+    /// Removes addresses that nobody holds, as far as they are there, and says each time how many
+    /// are done.
+    fn remove(
+        &mut self,
+        unwanted: &[DeviceAddress],
+        mut after: impl FnMut(&mut Self, usize),
+    ) -> io::Result<()> {
+        let mut done = 0;
+        for batch in unwanted.chunks(self.socket.batch()) {
+            let mut rest: Vec<&DeviceAddress> = batch.iter().collect();
+            for _ in 0..ATTEMPTS {
+                let deletion = |address| Some((address, self.mirror.deletion(address)?));
+                let (asked, messages): (Vec<_>, Vec<_>) = rest.into_iter().filter_map(deletion).unzip();
+                let requests = messages.into_iter().map(RouteNetlinkMessage::DelAddress).collect();
+                let outcomes = self.exchange(requests)?;
+                rest = Vec::new();
+                for (address, outcome) in asked.into_iter().zip(outcomes) {
+                    match outcome {
+                        Outcome::Unknown => rest.push(address),
+                        Outcome::Refused(refusal)
+                            if !matches!(refusal.errno, Errno::EADDRNOTAVAIL | Errno::ENODEV) =>
+                        {
+                            let (ip, device) = (address.address.address, address.device.as_str());
+                            tracing::error!(%ip, device, error = %refusal, "virtual address could not be removed");
+                        }
+                        _ => {}
+                    }
+                }
+                self.repair()?;
+                if rest.is_empty() {
+                    break;
+                }
             }
+            // Without promote_secondaries the kernel removes secondary addresses with their primary:
+            // that was our doing, so they return at once.
+            let collateral = std::mem::take(&mut self.collateral);
+            self.add(&collateral, |_, _| ())?;
+            done += batch.len();
+            after(self, done);
         }
-        // Without promote_secondaries the kernel removes secondary addresses with their primary:
-        // that was our doing, so they return at once.
-        let collateral = self.lost.split_off(before);
-        for at in collateral {
-            self.add(at).await;
-        }
+        Ok(())
     }
 
-    async fn request(&mut self, message: RouteNetlinkMessage, flags: u16) -> Result<(), RequestError> {
-        let mut request = NetlinkMessage::from(message);
-        request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
-        let mut answers = self.handle.request(request)?;
-        // The monitor's messages about our own change carry the number of the request, so they
-        // arrive here, before the acknowledgement.
-        let until = tokio::time::Instant::now() + REQUEST_LIMIT;
-        loop {
-            let answer = match tokio::time::timeout_at(until, answers.next()).await {
-                Err(_) => return Err(RequestError::Late),
-                Ok(None) => return Ok(()),
-                Ok(Some(answer)) => answer,
-            };
-            match answer.payload {
-                NetlinkPayload::Error(error) if error.code.is_some() => {
-                    return Err(rtnetlink::Error::NetlinkError(error).into());
-                }
-                NetlinkPayload::Error(_) => return Ok(()),
-                _ => self.on_message(answer),
-            }
+    /// Sends requests, not more than a batch, and takes in what the kernel says until all are
+    /// answered: the monitor's messages about our own changes come before the last answer, but for
+    /// IPv6 addresses that are added.
+    fn exchange(&mut self, requests: Vec<RouteNetlinkMessage>) -> io::Result<Vec<Outcome>> {
+        self.gone.clear();
+        let mut outcomes = vec![Outcome::Unknown; requests.len()];
+        if requests.is_empty() {
+            return Ok(outcomes);
         }
+        let sent = self.socket.send(requests)?;
+        let ended = self.receive(Instant::now() + REQUEST_LIMIT, usize::MAX, |this, incoming| {
+            let Some(answer) = sent.answer(incoming) else {
+                this.on_message(incoming);
+                return false;
+            };
+            let last = match answer {
+                Answer::End => true,
+                Answer::Refused(index, refusal) => {
+                    if let Some(outcome) = outcomes.get_mut(index) {
+                        *outcome = Outcome::Refused(refusal);
+                    }
+                    sent.is_last(index)
+                }
+                Answer::Entry { .. } => false,
+            };
+            // Those without an answer of their own, unless it may be among what was lost.
+            if last && !this.overrun {
+                outcomes
+                    .iter_mut()
+                    .filter(|one| **one == Outcome::Unknown)
+                    .for_each(|one| *one = Outcome::Done);
+            }
+            last
+        })?;
+        if !ended && !self.overrun {
+            let error = format!("no answer of the kernel within {} s", REQUEST_LIMIT.as_secs());
+            return Err(io::Error::new(io::ErrorKind::TimedOut, error));
+        }
+        Ok(outcomes)
     }
 
     /// Takes in what has arrived, without waiting.
-    fn drain(&mut self) {
-        while let Some(Some(message)) = self.events.next().now_or_never() {
-            self.on_message(message);
-        }
+    fn drain(&mut self) -> io::Result<()> {
+        self.receive(Instant::now(), DATAGRAMS, |this, incoming| {
+            this.on_message(incoming);
+            false
+        })?;
+        self.repair()
     }
 
-    fn on_message(&mut self, message: NetlinkMessage<RouteNetlinkMessage>) {
-        let change = match message.payload {
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => self.mirror.new_link(&link),
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link)) => self.mirror.del_link(&link),
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(address)) => {
-                self.mirror.new_address(&address)
+    /// Receives at most so many datagrams, until `each` says that it was the last message, or until
+    /// `until`. After a loss it does not wait: what it would wait for may be lost.
+    ///
+    /// Whether the last message came.
+    fn receive(
+        &mut self,
+        until: Instant,
+        datagrams: usize,
+        mut each: impl FnMut(&mut Self, &Incoming<'_>) -> bool,
+    ) -> io::Result<bool> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut taken = 0;
+        let result = loop {
+            if taken == datagrams {
+                break Ok(false);
             }
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelAddress(address)) => {
-                self.mirror.del_address(&address)
+            match self.socket.receive(&mut buffer) {
+                Ok(Some(datagram)) => {
+                    taken += 1;
+                    let mut last = false;
+                    for incoming in route::messages(datagram) {
+                        last |= each(self, &incoming);
+                    }
+                    if last {
+                        break Ok(true);
+                    }
+                }
+                Ok(None) if self.overrun || Instant::now() >= until => break Ok(false),
+                Ok(None) => {
+                    if let Err(error) = self.socket.wait(until) {
+                        break Err(error);
+                    }
+                }
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.overrun = true,
+                Err(error) => break Err(error),
             }
-            NetlinkPayload::Overrun(_) => {
-                self.overrun = true;
-                Change::Nothing
-            }
-            _ => Change::Nothing,
         };
-        if let Change::AddressGone(gone) = change {
-            self.note_gone(gone);
+        self.buffer = buffer;
+        result
+    }
+
+    fn on_message(&mut self, incoming: &Incoming<'_>) {
+        let Some(event) = Event::of(incoming) else { return };
+        let own = self.socket.is_own(incoming);
+        self.on_event(&event, own);
+    }
+
+    fn on_event(&mut self, event: &Event, own: bool) {
+        match event.reflect(&mut self.mirror, Told::Event) {
+            Change::AddressGone(gone) => self.note_gone(gone, own),
+            Change::Duplicate((index, ip, prefix)) => self.note_duplicate(index, ip, prefix),
+            Change::Nothing | Change::Link => {}
         }
     }
 
-    fn note_gone(&mut self, (index, ip, prefix): AddressKey) {
+    fn note_gone(&mut self, gone: AddressKey, own: bool) {
+        self.gone.insert(gone);
+        let (index, ip, prefix) = gone;
         let Some(device) = self.mirror.name_of(index) else { return };
         let at = (device.to_owned(), ip, prefix);
-        if let Some(held) = self.held.get_mut(&at)
-            && held.set
-            && !held.holders.is_empty()
-        {
-            held.set = false;
-            self.lost.push(at);
+        if self.book.gone(&at) {
+            if own { &mut self.collateral } else { &mut self.lost }.push(at);
+        }
+    }
+
+    fn note_duplicate(&self, index: u32, ip: std::net::IpAddr, prefix: u8) {
+        let Some(device) = self.mirror.name_of(index) else { return };
+        if self.book.get(&(device.to_owned(), ip, prefix)).is_some() {
+            tracing::warn!(
+                %ip, prefix, device,
+                "another host has this virtual address: the kernel does not use it; see which, and remove it there"
+            );
         }
     }
 
@@ -385,112 +481,185 @@ impl<E: Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + Unpin> Netconf<'_, 
             return;
         }
         self.tell();
-        for (device, ip, prefix) in std::mem::take(&mut self.lost) {
-            let Some(held) = self.held.get(&(device.clone(), ip, prefix)) else { continue };
+        for at in std::mem::take(&mut self.lost) {
+            let Some(held) = self.book.get(&at) else { continue };
             if self.mirror.has(&held.address) {
                 continue;
             }
-            for router in &held.holders {
+            let (device, ip, prefix) = at;
+            for router in held.holders() {
                 let what = format!("{ip}/{prefix} on {device}");
-                self.reports.send(Report::AddressLost { router: *router, what });
+                self.reports.send(Report::AddressLost { router, what });
             }
         }
     }
 
-    /// Messages were lost: everything is read anew, and what is missing is told.
-    async fn recover(&mut self) {
-        self.overrun = false;
-        tracing::warn!("the kernel's messages about links and addresses came too fast: reading all anew");
-        if let Err(error) = self.dump().await {
-            tracing::error!(%error, "links and addresses could not be read; trying again");
-            self.overrun = true;
-            tokio::time::sleep(RETRY).await;
-            return;
+    /// After lost messages everything is read anew, and what is missing is told.
+    fn repair(&mut self) -> io::Result<()> {
+        if !self.overrun {
+            return Ok(());
         }
-        let missing = |held: &&Held| held.set && !self.mirror.has(&held.address);
-        let missing: Vec<HeldKey> =
-            self.held.values().filter(missing).map(|held| key(&held.address)).collect();
-        self.lost.extend(missing);
+        tracing::warn!("the kernel's messages about links and addresses came too fast: reading all anew");
+        // What was there under another prefix length was never seen here.
+        let before = self.book.set(|address| self.mirror.has(address));
+        self.read_all()?;
+        for at in before {
+            if !self.is_there(&at) && self.book.gone(&at) {
+                self.lost.push(at);
+            }
+        }
+        Ok(())
     }
 
-    async fn dump(&mut self) -> Result<(), RequestError> {
-        let handle = self.handle.clone();
-        let dump = async {
-            let links: Vec<_> = handle.link().get().execute().try_collect().await?;
-            let addresses: Vec<AddressMessage> = handle.address().get().execute().try_collect().await?;
-            Ok::<_, rtnetlink::Error>((links, addresses))
-        };
-        let (links, addresses) =
-            tokio::time::timeout(DUMP_LIMIT, dump).await.map_err(|_| RequestError::Late)??;
-        // What arrived meanwhile is older than the dump or is in it; what comes later repeats itself.
-        self.mirror.clear();
-        links.iter().for_each(|link| {
-            self.mirror.new_link(link);
-        });
-        addresses.iter().for_each(|address| {
-            self.mirror.new_address(address);
-        });
-        self.drain();
+    /// Reads links and addresses. What arrives meanwhile is newer than an entry, or is in it: it
+    /// counts, in its order.
+    fn read_all(&mut self) -> io::Result<()> {
+        for _ in 0..ATTEMPTS {
+            self.overrun = false;
+            let mut events = Vec::new();
+            let mut complete = true;
+            let mut listed = Vec::new();
+            for request in [
+                RouteNetlinkMessage::GetLink(LinkMessage::default()),
+                RouteNetlinkMessage::GetAddress(AddressMessage::default()),
+            ] {
+                let sent = self.socket.dump(request)?;
+                let mut failure = None;
+                let until = Instant::now() + DUMP_LIMIT;
+                let ended =
+                    self.receive(until, usize::MAX, |this, incoming| match sent.answer(incoming) {
+                        Some(Answer::Entry { interrupted }) => {
+                            complete &= !interrupted;
+                            listed.extend(Event::of(incoming));
+                            false
+                        }
+                        Some(Answer::Refused(_, refusal)) => {
+                            failure = Some(refusal);
+                            true
+                        }
+                        Some(Answer::End) => true,
+                        None => {
+                            let own = this.socket.is_own(incoming);
+                            events.extend(Event::of(incoming).map(|event| (event, own)));
+                            false
+                        }
+                    })?;
+                if let Some(refusal) = failure {
+                    return Err(io::Error::other(format!("list of links and addresses: {refusal}")));
+                }
+                if !ended && !self.overrun {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+            }
+            if self.overrun {
+                continue;
+            }
+            self.mirror.clear();
+            for event in &listed {
+                event.reflect(&mut self.mirror, Told::List);
+            }
+            for (event, own) in &events {
+                self.on_event(event, *own);
+            }
+            if complete {
+                return Ok(());
+            }
+        }
+        if self.overrun {
+            return Err(io::Error::other("links and addresses change faster than they can be read"));
+        }
         Ok(())
+    }
+
+    /// Tells everything, whatever was told by an earlier attempt of this thread.
+    fn tell_all(&mut self) {
+        let mut changes = self.mirror.take_changes();
+        changes.names.extend(self.told.keys().cloned());
+        self.tell_of(changes);
     }
 
     /// Tells what is different from what was told last.
     fn tell(&mut self) {
-        let now = self.mirror.for_engine();
-        for (name, interface) in &now {
-            if self.told.get(name) != Some(interface) {
-                self.reports.send(Report::Interface(interface.clone()));
+        let changes = self.mirror.take_changes();
+        self.tell_of(changes);
+    }
+
+    fn tell_of(&mut self, changes: kernel::Changes) {
+        if changes.links.is_empty() && changes.names.is_empty() {
+            return;
+        }
+        for interface in changes.links.iter().filter_map(|index| self.mirror.for_engine(*index)) {
+            if self.told.get(&interface.name) != Some(&interface) {
+                self.told.insert(interface.name.clone(), interface.clone());
+                self.reports.send(Report::Interface(interface));
             }
         }
-        for name in self.told.keys().filter(|name| !now.contains_key(*name)) {
-            self.reports.send(Report::InterfaceGone(name.clone()));
+        let is_gone = |name: &&String| self.mirror.index_of(name).is_none();
+        for name in changes.names.iter().filter(is_gone) {
+            if self.told.remove(name).is_some() {
+                self.reports.send(Report::InterfaceGone(name.clone()));
+            }
         }
-        *self.told = now;
         self.interfaces.send_if_modified(|interfaces| {
-            let fresh = self.mirror.for_readers();
-            let different = **interfaces != fresh;
-            if different {
-                *interfaces = Arc::new(fresh);
+            let mut different = false;
+            for index in &changes.links {
+                let Some(name) = self.mirror.name_of(*index) else { continue };
+                let Some(fresh) = self.mirror.for_readers(*index) else { continue };
+                if interfaces.by_name.get(name) != Some(&fresh) {
+                    Arc::make_mut(interfaces).by_name.insert(name.to_owned(), fresh);
+                    different = true;
+                }
+            }
+            for name in changes.names.iter().filter(is_gone) {
+                if interfaces.by_name.contains_key(name) {
+                    Arc::make_mut(interfaces).by_name.remove(name);
+                    different = true;
+                }
             }
             different
         });
     }
 }
 
-fn key(address: &DeviceAddress) -> HeldKey {
-    (address.device.clone(), address.address.address, address.address.prefix)
+/// A change, or an entry of a list.
+enum Event {
+    Link(LinkMessage),
+    LinkGone(LinkMessage),
+    Address(AddressMessage),
+    AddressGone(AddressMessage),
+    Netconf(Vec<u8>),
 }
 
-fn errno(error: &RequestError) -> Option<Errno> {
-    match error {
-        RequestError::Netlink(rtnetlink::Error::NetlinkError(message)) => {
-            Some(Errno::from_raw(message.raw_code().saturating_abs()))
+impl Event {
+    fn of(incoming: &Incoming<'_>) -> Option<Self> {
+        let payload = incoming.payload;
+        let read = match incoming.kind {
+            libc::RTM_NEWLINK => LinkMessage::parse(payload).map(Event::Link),
+            libc::RTM_DELLINK => LinkMessage::parse(payload).map(Event::LinkGone),
+            libc::RTM_NEWADDR => AddressMessage::parse(payload).map(Event::Address),
+            libc::RTM_DELADDR => AddressMessage::parse(payload).map(Event::AddressGone),
+            RTM_NEWNETCONF => Ok(Event::Netconf(payload.to_vec())),
+            _ => return None,
+        };
+        match read {
+            Ok(event) => Some(event),
+            Err(error) => {
+                tracing::debug!(kind = incoming.kind, %error, "a message of the kernel cannot be read");
+                None
+            }
         }
-        _ => None,
+    }
+
+    fn reflect(&self, mirror: &mut Mirror, told: Told) -> Change {
+        match self {
+            Event::Link(message) => mirror.new_link(message),
+            Event::LinkGone(message) => mirror.del_link(message),
+            Event::Address(message) => mirror.new_address(told, message),
+            Event::AddressGone(message) => mirror.del_address(message),
+            Event::Netconf(payload) => mirror.netconf(payload),
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failure_that_lasts_is_told_once() {
-        let address = lbd_vrrp::VirtualAddress::new(std::net::IpAddr::from([10, 0, 0, 1]), 32);
-        let address = DeviceAddress { device: "eth0".into(), address };
-        let mut held = Held { address, holders: BTreeSet::new(), set: false, failing: None };
-        for (name, failure, news) in [
-            ("added at once", None, false),
-            ("first failure", Some("A"), true),
-            ("the same", Some("A"), false),
-            ("the same again", Some("A"), false),
-            ("another", Some("B"), true),
-            ("added at last", None, true),
-            ("still there", None, false),
-            ("failing anew", Some("B"), true),
-        ] {
-            assert_eq!(held.tried(failure.map(str::to_owned)), news, "{name}");
-            assert_eq!(held.set, failure.is_none(), "{name}");
-        }
-    }
-}
+/// `RTM_NEWNETCONF` (linux/rtnetlink.h)
+const RTM_NEWNETCONF: u16 = 80;

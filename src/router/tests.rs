@@ -17,6 +17,8 @@ use nix::unistd::{Pid, Uid};
 use super::*;
 use crate::event::Event;
 
+mod addresses;
+
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
 const SKEW_100: Duration = Duration::from_micros(609_375);
 const GRACE: Duration = Duration::from_millis(100);

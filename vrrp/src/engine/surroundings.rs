@@ -21,9 +21,12 @@ pub struct Interface {
     pub up: bool,
     /// Ethernet address; `None` where there is none or ARP is off, then nothing is announced.
     pub mac: Option<Mac>,
-    /// Usable addresses in the kernel's order (primary IPv4 ones first), without tentative IPv6 ones.
+    /// Usable addresses: IPv4 ones, then IPv6 ones, each in the kernel's order (primary ones of IPv4
+    /// first). An IPv6 address is usable once duplicate address detection is over without a duplicate
+    /// (RFC 4862 §5.4), or is optimistic (RFC 4429).
     pub addresses: Vec<IpAddr>,
-    /// It forwards IPv6: the Router flag of neighbour advertisements (RFC 4861 §4.4).
+    /// It forwards IPv6 (net.ipv6.conf.IF.forwarding): the Router flag of neighbour advertisements
+    /// (RFC 4861 §4.4).
     pub forwarding: bool,
 }
 

@@ -1,0 +1,370 @@
+//! The rtnetlink socket: requests in batches, and everything that the kernel says, in its order.
+//!
+//! One socket carries requests and the monitor. Up to [`RouteSocket::batch`] requests go out in one
+//! send, on return of which the kernel has worked them off; only the last asks for an
+//! acknowledgement, every other answer is a refusal of its request.
+//!
+//! Not here: what to ask for and what to make of it (`netconf`), messages about links and addresses
+//! (`kernel`).
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Instant;
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL,
+    NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer, NetlinkMessage, NlasIterator,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{setsockopt, sockopt};
+
+/// Room for what the kernel says: a burst of 3,000 messages about addresses.
+const RECEIVE_BUFFER: usize = 4 << 20;
+/// Requests in one send. A change of an address is told in 1 KiB of the receive buffer, as the
+/// kernel counts; larger batches are not faster.
+const BATCH: usize = 128;
+/// Requests in one send with the default receive buffer (212,992 octets).
+const SMALL_BATCH: usize = 64;
+/// Octets of the largest datagram: the kernel's dumps come in 32 KiB at most.
+pub(super) const DATAGRAM: usize = 65_536;
+/// `struct nlmsghdr`
+const HEADER: usize = 16;
+/// `NLMSGERR_ATTR_MSG`
+const NLMSGERR_ATTR_MSG: u16 = 1;
+/// `RTNLGRP_LINK`, `RTNLGRP_IPV4_IFADDR`, `RTNLGRP_IPV6_IFADDR`, `RTNLGRP_IPV6_NETCONF`
+/// (linux/rtnetlink.h).
+const GROUPS: [u32; 4] = [1, 5, 9, 25];
+
+/// A socket of the network namespace of the thread that opens it; nothing on it waits but
+/// [`RouteSocket::wait`].
+#[derive(Debug)]
+pub(super) struct RouteSocket {
+    socket: Socket,
+    port: u32,
+    sequence: u32,
+    batch: usize,
+    octets: Vec<u8>,
+}
+
+impl RouteSocket {
+    /// Opens it; from here on it receives what changes.
+    pub fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        let groups = GROUPS.iter().fold(0, |mask, group| mask | 1 << (group - 1));
+        // Refused without CAP_NET_ADMIN in the first user namespace (containers).
+        let forced = setsockopt(&socket.as_fd(), sockopt::RcvBufForce, &RECEIVE_BUFFER);
+        let batch = if forced.is_ok() { BATCH } else { SMALL_BATCH };
+        socket.bind(&SocketAddr::new(0, groups))?;
+        let mut own = SocketAddr::new(0, 0);
+        socket.get_address(&mut own)?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        socket.set_non_blocking(true)?;
+        socket.set_cap_ack(true)?;
+        socket.set_ext_ack(true)?;
+        Ok(RouteSocket { socket, port: own.port_number(), sequence: 0, batch, octets: Vec::new() })
+    }
+
+    /// Most requests of one send.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Whether a message says that the change which it tells was asked for here.
+    pub fn is_own(&self, incoming: &Incoming<'_>) -> bool {
+        incoming.port == self.port
+    }
+
+    /// Sends requests, not more than [`RouteSocket::batch`]; the kernel has carried them out then,
+    /// and the answers can be received.
+    pub fn send(&mut self, requests: Vec<RouteNetlinkMessage>) -> io::Result<Sent> {
+        let sent = Sent {
+            first: self.sequence.wrapping_add(1),
+            count: requests.len(),
+            port: self.port,
+            dump: false,
+        };
+        let last = requests.len().saturating_sub(1);
+        self.octets.clear();
+        for (index, request) in requests.into_iter().enumerate() {
+            let create = match request {
+                RouteNetlinkMessage::NewAddress(_) => NLM_F_CREATE | NLM_F_EXCL,
+                _ => 0,
+            };
+            let acknowledge = if index == last { NLM_F_ACK } else { 0 };
+            self.push(request, NLM_F_REQUEST | create | acknowledge);
+        }
+        self.socket.send(&self.octets, 0)?;
+        Ok(sent)
+    }
+
+    /// Asks for a list. One at a time.
+    pub fn dump(&mut self, request: RouteNetlinkMessage) -> io::Result<Sent> {
+        let sent = Sent { first: self.sequence.wrapping_add(1), count: 1, port: self.port, dump: true };
+        self.octets.clear();
+        self.push(request, NLM_F_REQUEST | NLM_F_DUMP);
+        self.socket.send(&self.octets, 0)?;
+        Ok(sent)
+    }
+
+    fn push(&mut self, request: RouteNetlinkMessage, flags: u16) {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut message = NetlinkMessage::from(request);
+        message.header.flags = flags;
+        message.header.sequence_number = self.sequence;
+        message.finalize();
+        let start = self.octets.len();
+        self.octets.resize(start + message.buffer_len(), 0);
+        message.serialize(self.octets.get_mut(start..).unwrap_or_default());
+    }
+
+    /// Receives a datagram into `buffer` ([`DATAGRAM`] octets), if there is one.
+    ///
+    /// # Errors
+    /// ENOBUFS when messages were lost, else what the system says.
+    pub fn receive<'b>(&self, buffer: &'b mut [u8]) -> io::Result<Option<&'b [u8]>> {
+        let received = {
+            let mut room = &mut *buffer;
+            self.socket.recv(&mut room, 0)
+        };
+        match received {
+            Ok(length) => Ok(buffer.get(..length)),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits for a datagram until `until` at most.
+    pub fn wait(&self, until: Instant) -> io::Result<()> {
+        wait(&mut [PollFd::new(self.fd(), PollFlags::POLLIN)], Some(until))
+    }
+
+    /// For those that wait for other things too.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Waits until one of `fds` is ready, or until `until`; a signal ends it early.
+pub(super) fn wait(fds: &mut [PollFd<'_>], until: Option<Instant>) -> io::Result<()> {
+    let limit = match until {
+        None => PollTimeout::NONE,
+        // Up to the next millisecond: poll counts in whole ones.
+        Some(until) => {
+            let rest = until.saturating_duration_since(Instant::now()).as_micros().div_ceil(1000);
+            PollTimeout::try_from(rest).unwrap_or(PollTimeout::MAX)
+        }
+    };
+    match poll(fds, limit) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Requests of which the answers are awaited.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    first: u32,
+    count: usize,
+    port: u32,
+    dump: bool,
+}
+
+/// What a message says about a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Of the request of this index.
+    Refused(usize, Refusal),
+    /// All that were not refused were carried out; the list is complete.
+    End,
+    /// An entry of a list, which says whether the list changed meanwhile.
+    Entry {
+        /// Entries may be missing.
+        interrupted: bool,
+    },
+}
+
+/// The kernel's no.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}{}", errno.desc(), detail.as_ref().map(|text| format!(" ({text})")).unwrap_or_default())]
+pub(super) struct Refusal {
+    pub errno: Errno,
+    /// The kernel's words.
+    pub detail: Option<String>,
+}
+
+impl Sent {
+    /// What `incoming` says about these requests; with a refusal of the last one all are answered too.
+    pub fn answer(&self, incoming: &Incoming<'_>) -> Option<Answer> {
+        let index = usize::try_from(incoming.sequence.wrapping_sub(self.first)).ok()?;
+        if incoming.port != self.port || index >= self.count {
+            return None;
+        }
+        match incoming.kind {
+            NLMSG_ERROR | NLMSG_DONE => match incoming.code().unwrap_or(0) {
+                0 => Some(Answer::End),
+                number => {
+                    let errno = Errno::from_raw(number.saturating_abs());
+                    Some(Answer::Refused(index, Refusal { errno, detail: incoming.detail() }))
+                }
+            },
+            _ if self.dump => Some(Answer::Entry { interrupted: incoming.flags & NLM_F_DUMP_INTR != 0 }),
+            // The monitor's message about a change asked for here.
+            _ => None,
+        }
+    }
+
+    /// Whether nothing more comes after a refusal.
+    pub fn is_last(&self, index: usize) -> bool {
+        index + 1 == self.count
+    }
+}
+
+/// A message of the kernel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Incoming<'a> {
+    /// `RTM_…` or `NLMSG_…`
+    pub kind: u16,
+    flags: u16,
+    sequence: u32,
+    port: u32,
+    /// What follows the netlink header.
+    pub payload: &'a [u8],
+}
+
+impl Incoming<'_> {
+    fn code(&self) -> Option<i32> {
+        self.payload.first_chunk().map(|octets| i32::from_ne_bytes(*octets))
+    }
+
+    /// The extended acknowledgement, which follows the copy of the request's header and, unless
+    /// capped, of the request.
+    fn detail(&self) -> Option<String> {
+        if self.kind != NLMSG_ERROR || self.flags & NLM_F_ACK_TLVS == 0 {
+            return None;
+        }
+        let copy = self.payload.get(4..)?;
+        let skip = if self.flags & NLM_F_CAPPED == 0 {
+            let length = u32::from_ne_bytes(*copy.first_chunk()?);
+            usize::try_from(length).ok()?.checked_next_multiple_of(4)?.max(HEADER)
+        } else {
+            HEADER
+        };
+        let text = NlasIterator::new(copy.get(skip..)?)
+            .map_while(Result::ok)
+            .find(|attribute| attribute.kind() == NLMSGERR_ATTR_MSG)?;
+        let text = text.value().split(|octet| *octet == 0).next().unwrap_or_default();
+        (!text.is_empty()).then(|| String::from_utf8_lossy(text).into_owned())
+    }
+}
+
+/// The messages of a datagram; what is cut off ends it.
+pub(super) fn messages(datagram: &[u8]) -> impl Iterator<Item = Incoming<'_>> {
+    let mut rest = datagram;
+    std::iter::from_fn(move || {
+        let message = NetlinkBuffer::new_checked(rest).ok()?;
+        let length = usize::try_from(message.length()).unwrap_or(usize::MAX);
+        rest = rest.get(length.checked_next_multiple_of(4)?..).unwrap_or_default();
+        Some(Incoming {
+            kind: message.message_type(),
+            flags: message.flags(),
+            sequence: message.sequence_number(),
+            port: message.port_number(),
+            payload: message.payload(),
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A message as the kernel writes it.
+    fn message(kind: u16, flags: u16, sequence: u32, port: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(HEADER + payload.len()).expect("length");
+        let mut octets = length.to_ne_bytes().to_vec();
+        octets.extend(kind.to_ne_bytes());
+        octets.extend(flags.to_ne_bytes());
+        octets.extend(sequence.to_ne_bytes());
+        octets.extend(port.to_ne_bytes());
+        octets.extend(payload);
+        octets.resize(octets.len().next_multiple_of(4), 0);
+        octets
+    }
+
+    fn error(code: i32, text: &str) -> Vec<u8> {
+        let mut payload = code.to_ne_bytes().to_vec();
+        payload.extend([0; HEADER]);
+        let length = u16::try_from(4 + text.len() + 1).expect("length");
+        payload.extend(length.to_ne_bytes());
+        payload.extend(NLMSGERR_ATTR_MSG.to_ne_bytes());
+        payload.extend(text.as_bytes());
+        payload.push(0);
+        payload
+    }
+
+    #[test]
+    fn answers_of_a_batch() {
+        // Sequence numbers wrap within it.
+        let sent = Sent { first: u32::MAX, count: 3, port: 7, dump: false };
+        let list = Sent { first: u32::MAX, count: 1, port: 7, dump: true };
+        let capped = NLM_F_ACK_TLVS | NLM_F_CAPPED;
+        let refused = |index, errno, detail: Option<&str>| {
+            Some(Answer::Refused(index, Refusal { errno, detail: detail.map(str::to_owned) }))
+        };
+        let ack = 0_i32.to_ne_bytes();
+        for (name, sent, octets, want) in [
+            ("acknowledged", sent, message(NLMSG_ERROR, 0, 1, 7, &ack), Some(Answer::End)),
+            (
+                "refused with words",
+                sent,
+                message(NLMSG_ERROR, capped, 0, 7, &error(-22, "Invalid label")),
+                refused(1, Errno::EINVAL, Some("Invalid label")),
+            ),
+            (
+                "refused without",
+                sent,
+                message(NLMSG_ERROR, 0, u32::MAX, 7, &(-17_i32).to_ne_bytes()),
+                refused(0, Errno::EEXIST, None),
+            ),
+            ("of another request", sent, message(NLMSG_ERROR, 0, 2, 7, &ack), None),
+            ("of another socket", sent, message(NLMSG_ERROR, 0, 1, 8, &ack), None),
+            ("the change itself", sent, message(libc::RTM_NEWADDR, 0, 1, 7, &[0; 8]), None),
+            (
+                "entry of a list",
+                list,
+                message(libc::RTM_NEWADDR, 2, u32::MAX, 7, &[0; 8]),
+                Some(Answer::Entry { interrupted: false }),
+            ),
+            (
+                "entry of a list that changes",
+                list,
+                message(libc::RTM_NEWADDR, NLM_F_DUMP_INTR, u32::MAX, 7, &[0; 8]),
+                Some(Answer::Entry { interrupted: true }),
+            ),
+            ("end of a list", list, message(NLMSG_DONE, 2, u32::MAX, 7, &ack), Some(Answer::End)),
+        ] {
+            let all: Vec<_> = messages(&octets).collect();
+            let [incoming] = all.as_slice() else { panic!("{name}: {all:?}") };
+            assert_eq!(sent.answer(incoming), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn datagrams_of_any_octets() {
+        let two = [message(NLMSG_ERROR, 0, 1, 7, &[1, 0, 0, 0]), message(20, 0, 2, 7, &[0; 5])].concat();
+        for (name, octets, want) in [
+            ("nothing", &two[..0], 0),
+            ("two", &two[..], 2),
+            ("the second cut off", &two[..40], 1),
+            ("a header cut off", &two[..12], 0),
+            ("a length of nothing", &[0; 32][..], 0),
+            ("a length beyond", &[0xff; 32][..], 0),
+        ] {
+            assert_eq!(messages(octets).count(), want, "{name}");
+        }
+    }
+}

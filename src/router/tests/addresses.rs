@@ -1,0 +1,270 @@
+//! Netconf alone on a host's eth0: many addresses, refused ones, and what the kernel does of itself.
+
+use std::collections::BTreeSet;
+use std::net::Ipv6Addr;
+use std::sync::mpsc::RecvTimeoutError;
+
+use lbd_vrrp::{DeviceAddress, Interface, RouterId};
+
+use super::*;
+use crate::router::mailbox::Want;
+use crate::router::netconf::{Report, Reports, Shared};
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// The thread with its reports; it ends with the value.
+struct Netconf {
+    shared: Arc<Shared>,
+    reports: Receiver<Report>,
+    /// eth0 as it was told last.
+    eth0: Option<Interface>,
+    lost: Vec<String>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Netconf {
+    fn start(net: &Net) -> Self {
+        let (queue, reports) = sync_channel(REPORTS);
+        let shared = Arc::new(Shared::new().expect("eventfd"));
+        let sink = Reports { queue, waker: Waker::new().expect("eventfd") };
+        let spawn = || netconf::spawn(Arc::clone(&shared), sink, watch::channel(Arc::default()).0);
+        let thread = net.inside(1, spawn).expect("thread");
+        let mut netconf = Netconf { shared, reports, eth0: None, lost: Vec::new(), thread: Some(thread) };
+        assert!(netconf.until(|report| matches!(report, Report::Ready)), "ready");
+        netconf
+    }
+
+    /// Takes reports until the wanted one came.
+    fn until(&mut self, wanted: impl Fn(&Report) -> bool) -> bool {
+        let until = Instant::now() + LIMIT;
+        loop {
+            match self.reports.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(report) if wanted(&report) => {
+                    self.take(report);
+                    return true;
+                }
+                Ok(report) => self.take(report),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+    }
+
+    fn take(&mut self, report: Report) {
+        match report {
+            Report::Interface(interface) if interface.name == "eth0" => self.eth0 = Some(interface),
+            Report::AddressLost { what, .. } => self.lost.push(what),
+            Report::Failed(error) => panic!("{error}"),
+            _ => {}
+        }
+    }
+
+    fn say(&self, router: u64, hold: &Arc<[DeviceAddress]>) {
+        self.shared.want(Want { router: RouterId(router), hold: Arc::clone(hold), purge: Vec::new() });
+    }
+
+    /// Says what a router wants, and how long it took.
+    fn want(&mut self, router: u64, hold: &Arc<[DeviceAddress]>) -> Duration {
+        let started = Instant::now();
+        self.say(router, hold);
+        let set = |report: &Report| matches!(report, Report::AddressesSet(id) if id.0 == router);
+        assert!(self.until(set), "set within {LIMIT:?}");
+        started.elapsed()
+    }
+
+    /// Until eth0 was told to be so.
+    fn until_eth0(&mut self, wanted: impl Fn(&Interface) -> bool) -> bool {
+        self.eth0.as_ref().is_some_and(&wanted)
+            || self.until(|report| {
+                matches!(report, Report::Interface(interface) if interface.name == "eth0" && wanted(interface))
+            })
+    }
+}
+
+impl Drop for Netconf {
+    fn drop(&mut self) {
+        self.shared.stop();
+        // It may wait for room in the queue.
+        while self.reports.recv_timeout(LIMIT).is_ok() {}
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("netconf ends");
+        }
+    }
+}
+
+/// The addresses of a host's eth0 as `ip` shows them, link-local ones of IPv6 left out.
+fn shown(net: &Net) -> Vec<String> {
+    let mut show = Command::new("ip");
+    show.args(["-n", &net.ns(1), "-o", "addr", "show", "dev", "eth0"]);
+    let text = String::from_utf8(show.output().expect("ip").stdout).expect("text");
+    let address = |line: &str| line.split_whitespace().nth(3).map(str::to_owned);
+    text.lines().filter_map(address).filter(|one| !one.starts_with("fe80")).collect()
+}
+
+fn there(net: &Net) -> BTreeSet<String> {
+    shown(net).into_iter().collect()
+}
+
+fn eth0(address: VirtualAddress) -> DeviceAddress {
+    DeviceAddress { device: "eth0".into(), address }
+}
+
+fn four(number: u16, prefix: u8) -> DeviceAddress {
+    let [high, low] = number.to_be_bytes();
+    eth0(VirtualAddress::new(Ipv4Addr::new(10, 78, high, low).into(), prefix))
+}
+
+fn six(number: u16, prefix: u8) -> DeviceAddress {
+    eth0(VirtualAddress::new(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, number).into(), prefix))
+}
+
+#[test]
+fn a_thousand_of_each_family() {
+    if skip("a_thousand_of_each_family") {
+        return;
+    }
+    let net = Net::new("a");
+    let mut netconf = Netconf::start(&net);
+    let before = there(&net);
+    let none: Arc<[DeviceAddress]> = Arc::default();
+    for (family, make) in [("IPv4", four as fn(u16, u8) -> DeviceAddress), ("IPv6", six)] {
+        let prefix = if family == "IPv4" { 32 } else { 128 };
+        let all: Arc<[DeviceAddress]> = (1..=1000).map(|number| make(number, prefix)).collect();
+        let added = netconf.want(1, &all);
+        assert_eq!(shown(&net).len(), before.len() + 1000, "{family}");
+        let all_told = |eth0: &Interface| {
+            let told: BTreeSet<IpAddr> = eth0.addresses.iter().copied().collect();
+            all.iter().all(|one| told.contains(&one.address.address))
+        };
+        assert!(netconf.until_eth0(all_told), "{family}: told");
+        let again = netconf.want(1, &all);
+        let gone = netconf.want(1, &none);
+        assert_eq!(there(&net), before, "{family}");
+        let mut errors = io::stderr();
+        writeln!(errors, "1,000 {family}: added in {added:?}, again {again:?}, gone in {gone:?}")
+            .expect("stderr");
+
+        // The same with a router for each.
+        let started = Instant::now();
+        let set = |report: &Report| matches!(report, Report::AddressesSet(id) if id.0 == 1000);
+        for (router, address) in (1..=1000).zip(all.iter()) {
+            netconf.say(router, &Arc::from([address.clone()]));
+        }
+        assert!(netconf.until(set), "{family}: set");
+        let added = started.elapsed();
+        assert_eq!(shown(&net).len(), before.len() + 1000, "{family}");
+        let started = Instant::now();
+        (1..=1000).for_each(|router| netconf.say(router, &none));
+        assert!(netconf.until(set), "{family}: set");
+        let gone = started.elapsed();
+        assert_eq!(there(&net), before, "{family}");
+        writeln!(errors, "of 1,000 routers: added in {added:?}, gone in {gone:?}").expect("stderr");
+    }
+    assert!(netconf.lost.is_empty(), "{:?}", netconf.lost);
+}
+
+#[test]
+fn a_refused_one_among_others_is_tried_again() {
+    if skip("a_refused_one_among_others_is_tried_again") {
+        return;
+    }
+    let net = Net::new("b");
+    let mut netconf = Netconf::start(&net);
+    // In one network there is one scope.
+    ip(&format!("-n {} addr add 10.79.0.1/24 dev eth0 scope link", net.ns(1)));
+    let mut refused = four(2, 24);
+    refused.address.address = Ipv4Addr::new(10, 79, 0, 2).into();
+    let mut nowhere = four(7, 32);
+    nowhere.device = "eth9".into();
+    let mut all: Vec<DeviceAddress> = (100..=400).map(|number| four(number, 32)).collect();
+    all.insert(150, refused);
+    all.insert(0, nowhere);
+    all.push(six(1, 128));
+    let all: Arc<[DeviceAddress]> = all.into();
+    netconf.want(1, &all);
+    let now = there(&net);
+    assert!(!now.contains("10.79.0.2/24"), "refused");
+    assert!((100..=400_u16).all(|number| now.contains(&format!(
+        "10.78.{}.{}/32",
+        number >> 8,
+        number & 255
+    ))));
+    assert!(now.contains("fd00::1/128"));
+    ip(&format!("-n {} addr del 10.79.0.1/24 dev eth0", net.ns(1)));
+    net.wait(1, Ipv4Addr::new(10, 79, 0, 2), true, seconds(2));
+    ip(&format!("-n {} link add eth9 type veth peer name eth8", net.ns(1)));
+    net.wait(1, Ipv4Addr::new(10, 78, 0, 7), true, seconds(2));
+    assert!(netconf.lost.is_empty(), "{:?}", netconf.lost);
+}
+
+#[test]
+fn secondaries_outlive_their_primary() {
+    if skip("secondaries_outlive_their_primary") {
+        return;
+    }
+    let net = Net::new("c");
+    let mut netconf = Netconf::start(&net);
+    let list = |from: u16, to: u16| (from..=to).map(|number| four(number, 16)).collect();
+    let kept: Arc<[DeviceAddress]> = list(2, 301);
+    netconf.want(1, &list(1, 301));
+    let all = there(&net);
+    assert_eq!(shown(&net).iter().filter(|one| one.starts_with("10.78.")).count(), 301);
+    netconf.want(1, &kept);
+    let mut want = all;
+    assert!(want.remove("10.78.0.1/16"));
+    assert_eq!(there(&net), want, "all but the primary");
+    // That was our own doing; what someone else removes is told.
+    assert!(netconf.lost.is_empty(), "{:?}", netconf.lost);
+    ip(&format!("-n {} addr del 10.78.0.9/16 dev eth0", net.ns(1)));
+    assert!(netconf.until(|report| matches!(report, Report::AddressLost { .. })), "told");
+    assert_eq!(netconf.lost, ["10.78.0.9/16 on eth0"]);
+}
+
+#[test]
+fn ipv6_addresses_are_told_when_they_can_be_used() {
+    if skip("ipv6_addresses_are_told_when_they_can_be_used") {
+        return;
+    }
+    let net = Net::new("d");
+    let ns = net.ns(1);
+    ip(&format!("-n {} addr add fd00::3/64 dev eth0 nodad", net.ns(2)));
+    let mut netconf = Netconf::start(&net);
+    // Its link-local address first: without it nothing is looked for.
+    let local = |eth0: &Interface| {
+        eth0.addresses.iter().any(|one| matches!(one, IpAddr::V6(one) if one.is_unicast_link_local()))
+    };
+    assert!(netconf.until_eth0(local), "link-local address");
+    let looked_for = |number| {
+        let mut address = six(number, 64);
+        address.address.detect_duplicates = true;
+        address
+    };
+    let (once, late, taken) = (six(1, 64), looked_for(2), looked_for(3));
+    let has = |eth0: &Interface, one: &DeviceAddress| eth0.addresses.contains(&one.address.address);
+    let hold = Arc::from([late.clone(), once.clone(), taken.clone()]);
+    netconf.want(1, &hold);
+    assert!(netconf.until_eth0(|eth0| has(eth0, &once)), "at once");
+    let told = netconf.eth0.clone().expect("eth0");
+    assert!(!has(&told, &late) && !has(&told, &taken), "{told:?}");
+    assert!(netconf.until_eth0(|eth0| has(eth0, &late)), "when nobody else has it");
+    let told = netconf.eth0.clone().expect("eth0");
+    assert!(!has(&told, &taken) && has(&told, &once), "{told:?}");
+    let shown = shown(&net);
+    assert!(shown.contains(&"fd00::3/64".to_owned()), "it is there, but duplicate: {shown:?}");
+
+    // The Router flag.
+    assert!(!told.forwarding);
+    let set = |value: &str| {
+        let path = "/proc/sys/net/ipv6/conf/eth0/forwarding";
+        net.inside(1, || std::fs::write(path, value)).expect("sysctl");
+    };
+    for (value, forwarding) in [("1", true), ("0", false)] {
+        set(value);
+        assert!(netconf.until_eth0(|eth0| eth0.forwarding == forwarding), "forwarding {value}");
+    }
+    set("1");
+    // An interface that forwards from the start.
+    ip(&format!("-n {ns} link set eth0 name eth1"));
+    ip(&format!("-n {ns} link set eth1 name eth0"));
+    drop(netconf);
+    assert!(Netconf::start(&net).until_eth0(|eth0| eth0.forwarding), "as it is found");
+}
