@@ -10,7 +10,7 @@ mod surroundings;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::receive::{self, Refusal};
 use crate::router::{Effect, Event as RouterEvent, Router};
@@ -456,7 +456,7 @@ impl Engine {
                 Effect::Act(action) => out.push(action),
                 Effect::Silence => garp.silence(router.id()),
                 Effect::Announce(rounds) => {
-                    let burst = (rounds, router.config().garp.interval);
+                    let burst = (rounds, Duration::ZERO);
                     for (device, addresses) in by_device(router.config()) {
                         garp.announce(
                             now,

@@ -3,6 +3,7 @@
 //! Here: configuration types, already resolved (nothing is inherited any more). Not here: states
 //! and timers (`router`, `engine`), octets (`wire`), sockets (`net`).
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::{NonZeroU8, NonZeroU32};
@@ -216,12 +217,6 @@ pub struct GratuitousArp {
     pub lower_priority_delay: Duration,
     /// garp_lower_prio_repeat; 0 for none. Default: `repeat`.
     pub lower_priority_repeat: u32,
-    /// garp_interval of the garp_group, vrrp_garp_interval: shortest gap between two requests on an
-    /// interface; zero for none.
-    pub interval: Duration,
-    /// gna_interval of the garp_group, vrrp_gna_interval: the same of unsolicited neighbour
-    /// advertisements.
-    pub neighbour_interval: Duration,
 }
 
 /// Names something tracked whose result arrives from outside; unique among its kind.
@@ -238,8 +233,6 @@ impl Default for GratuitousArp {
             refresh_repeat: 1,
             lower_priority_delay: delay,
             lower_priority_repeat: 5,
-            interval: Duration::ZERO,
-            neighbour_interval: Duration::ZERO,
         }
     }
 }
@@ -381,23 +374,6 @@ impl InstanceConfig {
         }
     }
 
-    /// What keeps this virtual router from running as of now, in words; `None` if nothing does.
-    /// An [`Engine`](crate::Engine) must only be given those that run.
-    pub fn unserved(&self) -> Option<&'static str> {
-        let no_peers = matches!(&self.delivery, Delivery::Unicast { peers, .. } if peers.is_empty());
-        if self.family == Family::V6 {
-            Some("an IPv6 instance")
-        } else if self.version == Version::V3 {
-            Some("VRRP version 3")
-        } else if self.interface.is_none() {
-            Some("an instance without interface")
-        } else if no_peers {
-            Some("unicast without peers")
-        } else {
-            None
-        }
-    }
-
     /// The name of its interface; empty if it has none.
     pub fn interface_name(&self) -> &str {
         self.interface.as_deref().unwrap_or_default()
@@ -424,6 +400,30 @@ pub struct Setup {
     pub instances: Vec<InstanceConfig>,
     /// Sync groups, in the order of the file.
     pub groups: Vec<GroupConfig>,
+    /// Gaps between gratuitous ARP requests and between unsolicited neighbour advertisements.
+    pub garp_intervals: GarpIntervals,
+    /// vrrp_startup_delay, at most 4294.967 s: adverts are not heard and no state changes for so long
+    /// after the start; zero for none.
+    pub startup_delay: Duration,
+    /// log_unknown_vrids: adverts of virtual routers that are not configured are told.
+    pub log_unknown_vrids: bool,
+}
+
+/// Shortest gaps between two gratuitous ARP requests and between two unsolicited neighbour
+/// advertisements on an interface, in this order: up to 4294.967295 s each, zero for none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GarpIntervals {
+    /// garp_group: garp_interval and gna_interval, by the name of each of its interfaces.
+    pub by_interface: BTreeMap<String, (Duration, Duration)>,
+    /// vrrp_garp_interval and vrrp_gna_interval: of an interface without garp_group.
+    pub otherwise: (Duration, Duration),
+}
+
+impl GarpIntervals {
+    /// The two gaps of an interface.
+    pub fn of(&self, interface: &str) -> (Duration, Duration) {
+        self.by_interface.get(interface).copied().unwrap_or(self.otherwise)
+    }
 }
 
 /// Index of an interface as the kernel numbers it.
@@ -457,35 +457,5 @@ impl State {
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_does_not_run_yet() {
-        let plain = || InstanceConfig::new("V", "eth0", Vrid::MIN);
-        let unicast = |peers| Delivery::Unicast { peers, ttl: Some(255), check_source: false };
-        let peer = Peer::new(Ipv4Addr::LOCALHOST);
-        for (name, config, want) in [
-            ("version 2, IPv4", plain(), None),
-            ("unicast", InstanceConfig { delivery: unicast(vec![peer]), ..plain() }, None),
-            (
-                "no peers",
-                InstanceConfig { delivery: unicast(vec![]), ..plain() },
-                Some("unicast without peers"),
-            ),
-            ("version 3", InstanceConfig { version: Version::V3, ..plain() }, Some("VRRP version 3")),
-            ("IPv6", InstanceConfig { family: Family::V6, ..plain() }, Some("an IPv6 instance")),
-            (
-                "no interface",
-                InstanceConfig { interface: None, ..plain() },
-                Some("an instance without interface"),
-            ),
-        ] {
-            assert_eq!(config.unserved(), want, "{name}");
-        }
     }
 }
