@@ -277,7 +277,7 @@ impl Daemon {
             info!(
                 router_id = config.global.router_id,
                 virtual_servers = config.virtual_servers.len(),
-                vrrp_instances = config.served_instances().count(),
+                vrrp_instances = config.vrrp_instances.len(),
                 "started in {} ms",
                 daemon.started.elapsed().as_millis()
             );
@@ -437,7 +437,7 @@ impl Daemon {
     /// The router's threads also tell which addresses are on this host (ha_suspend).
     fn needs_router(&self, config: &Config) -> bool {
         let watches = self.options.parts.checkers && config.virtual_servers.iter().any(|one| one.ha_suspend);
-        watches || self.options.parts.vrrp && config.served_instances().next().is_some()
+        watches || self.options.parts.vrrp && !config.vrrp_instances.is_empty()
     }
 
     async fn start_checkers(&mut self, config: &Arc<Config>) -> Result<(), Failure> {
@@ -519,23 +519,15 @@ impl Daemon {
     }
 
     fn routers(&self, config: &Config) -> Vec<InstanceConfig> {
-        let instances = config.served_instances().filter(|_| self.options.parts.vrrp);
+        let instances = config.vrrp_instances.iter().filter(|_| self.options.parts.vrrp);
         instances.map(|instance| instance.router.clone()).collect()
     }
 
-    /// Runs the scripts that a virtual router tracks.
+    /// Runs the scripts that a virtual router or a sync group tracks.
     fn track(&mut self, config: &Config) {
         let Some(router) = self.shared.parts().router.clone() else { return };
-        let tracked: HashSet<&str> = config
-            .served_instances()
-            .flat_map(|instance| instance.router.trackers.iter().map(|(tracker, _)| &*tracker.0))
-            .collect();
-        let scripts: Vec<(Arc<str>, VrrpScript)> = config
-            .vrrp_scripts
-            .iter()
-            .filter(|(name, _)| tracked.contains(&***name))
-            .map(|(name, script)| (name.clone(), script.clone()))
-            .collect();
+        let scripts: Vec<(Arc<str>, VrrpScript)> =
+            config.vrrp_scripts.iter().map(|(name, script)| (name.clone(), script.clone())).collect();
         match &mut self.tracker {
             Some(tracker) => tracker.reload(scripts),
             None => {

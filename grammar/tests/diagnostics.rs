@@ -245,11 +245,7 @@ fn one_mistake_gives_one_diagnostic() {
             instance(" track_script {\n chk\n }"),
             "c:3:2: no usable vrrp_script `chk` is defined before this line; add a block `vrrp_script chk { … }` before it",
         ),
-        (
-            "version 3",
-            instance(" version 3"),
-            "c:2:2: VRRP version 3 is not supported yet; vrrp_instance `V` is left out: it does not run on this host; version 3 and IPv6 come later",
-        ),
+        ("version 3", instance(" version 3"), ""),
         (
             "address twice",
             instance(" virtual_ipaddress {\n 10.0.0.9/24\n }"),
@@ -300,11 +296,7 @@ fn one_mistake_gives_one_diagnostic() {
             server(" quo\0rum 1"),
             "c:6:5: this line holds a NUL byte; remove the byte; the file may be damaged or not be text",
         ),
-        (
-            "neighbour adverts",
-            "global_defs {\n vrrp_gna_interval 0.5\n}".into(),
-            "c:2:2: `vrrp_gna_interval` is not supported yet; version 3 and IPv6 come later",
-        ),
+        ("neighbour adverts", "global_defs {\n vrrp_gna_interval 0.5\n}".into(), ""),
         ("no gap", "global_defs {\n vrrp_garp_interval 0\n vrrp_gna_interval 0\n}".into(), ""),
         (
             "a flood of gratuitous ARP",
@@ -335,12 +327,12 @@ fn one_mistake_gives_one_diagnostic() {
             "c:6:4: `track_script`: unknown option `wait`; write `S weight N [reverse|noreverse]`",
         ),
         (
-            "a script tracked by an instance that is left out",
+            "a script tracked by a sync group alone",
             format!(
-                "vrrp_script S {{\n script /bin/x\n}}\n{}",
-                instance(" version 3\n track_script {\n S\n }")
+                "vrrp_script S {{\n script /bin/x\n}}\nvrrp_sync_group G {{\n group {{\n V W\n }}\n track_script {{\n S\n }}\n}}\n{GOOD_INSTANCE}{}",
+                GOOD_INSTANCE.replace("instance V", "instance W").replace("id 1", "id 2")
             ),
-            "c:5:2: VRRP version 3 is not supported yet; vrrp_instance `V` is left out: it does not run on this host; version 3 and IPv6 come later",
+            "",
         ),
         (
             "a script that nobody tracks",
@@ -469,7 +461,9 @@ fn one_mistake_gives_one_diagnostic() {
     let mut wrong = Vec::new();
     for (name, text, want) in table {
         let loaded = load_str("c", &text);
-        let got = summaries(&loaded);
+        let mut got = summaries(&loaded);
+        // Sound, though not advised.
+        got.retain(|one| !one.contains("`auth_type PASS` sends its password"));
         let want: Vec<&str> = if want.is_empty() { vec![] } else { vec![want] };
         if got != want {
             wrong.push(format!("{name}:\n{text}\n got {got:#?}\nwant {want:#?}"));

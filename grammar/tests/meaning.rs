@@ -346,6 +346,7 @@ fn instances() {
         summaries(&loaded),
         [
             "c:11:2: `interval` is below a millisecond: 1 second is used; a time in seconds from 0.001",
+            "c:28:2: `auth_type PASS` sends its password in clear text; RFC 3768 took both out of VRRP; sign adverts with `auth_hmac { … }` on all its routers, one after the other with `mode receive-only`, then `permissive` (keepalived has it since 2.4.2); or remove `authentication`",
             "c:35:2: `nopreempt` leaves a living master alone, so weight -7 of script `a` never makes this router take over from one, and no router that has `nopreempt` takes over because of it (the weight: c:38:2); use `weight 0`: a failure is FAULT then and another router takes over; or remove `nopreempt`",
         ]
     );

@@ -59,7 +59,7 @@ impl Daemon {
         match (instance, router) {
             (None, _) => sync.set(roles(&[SyncState::Master, SyncState::Backup])),
             (Some(name), router) => {
-                if !self.config.served_instances().any(|one| one.router.name == name) {
+                if !self.config.vrrp_instances.iter().any(|one| one.router.name == name) {
                     warn!(
                         "lvs_sync_daemon follows vrrp_instance {name}, which does not run: it stays backup"
                     );

@@ -76,7 +76,7 @@ struct Instance {
 
 impl Plan {
     fn new(config: &Config) -> Self {
-        let instances = config.served_instances().map(|one| {
+        let instances = config.vrrp_instances.iter().map(|one| {
             let instance = Instance {
                 notify: one.notify.clone(),
                 tells_deleted: one.tells_deleted,

@@ -578,7 +578,8 @@ impl Engine {
                 Effect::Silence => announcements.silence(router.id()),
                 Effect::Announce(rounds) => {
                     for DeviceAddress { device, address } in router.addresses().iter() {
-                        let interval = garp_intervals.of(device, Family::of(address.address));
+                        let (arp, neighbour) = garp_intervals.of(device);
+                        let interval = if address.address.is_ipv4() { arp } else { neighbour };
                         announcements.want(now, router.id(), device, address.address, (rounds, interval));
                     }
                 }

@@ -435,13 +435,9 @@ pub struct GarpIntervals {
 }
 
 impl GarpIntervals {
-    /// The gap on `interface` for addresses of `family`.
-    pub fn of(&self, interface: &str, family: Family) -> Duration {
-        let (arp, neighbour) = self.by_interface.get(interface).copied().unwrap_or(self.otherwise);
-        match family {
-            Family::V4 => arp,
-            Family::V6 => neighbour,
-        }
+    /// The two gaps of an interface.
+    pub fn of(&self, interface: &str) -> (Duration, Duration) {
+        self.by_interface.get(interface).copied().unwrap_or(self.otherwise)
     }
 }
 

@@ -256,8 +256,13 @@ pub struct VrrpGlobal {
     pub group4: Ipv4Addr,
     /// vrrp_mcast_group6
     pub group6: Ipv6Addr,
-    /// vrrp_garp_…, vrrp_gna_interval
+    /// vrrp_garp_…
     pub garp: GratuitousArp,
+    /// vrrp_garp_interval: shortest gap between two requests on an interface without garp_group; zero
+    /// for none.
+    pub garp_interval: Duration,
+    /// vrrp_gna_interval: the same of unsolicited neighbour advertisements.
+    pub neighbour_interval: Duration,
     /// vrrp_garp_extra_if
     pub garp_extra: Option<GarpExtra>,
     /// vrrp_down_timer_adverts
@@ -299,6 +304,8 @@ impl Default for VrrpGlobal {
             group4: Ipv4Addr::new(224, 0, 0, 18),
             group6: Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12),
             garp: GratuitousArp::default(),
+            garp_interval: Duration::ZERO,
+            neighbour_interval: Duration::ZERO,
             garp_extra: None,
             down_timer_adverts: 3,
             lower_priority_no_advert: false,

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use lbd_health::ScriptId;
+use lbd_vrrp::GarpIntervals;
 
 pub use global::*;
 pub use network::*;
@@ -119,9 +120,20 @@ impl Script {
 }
 
 impl Config {
-    /// The virtual routers that lbd runs as of now ([`lbd_vrrp::InstanceConfig::unserved`]).
-    pub fn served_instances(&self) -> impl Iterator<Item = &VrrpInstance> + '_ {
-        self.vrrp_instances.iter().filter(|instance| instance.router.unserved().is_none())
+    /// What the VRRP engine runs. Its startup delay is vrrp_startup_delay alone: what
+    /// vrrp_delay_after_boot adds depends on how long the host is up.
+    pub fn vrrp_setup(&self) -> lbd_vrrp::Setup {
+        let vrrp = &self.global.vrrp;
+        lbd_vrrp::Setup {
+            instances: self.vrrp_instances.iter().map(|instance| instance.router.clone()).collect(),
+            groups: self.sync_groups.iter().map(|(name, group)| group.for_engine(name)).collect(),
+            garp_intervals: GarpIntervals {
+                by_interface: self.garp_groups.iter().flat_map(GarpGroup::intervals).collect(),
+                otherwise: (vrrp.garp_interval, vrrp.neighbour_interval),
+            },
+            startup_delay: vrrp.startup_delay,
+            log_unknown_vrids: vrrp.log_unknown_vrids,
+        }
     }
 
     /// Interfaces that the configuration names, each once, in order of appearance.

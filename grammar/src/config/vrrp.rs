@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lbd_health::ScriptId;
-use lbd_vrrp::{InstanceConfig, TrackerId, Weight};
+use lbd_vrrp::{GroupConfig, InstanceConfig, TrackerId, Weight};
 
 use super::{Route, Rule};
 
@@ -169,6 +169,18 @@ pub struct SyncGroup {
     pub mail: bool,
 }
 
+impl SyncGroup {
+    /// What the engine needs of it.
+    pub(super) fn for_engine(&self, name: &Arc<str>) -> GroupConfig {
+        GroupConfig {
+            name: name.clone(),
+            members: self.members.clone(),
+            trackers: self.trackers.clone(),
+            track_interfaces: self.track_interfaces.clone(),
+        }
+    }
+}
+
 /// garp_group: interfaces with a common gap between gratuitous ARPs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GarpGroup {
@@ -178,4 +190,13 @@ pub struct GarpGroup {
     pub neighbour_interval: Option<Duration>,
     /// Interfaces, each in one group at most.
     pub interfaces: Vec<String>,
+}
+
+impl GarpGroup {
+    /// The gaps of each of its interfaces: gratuitous ARP, neighbour advertisements. What the group does
+    /// not say has none there.
+    pub(super) fn intervals(&self) -> impl Iterator<Item = (String, (Duration, Duration))> + '_ {
+        let gaps = (self.garp_interval.unwrap_or_default(), self.neighbour_interval.unwrap_or_default());
+        self.interfaces.iter().map(move |interface| (interface.clone(), gaps))
+    }
 }

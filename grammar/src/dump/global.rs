@@ -170,8 +170,8 @@ fn garp(writer: &mut Writer<'_>, global: &Global) {
     writer.value("vrrp_garp_master_refresh_repeat", garp.refresh_repeat);
     writer.value("vrrp_garp_lower_prio_delay", garp.lower_priority_delay.as_secs());
     writer.value("vrrp_garp_lower_prio_repeat", garp.lower_priority_repeat);
-    writer.seconds("vrrp_garp_interval", garp.interval);
-    writer.seconds("vrrp_gna_interval", garp.neighbour_interval);
+    writer.seconds("vrrp_garp_interval", global.vrrp.garp_interval);
+    writer.seconds("vrrp_gna_interval", global.vrrp.neighbour_interval);
     if let Some(extra) = global.vrrp.garp_extra {
         let all = extra.all.then(|| "all".to_owned());
         writer.line("vrrp_garp_extra_if", all.into_iter().chain([extra.interval.as_secs().to_string()]));

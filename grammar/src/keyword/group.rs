@@ -9,8 +9,9 @@ use std::time::Duration;
 use lbd_vrrp::{TrackerId, Weight};
 
 use super::call::Call;
+use super::instance::{NO_BFD, NO_FILES, NO_PROCESSES};
 use super::root::Root;
-use super::{Part, Row, Table, row, tracking};
+use super::{Part, Row, Table, later, row, tracking};
 use crate::config::{GarpGroup, VrrpNotify};
 use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::source::Span;
@@ -102,26 +103,29 @@ const MEMBERS: Rows = &[
         |b: &mut S, c| b.scripts.extend(tracking::scripts(c)),
     )
     .block(),
-    row(
+    later(
         "track_file",
         "{ NAME [weight N [reverse|noreverse]] … }",
         "Files that all members track.",
+        NO_FILES,
         |b: &mut S, c| {
             b.files.extend(tracking::files(c));
         },
     )
     .opens("track_script"),
-    row(
+    later(
         "track_process",
         "{ NAME [weight N [reverse|noreverse]] … }",
         "Processes that all members track.",
+        NO_PROCESSES,
         |b: &mut S, c| b.processes.extend(tracking::processes(c)),
     )
     .opens("track_script"),
-    row(
+    later(
         "track_bfd",
         "{ NAME [weight N [reverse|noreverse]] … }",
         "BFD sessions that all members track.",
+        NO_BFD,
         |b: &mut S, c| b.bfd.extend(tracking::bfd(c)),
     )
     .opens("track_script"),
@@ -143,21 +147,25 @@ const NOTIFY: Rows = &[
         let script = c.script();
         c.once(&mut b.notify.master, script);
     })
+    .by(Part::Notify)
     .example("/usr/local/bin/is-master"),
     row("notify_backup", "CMD [USER [GROUP]]", "Run when the group becomes backup.", |b: &mut S, c| {
         let script = c.script();
         c.once(&mut b.notify.backup, script);
     })
+    .by(Part::Notify)
     .example("/usr/local/bin/is-backup"),
     row("notify_fault", "CMD [USER [GROUP]]", "Run when the group has a fault.", |b: &mut S, c| {
         let script = c.script();
         c.once(&mut b.notify.fault, script);
     })
+    .by(Part::Notify)
     .example("/usr/local/bin/has-fault"),
     row("notify_stop", "CMD [USER [GROUP]]", "Run when VRRP stops.", |b: &mut S, c| {
         let script = c.script();
         c.once(&mut b.notify.stop, script);
     })
+    .by(Part::Notify)
     .example("/usr/local/bin/stops"),
     row(
         "notify",
@@ -168,6 +176,7 @@ const NOTIFY: Rows = &[
             c.once(&mut b.notify.any, script);
         },
     )
+    .by(Part::Notify)
     .example("/usr/local/bin/changed"),
     row("notify_priority_changes", "[BOOL]", "What members do that do not say it.", |b: &mut S, c| {
         b.tells_priority = c.switch().or(b.tells_priority);

@@ -347,9 +347,10 @@ impl<B: Default> Table<B> {
             Some(_) => "ignored with its block".into(),
             None => "ignored".into(),
         });
-        // In global_defs the keywords of instances have this prefix.
+        // In global_defs the keywords that instances inherit have this prefix.
         let prefixed = |row: &&Row<B>| {
             row.keyword.name.strip_prefix("vrrp_") == Some(word.text)
+                && instance::inherits(word.text, row.keyword.name)
                 && !matches!(row.keyword.serves, Serves::Unserved(_))
                 && row.keyword.block == statement.body.is_some()
         };

@@ -56,14 +56,9 @@ const ROWS: &[Row<Root>] = &[
     )
     .opens("virtual_server")
     .example("real_server 192.0.2.10 80 { }"),
-    later(
-        "vrrp_sync_group",
-        "NAME { … }",
-        "Instances that move together.",
-        "each instance moves by itself",
-        group::sync_group,
-    )
-    .opens("vrrp_sync_group"),
+    row("vrrp_sync_group", "NAME { … }", "Instances that are master together.", group::sync_group)
+        .opens("vrrp_sync_group")
+        .by(Part::Vrrp),
     later(
         "track_group",
         "NAME { … }",
@@ -72,14 +67,14 @@ const ROWS: &[Row<Root>] = &[
         group::track_group,
     )
     .opens("track_group"),
-    later(
+    row(
         "garp_group",
         "{ … }",
-        "Gaps between gratuitous ARPs.",
-        "vrrp_garp_interval holds everywhere",
+        "Interfaces with gaps of their own between gratuitous ARPs.",
         group::garp_group,
     )
-    .opens("garp_group"),
+    .opens("garp_group")
+    .by(Part::Vrrp),
     later(
         "static_ipaddress",
         "{ ADDR[/LEN] … }",

@@ -1,4 +1,4 @@
-//! Passwords that end early, and authentication that does not protect.
+//! Passwords that end early, and authentication that protects from nothing.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -22,6 +22,7 @@ pub(super) fn check(config: &Config, lines: &Lines<'_, '_>, found: &mut Vec<Diag
         }
         found.extend(routed(router, &object, lines));
     }
+    found.extend(withdrawn(config, lines));
     if config.tls.is_some() {
         lines.all("SSL").for_each(|block| cut_short(&block, "password", lines, found));
     }
@@ -42,6 +43,34 @@ fn cut_short(block: &Statement, keyword: &str, lines: &Lines<'_, '_>, found: &mu
                 .help("put the whole of it in quotes, on all its routers; or a blank before the comment"),
         );
     }
+}
+
+/// PASS and AH, once for all instances.
+fn withdrawn(config: &Config, lines: &Lines<'_, '_>) -> Option<Diagnostic> {
+    let old = |router: &&InstanceConfig| {
+        matches!(router.authentication, Authentication::Pass(_) | Authentication::Ah(_))
+    };
+    let mut routers = config.vrrp_instances.iter().map(|instance| &instance.router).filter(old);
+    let first = routers.next()?;
+    let object = lines.object("vrrp_instance", &first.name)?;
+    let place = lines
+        .within(&object, "authentication")
+        .filter_map(|block| lines.place(Some(block), "auth_type"))
+        .last();
+    let why = match first.authentication {
+        Authentication::Ah(_) => "`auth_type AH` rests on MD5 and a password of 8 octets",
+        _ => "`auth_type PASS` sends its password in clear text",
+    };
+    let others = match routers.count() {
+        0 => "",
+        _ => ", here and in further instances",
+    };
+    Some(
+        lint(place.or(Some(object.head)), format!("{why}{others}; RFC 3768 took both out of VRRP")).help(
+            "sign adverts with `auth_hmac { … }` on all its routers, one after the other with `mode receive-only`, \
+             then `permissive` (keepalived has it since 2.4.2); or remove `authentication`",
+        ),
+    )
 }
 
 /// PASS and AH through routers.

@@ -25,7 +25,7 @@ pub fn lints() -> &'static [(&'static str, &'static str)] {
     &LINTS
 }
 
-static LINTS: [(&str, &str); 10] = [
+static LINTS: [(&str, &str); 11] = [
     (
         "vrrp_strict, strict_mode or no_accept with addresses that clients use",
         "What is sent to the addresses is dropped on this host before a virtual server or a service here \
@@ -45,6 +45,11 @@ static LINTS: [(&str, &str); 10] = [
         "a comment character in a password",
         "A comment begins at `#` and `!` anywhere outside quotes. The password ends there, and the routers \
          no longer understand each other, or share a shorter password than was meant.",
+    ),
+    (
+        "auth_type PASS or AH",
+        "PASS sends its password in clear text with each advert; AH is MD5 with a password of 8 octets. RFC 3768 \
+         took both out of VRRP: whoever is on the link can be master all the same. auth_hmac signs adverts.",
     ),
     (
         "authentication over routed unicast",

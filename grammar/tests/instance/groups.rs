@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use lbd_grammar::config::VrrpInstance;
-use lbd_grammar::load_str;
+use lbd_grammar::{Kind, load_str};
 
 use super::{law, said};
 
@@ -43,11 +42,21 @@ fn groups() {
     let [a, b, c] = config.vrrp_instances.as_slice() else { panic!("three instances") };
     assert_eq!([a, b, c].map(|one| one.tells_priority), [true, false, false]);
     assert_eq!((a.router.trackers.len(), a.router.track_interfaces[0].1.value), (0, 0));
-    let gaps = |one: &VrrpInstance| (one.router.garp.interval, one.router.garp.neighbour_interval);
     let (half, second) = (Duration::from_millis(500), Duration::from_secs(1));
+    let gaps = config.vrrp_setup().garp_intervals;
     assert_eq!(
-        [a, b, c].map(gaps),
-        [(half, Duration::ZERO), (Duration::ZERO, second), (Duration::ZERO, Duration::ZERO)]
+        ["eth0", "eth2", "eth3", "eth4"].map(|interface| gaps.of(interface)),
+        [
+            (half, Duration::ZERO),
+            (half, Duration::ZERO),
+            (Duration::ZERO, second),
+            (Duration::ZERO, Duration::ZERO)
+        ]
+    );
+    let unserved = loaded.diagnostics.iter().filter(|one| one.kind == Kind::Unserved);
+    assert_eq!(
+        unserved.map(|one| one.message.as_ref()).collect::<Vec<&str>>(),
+        ["`track_group` is not supported yet"; 2]
     );
     law(GROUPS);
     law(&GROUPS.replace("smtp_alert\n notify_priority", "sync_group_tracking_weight\n notify_priority"));

@@ -230,6 +230,9 @@ fn identifiers() {
     let pair = |one: &str, other: &str| {
         format!("{}{}", with(one), with(other).replace("vrrp_instance V", "vrrp_instance W"))
     };
+    let pair6 = |one: &str, other: &str| {
+        format!("{}{}", with6(one), with6(other).replace("vrrp_instance V", "vrrp_instance W"))
+    };
     let peers = |peer: &str, source: &str| format!("unicast_peer {{\n {peer}\n }}\n unicast_src_ip {source}");
     for (name, text, clash) in [
         ("both multicast", pair("", ""), true),
@@ -249,6 +252,23 @@ fn identifiers() {
             false,
         ),
         ("other source", pair(&peers("10.0.0.2", "10.0.0.1"), &peers("10.0.0.2", "10.0.0.4")), false),
+        ("other interface", pair("", "").replacen("eth0", "eth1", 1), false),
+        (
+            "IPv6, same source, common peer",
+            pair6(&peers("fe80::2\n fe80::3", "fe80::1"), &peers("fe80::3", "fe80::1")),
+            true,
+        ),
+        (
+            "IPv6, same source, distinct peers",
+            pair6(&peers("fe80::2", "fe80::1"), &peers("fe80::3", "fe80::1")),
+            false,
+        ),
+        (
+            "IPv6, a source of the link on two links",
+            pair6(&peers("fe80::2", "fe80::1"), &peers("fe80::2", "fe80::1")).replacen("eth0", "eth1", 1),
+            false,
+        ),
+        ("one without peers", pair("unicast_fault_no_peer", "unicast_fault_no_peer"), false),
     ] {
         let loaded = load_str("c", &text);
         assert_eq!(loaded.config.is_none(), clash, "{name}: {:#?}", summaries(&loaded));
@@ -261,25 +281,99 @@ fn identifiers() {
             );
         }
     }
-}
-
-/// One that does not run yet is in the configuration, and said not to run once.
-#[test]
-fn what_does_not_run_yet_is_left_out_by_the_daemon() {
-    for (text, want) in [
+    // One without an interface hears on all of them.
+    let one = |name: &str, peer: &str, more: &str| {
+        format!(
+            "vrrp_instance {name} {{\n virtual_router_id 7\n unicast_src_ip 10.0.0.1\n unicast_peer {{\n {peer}\n }}\n no_virtual_ipaddress\n{more}\n}}\n"
+        )
+    };
+    for (name, text, clash) in [
+        ("none", one("V", "10.0.0.2", "") + &one("W", "10.0.0.2", ""), Some("without an interface")),
+        ("none, distinct peers", one("V", "10.0.0.2", "") + &one("W", "10.0.0.3", ""), None),
+        ("one", one("V", "10.0.0.2", "interface eth0") + &one("W", "10.0.0.2", ""), Some("on eth0")),
+        ("one, distinct peers", one("V", "10.0.0.2", "interface eth0") + &one("W", "10.0.0.3", ""), None),
+        ("other VRF", one("V", "10.0.0.2", "vrf blue") + &one("W", "10.0.0.2", "vrf red"), None),
         (
-            with("version 3"),
-            "c:2:1: VRRP version 3 is not supported yet; vrrp_instance `V` is left out: it does not run on this host; version 3 and IPv6 come later",
-        ),
-        (
-            with6(""),
-            "c:6:2: an IPv6 instance is not supported yet; vrrp_instance `V` is left out: it does not run on this host; version 3 and IPv6 come later",
+            "same VRF",
+            one("V", "10.0.0.2", "vrf blue") + &one("W", "10.0.0.2", "vrf blue"),
+            Some("without an interface"),
         ),
     ] {
         let loaded = load_str("c", &text);
-        let unserved: Vec<String> = summaries(&loaded);
-        assert_eq!(unserved, [want], "{text}");
-        let config = loaded.config.expect("a configuration");
-        assert_eq!((config.vrrp_instances.len(), config.served_instances().count()), (1, 0), "{text}");
+        let error = loaded.diagnostics.iter().find(|one| one.kind == Kind::Fatal);
+        let want =
+            clash.map(|place| format!("vrrp_instance `V` and `W` have the same virtual_router_id 7 {place}"));
+        assert_eq!(error.map(|one| one.message.to_string()), want, "{name}");
     }
+}
+
+/// Not even that something is not supported yet.
+#[test]
+fn nothing_is_said_of() {
+    let alone = |lines: &str| {
+        format!(
+            "vrrp_instance V {{\n virtual_router_id 7\n unicast_peer {{\n 10.0.0.2 min_ttl 3 max_ttl 9\n }}\n unicast_src_ip 10.0.0.1\n{lines}\n}}\n"
+        )
+    };
+    let hmac = "auth_hmac {\n key 1 0123456789abcdef0123456789abcdef\n active_key 1\n mode receive-only\n anti_replay time\n time_window 9\n }";
+    let group = |lines: &str| {
+        format!(
+            "track_file f {{\n file /run/f\n}}\nvrrp_sync_group G {{\n group {{\n V\n W\n }}\n{lines}\n}}\n{}{}",
+            with(""),
+            with6("").replace("instance V", "instance W")
+        )
+    };
+    for (text, want) in [
+        (with("version 3\n v3_checksum_as_v2"), &[][..]),
+        (with6("version 2"), &[]),
+        (with6(hmac), &[]),
+        (with("nopreempt\n timer_expired_backup"), &[]),
+        (with("version 3\n unicast_peer {\n 10.0.0.2\n }\n old_unicast_checksum"), &[]),
+        (alone("no_virtual_ipaddress"), &[]),
+        (alone("virtual_ipaddress {\n 10.0.0.9 dev eth0\n }"), &[]),
+        (
+            alone("no_virtual_ipaddress\n vrf blue"),
+            &["c:8:2: `vrf` is not supported yet; its adverts do not go through the VRF"],
+        ),
+        (group("notify_master /bin/true\n smtp_alert\n notify_priority_changes\n sync_group_tracking_weight"), &[]),
+        (
+            group("track_file {\n f\n }"),
+            &["c:9:1: `track_file` is not supported yet; the files are not tracked; use a vrrp_script"],
+        ),
+        (
+            with("strict_mode\n priority 255"),
+            &["c:2:1: `strict_mode` is not supported yet; its rules hold, but traffic to the addresses is accepted all the same"],
+        ),
+        (
+            "global_defs {\n vrrp_priority -5\n vrrp_no_swap\n vrrp_rt_priority 50\n vrrp_cpu_affinity 0\n vrrp_rlimit_rttime 9000\n vrrp_rlimit_rtime 9000\n\
+             vrrp_gna_interval 0.1\n vrrp_mcast_group6 ff02::77\n v3_checksum_as_v2\n vrrp_startup_delay 3\n vrrp_delay_after_boot 3\n log_unknown_vrids\n vrrp_version 3\n}\n"
+                .to_owned(),
+            &[],
+        ),
+        (
+            "global_defs {\n checker_no_swap\n}\n".to_owned(),
+            &["c:2:2: `checker_no_swap` is not supported yet; set it where lbd is started: Nice=, CPUAffinity= and the like of its systemd unit"],
+        ),
+    ] {
+        let loaded = load_str("c", &text);
+        assert_eq!(summaries(&loaded), want, "{text}");
+        assert!(loaded.config.is_some(), "{text}");
+    }
+}
+
+/// Addresses of an instance without interface have to name theirs.
+#[test]
+fn addresses_without_an_interface() {
+    let text = "vrrp_instance V {\n virtual_router_id 7\n unicast_peer {\n 10.0.0.2\n }\n unicast_src_ip 10.0.0.1\n\
+         virtual_ipaddress {\n 10.0.0.8\n 10.0.0.9 dev eth0\n }\n virtual_ipaddress_excluded {\n 10.0.0.10\n }\n}\n";
+    let loaded = load_str("c", text);
+    let want = |place: &str, address: &str| {
+        format!(
+            "{place}: {address} names no interface, and vrrp_instance `V` has none; add `dev IF` to it, or `interface IF` to the instance"
+        )
+    };
+    assert_eq!(said(&loaded), [want("c:8:2", "10.0.0.8"), want("c:12:2", "10.0.0.10")]);
+    let router = &loaded.config.expect("a configuration").vrrp_instances[0].router;
+    assert_eq!((router.addresses.len(), router.excluded_addresses.len()), (1, 0));
+    law(&text.replace("10.0.0.8\n", "").replace("10.0.0.10", "10.0.0.10 dev eth1"));
 }

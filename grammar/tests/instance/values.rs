@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use lbd_grammar::config::{GarpExtra, IpvlanMode, LinkMode, VrrpInstance};
+use lbd_grammar::{Kind, load_str};
 use lbd_vrrp::{
-    AntiReplay, Authentication, Delivery, Family, HmacKey, HmacMode, Peer, Priority, UnicastChecksum, Version,
+    AntiReplay, Authentication, Delivery, Family, GroupConfig, HmacKey, HmacMode, Peer, Priority, TrackerId,
+    UnicastChecksum, Version, Weight,
 };
 
 use super::{KEY, config, one, with, with6};
@@ -20,7 +22,6 @@ fn defaults() {
     let six = one(&with6("")).router;
     assert_eq!((six.version, six.family), (Version::V3, Family::V6));
     assert_eq!(six.delivery, Delivery::Multicast { group: "ff02::12".parse().expect("an address") });
-    assert_eq!(six.unserved(), Some("an IPv6 instance"));
     let strict = one(&with("strict_mode")).router;
     assert_eq!((strict.accept, strict.lower_priority_no_advert, strict.down_timer_adverts), (false, true, 3));
     assert_eq!((strict.garp.lower_priority_repeat, strict.garp.lower_priority_delay), (0, Duration::ZERO));
@@ -68,4 +69,75 @@ fn values() {
     let daemon = v.global.sync_daemon.expect("a sync daemon");
     assert_eq!((daemon.interface.as_str(), daemon.instance.as_deref(), daemon.id), ("eth3", Some("V"), 7));
     assert_eq!(v.linkbeat_interfaces.len(), 1);
+}
+
+#[test]
+fn the_setup_of_the_engine() {
+    let config = config(
+        "global_defs {\n vrrp_garp_interval 0.25\n vrrp_gna_interval 0.5\n vrrp_startup_delay 3.5\n vrrp_delay_after_boot 30\n log_unknown_vrids\n}\n\
+         garp_group {\n garp_interval 0.1\n interfaces {\n eth1\n eth2\n }\n}\n\
+         garp_group {\n garp_interval 0.2\n gna_interval 0.3\n interface eth3\n}\n\
+         vrrp_script s {\n script /bin/s\n}\n\
+         vrrp_sync_group G {\n group {\n B\n A\n }\n track_script {\n s weight 4\n }\n track_interface {\n eth7\n }\n}\n\
+         vrrp_instance A {\n interface eth0\n virtual_router_id 1\n no_virtual_ipaddress\n}\n\
+         vrrp_instance B {\n interface eth1\n virtual_router_id 1\n native_ipv6\n no_virtual_ipaddress\n}\n",
+    );
+    let setup = config.vrrp_setup();
+    let names: Vec<&str> = setup.instances.iter().map(|one| &*one.name).collect();
+    assert_eq!(names, ["A", "B"]);
+    let milliseconds = Duration::from_millis;
+    for (interface, want) in [
+        ("eth0", (250, 500)),
+        // What its group does not say has no gap there.
+        ("eth1", (100, 0)),
+        ("eth2", (100, 0)),
+        ("eth3", (200, 300)),
+    ] {
+        let want = (milliseconds(want.0), milliseconds(want.1));
+        assert_eq!(setup.garp_intervals.of(interface), want, "{interface}");
+    }
+    assert_eq!((setup.startup_delay, setup.log_unknown_vrids), (milliseconds(3500), true));
+    let plain = |value| Weight { value, reverse: false };
+    let group = GroupConfig {
+        name: "G".into(),
+        members: vec!["B".into(), "A".into()],
+        trackers: vec![(TrackerId("s".into()), plain(4))],
+        track_interfaces: vec![("eth7".to_owned(), plain(0))],
+    };
+    assert_eq!(setup.groups, [group]);
+    let nothing = super::config("");
+    assert_eq!(nothing.vrrp_setup(), lbd_vrrp::Setup::default());
+}
+
+/// What fits into 1500 octets: version 2 has 8 octets of authentication data, a signature 28 more.
+#[test]
+fn addresses_of_an_advert() {
+    let hmac = format!("auth_hmac {{\n key 1 {KEY}\n active_key 1\n }}");
+    for (name, lines, six, most) in [
+        ("version 2", String::new(), false, 255),
+        ("version 3, signed", format!("version 3\n {hmac}"), false, 255),
+        ("version 2, AH", "authentication {\n auth_type AH\n auth_pass x\n }".to_owned(), false, 255),
+        ("IPv6", String::new(), true, 90),
+        ("IPv6, signed", hmac.clone(), true, 89),
+        ("IPv6 in version 2", "version 2".to_owned(), true, 90),
+        ("IPv6 in version 2, signed", format!("version 2\n {hmac}"), true, 88),
+    ] {
+        let count = 300;
+        let address =
+            |at: u32| if six { format!("fe80::{at:x}") } else { format!("10.1.{}.{}", at / 200, at % 200) };
+        let addresses: Vec<String> = (1..=count).map(address).collect();
+        let text = format!(
+            "vrrp_instance V {{\n{lines}\n interface eth0\n virtual_router_id 7\n virtual_ipaddress {{\n{}\n }}\n}}\n",
+            addresses.join("\n")
+        );
+        let loaded = load_str("c", &text);
+        let said = loaded.diagnostics.iter().filter(|one| one.kind == Kind::Repaired);
+        let said: Vec<&str> = said.map(|one| one.message.as_ref()).collect();
+        let want = format!("an advert holds at most {most} of these addresses: the rest is not advertised");
+        assert_eq!(said, [want], "{name}");
+        let router = &loaded.config.expect("a configuration").vrrp_instances[0].router;
+        let kept = router.addresses.iter().chain(&router.excluded_addresses);
+        let kept: Vec<String> = kept.map(|vip| vip.address.to_string()).collect();
+        assert_eq!((router.addresses.len(), kept), (most, addresses), "{name}");
+    }
 }

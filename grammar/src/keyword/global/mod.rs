@@ -101,6 +101,8 @@ impl GlobalBuilder {
             group4: self.group4.or(built_in.group4).expect("vrrp_mcast_group4 has a default"),
             group6: self.group6.or(built_in.group6).expect("vrrp_mcast_group6 has a default"),
             garp,
+            garp_interval: self.garp_interval.or(built_in.garp_interval).unwrap_or_default(),
+            neighbour_interval: self.gna_interval.or(built_in.gna_interval).unwrap_or_default(),
             garp_extra: self.garp_extra,
             down_timer_adverts: self
                 .down_timer_adverts
@@ -230,6 +232,7 @@ pub(crate) static TABLE: Table<GlobalBuilder> = Table {
     ],
 };
 
-pub(super) const NO_V3: &str = "version 3 and IPv6 come later";
+pub(super) const STRICT_ACCEPTS: &str =
+    "its rules hold, but traffic to the addresses is accepted all the same";
 pub(super) const NO_VMAC: &str = "addresses are put on the interface itself, with its own MAC address";
 const OWN_BUFFERS: &str = "lbd sizes its buffers itself";

@@ -4,7 +4,7 @@ use std::num::NonZeroU8;
 use std::time::Duration;
 
 use super::super::call::Call;
-use super::super::{Row, later};
+use super::super::{Part, Row, Serves, later, row};
 use super::GlobalBuilder;
 use crate::config::Scheduling;
 use crate::diagnostic::quote;
@@ -13,67 +13,63 @@ use crate::diagnostic::quote;
 type B = GlobalBuilder;
 
 macro_rules! rows {
-    ($process:ident, $what:literal, $nice:literal, $no_swap:literal, $realtime:literal, $cpus:literal, $limit:literal, $old:literal) => {
+    ($serves:ident, $process:ident, $what:literal, $nice:literal, $no_swap:literal, $realtime:literal, $cpus:literal, $limit:literal, $old:literal) => {
         [
-            later($nice, "N", concat!("Nice value of ", $what, "."), SCHEDULING, |b: &mut B, c| {
+            $serves(row($nice, "N", concat!("Nice value of ", $what, "."), |b: &mut B, c| {
                 b.rest.scheduling.$process.nice(c);
-            })
+            }))
             .range("-20..=19")
             .default("0"),
-            later(
+            $serves(row(
                 $no_swap,
                 "",
                 concat!("Keep the memory of ", $what, " from being paged out."),
-                SCHEDULING,
                 |b: &mut B, _| {
                     b.rest.scheduling.$process.no_swap = true;
                 },
-            ),
-            later(
-                $realtime,
-                "N",
-                concat!("Real-time priority of ", $what, "."),
-                SCHEDULING,
-                |b: &mut B, c| {
-                    b.rest.scheduling.$process.realtime(c);
-                },
-            )
+            )),
+            $serves(row($realtime, "N", concat!("Real-time priority of ", $what, "."), |b: &mut B, c| {
+                b.rest.scheduling.$process.realtime(c);
+            }))
             .range("1..=99, others become the nearest of these")
             .otherwise("not real-time")
             .example("50"),
-            later(
-                $cpus,
-                "CPU …",
-                concat!("CPUs on which ", $what, " runs."),
-                SCHEDULING,
-                |b: &mut B, c| {
-                    b.rest.scheduling.$process.cpus(c);
-                },
-            )
+            $serves(row($cpus, "CPU …", concat!("CPUs on which ", $what, " runs."), |b: &mut B, c| {
+                b.rest.scheduling.$process.cpus(c);
+            }))
             .range("numbers of CPUs of this host; a bad one leaves none")
             .otherwise("all CPUs")
             .example("0 1"),
-            later(
+            $serves(row(
                 $limit,
                 "MICROS",
                 concat!("Longest time that ", $what, " runs in real time without waiting."),
-                SCHEDULING,
                 |b: &mut B, c| {
                     b.rest.scheduling.$process.limit(c);
                 },
-            )
+            ))
             .range(LIMIT)
             .default("10000"),
-            later($old, "MICROS", concat!("Old name of ", $limit, "."), SCHEDULING, |b: &mut B, c| {
+            $serves(row($old, "MICROS", concat!("Old name of ", $limit, "."), |b: &mut B, c| {
                 b.rest.scheduling.$process.limit(c);
-            })
+            }))
             .range(LIMIT)
             .example("10000"),
         ]
     };
 }
 
+const fn by_vrrp(row: Row<B>) -> Row<B> {
+    row.by(Part::Vrrp)
+}
+
+const fn outside(mut row: Row<B>) -> Row<B> {
+    row.keyword.serves = Serves::Unserved(SCHEDULING);
+    row
+}
+
 pub(super) const VRRP: &[Row<B>] = &rows!(
+    by_vrrp,
     vrrp,
     "VRRP",
     "vrrp_priority",
@@ -85,6 +81,7 @@ pub(super) const VRRP: &[Row<B>] = &rows!(
 );
 
 pub(super) const CHECKER: &[Row<B>] = &rows!(
+    outside,
     checker,
     "the checkers",
     "checker_priority",
@@ -96,6 +93,7 @@ pub(super) const CHECKER: &[Row<B>] = &rows!(
 );
 
 pub(super) const BFD: &[Row<B>] = &rows!(
+    outside,
     bfd,
     "BFD",
     "bfd_priority",

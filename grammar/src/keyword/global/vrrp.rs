@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::super::call::Call;
 use super::super::{Part, Row, later, row};
 use super::names::text;
-use super::{GlobalBuilder, NO_V3, NO_VMAC, OWN_BUFFERS};
+use super::{GlobalBuilder, NO_VMAC, OWN_BUFFERS, STRICT_ACCEPTS};
 use crate::config::{DynamicInterfaces, GarpExtra, ReceiveBuffers};
 use crate::diagnostic::{Diagnostic, Kind, quote};
 
@@ -46,28 +46,24 @@ pub(super) const ROWS: &[Row<B>] = &[
         "the host's setting stays; use sysctl net.ipv4.igmp_link_local_mcast_reports",
         |b: &mut B, _| b.rest.disable_local_igmp = true,
     ),
-    later(
-        "v3_checksum_as_v2",
-        "",
-        "Version 3 checksum over IPv4 without pseudo header.",
-        NO_V3,
-        |b: &mut B, c| {
-            // Whatever follows it, it is on.
-            c.rest();
-            b.v3_checksum_as_v2 = Some(true);
-        },
-    ),
+    row("v3_checksum_as_v2", "", "Version 3 checksum over IPv4 without pseudo header.", |b: &mut B, c| {
+        // Whatever follows it, it is on.
+        c.rest();
+        b.v3_checksum_as_v2 = Some(true);
+    })
+    .by(Part::Vrrp),
     row("vrrp_mcast_group4", "ADDR", "Multicast group of IPv4 adverts.", |b: &mut B, c| {
         b.group4 = c.multicast_group().or(b.group4);
     })
     .range("224.0.0.0/4")
     .default("224.0.0.18")
     .by(Part::Vrrp),
-    later("vrrp_mcast_group6", "ADDR", "Multicast group of IPv6 adverts.", NO_V3, |b: &mut B, c| {
+    row("vrrp_mcast_group6", "ADDR", "Multicast group of IPv6 adverts.", |b: &mut B, c| {
         b.group6 = group6(c).or(b.group6);
     })
     .range("ff00::/8, of the link")
-    .default("ff02::12"),
+    .default("ff02::12")
+    .by(Part::Vrrp),
     row("vrrp_down_timer_adverts", "N", "Adverts missed before the master is down.", |b: &mut B, c| {
         b.down_timer_adverts = c.number_as(1..=100).or(b.down_timer_adverts);
     })
@@ -112,7 +108,7 @@ pub(super) const ROWS: &[Row<B>] = &[
         "vrrp_strict",
         "[BOOL]",
         "Default of strict_mode: hold to the RFC.",
-        "instances run as without it",
+        STRICT_ACCEPTS,
         |b: &mut B, c| {
             b.strict = c.switch().or(b.strict);
         },
@@ -123,31 +119,27 @@ pub(super) const ROWS: &[Row<B>] = &[
     })
     .default("false")
     .by(Part::Vrrp),
-    later("vrrp_startup_delay", "SECS", "Hold VRRP that long after the start.", AT_ONCE, |b: &mut B, c| {
+    row("vrrp_startup_delay", "SECS", "Hold VRRP that long after the start.", |b: &mut B, c| {
         delay(c, &mut b.rest.vrrp.startup_delay);
     })
     .range(DELAY)
     .otherwise("no delay")
-    .example("5.5"),
-    later(
-        "vrrp_delay_after_boot",
-        "SECS",
-        "Hold VRRP until the host is up that long.",
-        AT_ONCE,
-        |b: &mut B, c| {
-            delay(c, &mut b.rest.vrrp.delay_after_boot);
-        },
-    )
+    .example("5.5")
+    .by(Part::Vrrp),
+    row("vrrp_delay_after_boot", "SECS", "Hold VRRP until the host is up that long.", |b: &mut B, c| {
+        delay(c, &mut b.rest.vrrp.delay_after_boot);
+    })
     .range(DELAY)
-    .otherwise("no delay")
-    .example("30"),
-    later(
+    .otherwise("no delay; the longer of this and vrrp_startup_delay counts")
+    .example("30")
+    .by(Part::Vrrp),
+    row(
         "log_unknown_vrids",
         "",
         "Log adverts of virtual routers that are not configured here.",
-        "they are not logged",
         |b: &mut B, _| b.rest.vrrp.log_unknown_vrids = true,
-    ),
+    )
+    .by(Part::Vrrp),
     later(
         "vrrp_rx_bufs_policy",
         "MTU|ADVERT|BYTES",
@@ -194,7 +186,6 @@ pub(super) const ROWS: &[Row<B>] = &[
     .example("vip"),
 ];
 
-const AT_ONCE: &str = "VRRP starts at once";
 const DELAY: &str = "0.001..=4294.967";
 
 pub(super) const GARP_ROWS: &[Row<B>] = &[
@@ -245,14 +236,14 @@ pub(super) const GARP_ROWS: &[Row<B>] = &[
     .range("0..=4294.967295, 0 for none")
     .default("0")
     .by(Part::Vrrp),
-    row("vrrp_gna_interval", "SECS", "Shortest gap between neighbour adverts.", |b: &mut B, c| {
-        let Some(gap) = interval(c) else { return };
-        b.gna_interval = Some(gap);
-        if gap > Duration::ZERO {
-            let place = c.place();
-            c.context.unserved(place, "`vrrp_gna_interval`", NO_V3);
-        }
-    })
+    row(
+        "vrrp_gna_interval",
+        "SECS",
+        "Shortest gap between neighbour adverts on an interface.",
+        |b: &mut B, c| {
+            b.gna_interval = interval(c).or(b.gna_interval);
+        },
+    )
     .range("0..=4294.967295, 0 for none")
     .default("0")
     .by(Part::Vrrp),

@@ -11,7 +11,7 @@ use lbd_vrrp::{HmacKey, HmacMode};
 use super::{B, Rows};
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::keyword::call::Call;
-use crate::keyword::{Part, Table, later, row};
+use crate::keyword::{Part, Table, row};
 use crate::source::Span;
 
 /// authentication
@@ -48,18 +48,12 @@ pub(super) const ROWS: Rows = &[
         },
     )
     .opens("authentication"),
-    later(
-        "auth_hmac",
-        "{ key ID VALUE … active_key ID … }",
-        "Signed adverts.",
-        "adverts are neither signed nor checked",
-        |b: &mut B, c| {
-            let mut found = b.hmac.take().unwrap_or_default();
-            found.place = Some(c.place());
-            AUTH_HMAC.run(&mut found, c.body(), c.context);
-            b.hmac = Some(found);
-        },
-    )
+    row("auth_hmac", "{ key ID VALUE … active_key ID … }", "Signed adverts.", |b: &mut B, c| {
+        let mut found = b.hmac.take().unwrap_or_default();
+        found.place = Some(c.place());
+        AUTH_HMAC.run(&mut found, c.body(), c.context);
+        b.hmac = Some(found);
+    })
     .opens("auth_hmac"),
 ];
 
@@ -72,12 +66,7 @@ pub(crate) static AUTHENTICATION: Table<AuthenticationBuilder> = Table {
             "PASS|AH",
             "PASS sends the password with each advert, AH a checksum made with it.",
             |b: &mut AuthenticationBuilder, c| {
-                let Some(word) = c.word() else { return };
-                b.header = c.choice_in(word, &[("PASS", false), ("AH", true)]).or(b.header);
-                if b.header == Some(true) {
-                    let means = "adverts go without authentication; use PASS";
-                    c.context.unserved(word.span, "`auth_type AH`", means);
-                }
+                b.header = c.choice(&[("PASS", false), ("AH", true)]).or(b.header);
             },
         )
         .otherwise("required")

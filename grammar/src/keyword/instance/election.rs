@@ -8,6 +8,7 @@ use lbd_vrrp::{Family, Priority, Version};
 use super::{B, Rows};
 use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::keyword::call::Call;
+use crate::keyword::global::STRICT_ACCEPTS;
 use crate::keyword::{later, row};
 
 pub(super) const ROWS: Rows = &[
@@ -38,7 +39,7 @@ pub(super) const ROWS: Rows = &[
         "vrf",
         "IF",
         "VRF of an instance without interface.",
-        "an instance without interface does not run",
+        "its adverts do not go through the VRF",
         |b: &mut B, c| {
             let span = c.head();
             b.vrf = c.interface().map(|name| (name, span)).or(b.vrf.take());
@@ -110,26 +111,19 @@ pub(super) const ROWS: Rows = &[
     })
     .range("0..=1000")
     .default("0"),
-    later(
+    row(
         "timer_expired_backup",
         "[PRIO]",
         "A master that was late itself by the time a router of this priority would wait becomes backup.",
-        "a late master goes on",
         late_backup,
     )
     .range("1..=254, 254 if it is not given")
     .otherwise("off")
     .example("100"),
-    later(
-        "thread_timer_expired",
-        "[PRIO]",
-        "Old name of timer_expired_backup.",
-        "a late master goes on",
-        |b: &mut B, c| {
-            late_backup(b, c);
-            old_name(c, "timer_expired_backup");
-        },
-    )
+    row("thread_timer_expired", "[PRIO]", "Old name of timer_expired_backup.", |b: &mut B, c| {
+        late_backup(b, c);
+        old_name(c, "timer_expired_backup");
+    })
     .range("1..=254, 254 if it is not given")
     .otherwise("off")
     .example("100"),
@@ -137,7 +131,7 @@ pub(super) const ROWS: Rows = &[
         "strict_mode",
         "[BOOL]",
         "Hold to the RFC: no authentication, no unicast, three adverts, no traffic to addresses of others.",
-        "its rules hold for this file; traffic to the addresses is accepted all the same",
+        STRICT_ACCEPTS,
         |b: &mut B, c| b.strict = c.switch().or(b.strict),
     )
     .otherwise("vrrp_strict")

@@ -19,7 +19,7 @@ use lbd_vrrp::{Family, Peer, Priority, TrackerId, UnicastChecksum, Version, Virt
 
 use super::call::Call;
 use super::global::GarpBuilder;
-use super::{Part, Row, Table, row};
+use super::{Part, Row, Table, WhenAbsent, row};
 use crate::config::{GarpExtra, Ipvlan, Route, Rule, Vmac, VrrpNotify};
 use crate::source::Span;
 use crate::tree::Word;
@@ -132,6 +132,13 @@ pub(crate) static TABLE: Table<InstanceBuilder> = Table {
     ],
 };
 
+/// Whether a keyword of instances, if it is one, has its default from this one of global_defs.
+pub(super) fn inherits(name: &str, global: &str) -> bool {
+    TABLE.rows().find(|row| row.keyword.name == name).is_none_or(
+        |row| matches!(row.keyword.default, WhenAbsent::Said(default) if default.contains(global)),
+    )
+}
+
 /// Says that the second of two equal things is ignored.
 pub(super) fn duplicate(call: &mut Call<'_, '_>, span: Span, before: Span, what: &str) {
     call.say(
@@ -141,6 +148,10 @@ pub(super) fn duplicate(call: &mut Call<'_, '_>, span: Span, before: Span, what:
             .help("remove one of them"),
     );
 }
+
+pub(super) const NO_FILES: &str = "the files are not tracked; use a vrrp_script";
+pub(super) const NO_PROCESSES: &str = "the processes are not tracked; use a vrrp_script";
+pub(super) const NO_BFD: &str = "the sessions are not tracked";
 
 const TRACKING: Rows = &[
     row("track_interface", "{ IF [weight N [reverse]] … }", "Interfaces to track.", |b: &mut B, c| {
@@ -161,7 +172,7 @@ const TRACKING: Rows = &[
         "track_file",
         "{ NAME [weight N [reverse|noreverse]] … }",
         "Files with a number to track.",
-        "the files are not tracked; use a vrrp_script",
+        NO_FILES,
         |b: &mut B, c| b.files.extend(super::tracking::files(c)),
     )
     .opens("track_script"),
@@ -169,7 +180,7 @@ const TRACKING: Rows = &[
         "track_process",
         "{ NAME [weight N [reverse|noreverse]] … }",
         "Processes to track.",
-        "the processes are not tracked; use a vrrp_script",
+        NO_PROCESSES,
         |b: &mut B, c| b.processes.extend(super::tracking::processes(c)),
     )
     .opens("track_script"),
@@ -177,7 +188,7 @@ const TRACKING: Rows = &[
         "track_bfd",
         "{ NAME [weight N [reverse|noreverse]] … }",
         "BFD sessions to track.",
-        "the sessions are not tracked",
+        NO_BFD,
         |b: &mut B, c| b.bfd.extend(super::tracking::bfd(c)),
     )
     .opens("track_script"),

@@ -7,7 +7,6 @@ use lbd_vrrp::{Peer, UnicastChecksum};
 use super::{B, Rows, duplicate};
 use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::keyword::call::Call;
-use crate::keyword::global::NO_V3;
 use crate::keyword::{Keyword, later, row, tracking};
 use crate::tree::Word;
 
@@ -43,26 +42,19 @@ pub(super) const ROWS: Rows = &[
     .range("0..=255")
     .otherwise("255; the kernel's with IPv6")
     .example("255"),
-    later(
-        "unicast_fault_no_peer",
-        "",
-        "FAULT instead of multicast when there is no peer.",
-        "an instance without any peer does not run then",
-        |b: &mut B, c| {
-            b.unicast = b.unicast.or(Some(c.place()));
-            b.fault_without_peer = true;
-        },
-    ),
+    row("unicast_fault_no_peer", "", "FAULT instead of multicast when there is no peer.", |b: &mut B, c| {
+        b.unicast = b.unicast.or(Some(c.place()));
+        b.fault_without_peer = true;
+    }),
     row("check_unicast_src", "", "Unicast adverts must come from a peer.", |b: &mut B, c| {
         b.unicast = b.unicast.or(Some(c.place()));
         b.check_source = true;
     })
     .otherwise("vrrp_check_unicast_src"),
-    later(
+    row(
         "old_unicast_checksum",
         "[never]",
         "Version 3 checksum that old unicast peers want; never: not even when such a peer is heard.",
-        NO_V3,
         |b: &mut B, c| {
             b.unicast = b.unicast.or(Some(c.place()));
             b.unicast_checksum = match c.optional() {
@@ -75,11 +67,10 @@ pub(super) const ROWS: Rows = &[
     )
     .otherwise("used towards peers that are heard to use it")
     .example("never"),
-    later(
+    row(
         "v3_checksum_as_v2",
         "[BOOL]",
         "Version 3 checksum over IPv4 without pseudo header.",
-        NO_V3,
         |b: &mut B, c| {
             b.checksum_without_pseudo_header = c.switch().or(b.checksum_without_pseudo_header);
         },
@@ -185,7 +176,6 @@ fn ttl_range(peer: &mut Peer, options: &[Word<'_>], call: &mut Call<'_, '_>) -> 
         if let Some(ttl) = call.number_in(number, 0..=255).and_then(|ttl| u8::try_from(ttl).ok()) {
             *slot = ttl;
         }
-        call.context.unserved(option.span, &quote(option.text), "any TTL of the peer is accepted");
     }
     if let (true, Some(first)) = (peer.min_ttl > peer.max_ttl, options.first()) {
         let message = format!(

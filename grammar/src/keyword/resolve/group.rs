@@ -4,7 +4,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use indexmap::IndexMap;
 use lbd_vrrp::{Priority, TrackerId, Weight};
@@ -70,20 +69,10 @@ pub(crate) fn resolve(
     }
     config.track_groups = track_groups;
     config.garp_groups = garp_groups(groups.garp, context);
-    let gaps: HashMap<&str, &GarpGroup> = config
-        .garp_groups
-        .iter()
-        .flat_map(|group| group.interfaces.iter().map(move |interface| (interface.as_str(), group)))
-        .collect();
     for found in instances {
         let global =
             context.global.notify_priority_changes.or(context.global_built_in.notify_priority_changes);
         found.instance.tells_priority = found.tells_priority.or(global).unwrap_or_default();
-        let router = &mut found.instance.router;
-        if let Some(group) = router.interface.as_ref().and_then(|interface| gaps.get(interface.as_str())) {
-            router.garp.interval = group.garp_interval.unwrap_or(Duration::ZERO);
-            router.garp.neighbour_interval = group.neighbour_interval.unwrap_or(Duration::ZERO);
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use lbd_vrrp::{Family, Version, VirtualAddress};
+use lbd_vrrp::{Authentication, Family, Version, VirtualAddress};
 
 use super::{Nature, is_link_local};
 use crate::diagnostic::{Diagnostic, Kind, quote};
@@ -12,16 +12,57 @@ use crate::keyword::instance::{InstanceBuilder, duplicate};
 use crate::source::Span;
 use crate::tree::Word;
 
-/// Most addresses in an advert: its count is one octet.
-const MOST_ADDRESSES: usize = 255;
+/// Octets of a packet on Ethernet; the MTU of the interface is not known here.
+const MTU: usize = 1500;
+
+/// Most addresses in an advert: its count is one octet (RFC 9568 §5.2.5), and it is never fragmented.
+fn most(nature: Nature, authentication: &Authentication) -> usize {
+    let (ip, address) = match nature.family {
+        Family::V4 => (20, 4),
+        Family::V6 => (40, 16),
+    };
+    let vrrp = match nature.version {
+        // With the authentication data behind the addresses (RFC 3768 §5.1).
+        Version::V2 => 8 + 8,
+        Version::V3 => 8,
+    };
+    let signature = match authentication {
+        Authentication::None | Authentication::Pass(_) => 0,
+        Authentication::Ah(_) => 24,
+        Authentication::Hmac(_) => 28,
+    };
+    ((MTU - ip - vrrp - signature) / address).min(usize::from(u8::MAX))
+}
+
+/// Without an interface of the instance each address has to name its own; drops those that do not.
+fn without_device(builder: &mut InstanceBuilder, name: Word<'_>, call: &mut Call<'_, '_>) {
+    if builder.interface.is_some() {
+        return;
+    }
+    for (vip, span) in
+        builder.addresses.iter().chain(&builder.excluded).filter(|(vip, _)| vip.device.is_none())
+    {
+        let message =
+            format!("{} names no interface, and vrrp_instance {} has none", vip.address, quote(name.text));
+        call.say(
+            Diagnostic::warning(Kind::BadValue, Some(*span), message)
+                .label("ignored")
+                .help("add `dev IF` to it, or `interface IF` to the instance"),
+        );
+    }
+    builder.addresses.retain(|(vip, _)| vip.device.is_some());
+    builder.excluded.retain(|(vip, _)| vip.device.is_some());
+}
 
 /// Advertised addresses; drops the second of two equal ones and those of the other family.
 pub(super) fn addresses(
     builder: &mut InstanceBuilder,
     nature: Nature,
+    authentication: &Authentication,
     name: Word<'_>,
     call: &mut Call<'_, '_>,
 ) -> Vec<VirtualAddress> {
+    without_device(builder, name, call);
     let mut seen: HashMap<IpAddr, Span> = HashMap::new();
     let mut kept = Vec::new();
     for (vip, span) in std::mem::take(&mut builder.addresses) {
@@ -40,18 +81,18 @@ pub(super) fn addresses(
             kept.push((vip, span));
         }
     }
-    let mut excluded = Vec::new();
-    if let Some((_, span)) = kept.get(MOST_ADDRESSES) {
+    let mut moved = Vec::new();
+    let most = most(nature, authentication);
+    if let Some((_, span)) = kept.get(most) {
         let message =
-            format!("an advert holds at most {MOST_ADDRESSES} addresses: the rest is not advertised");
+            format!("an advert holds at most {most} of these addresses: the rest is not advertised");
         call.say(
             Diagnostic::warning(Kind::Repaired, Some(*span), message)
                 .help("move these to `virtual_ipaddress_excluded { … }`"),
         );
-        excluded = kept.split_off(MOST_ADDRESSES);
+        moved = kept.split_off(most);
     }
-    excluded.append(&mut builder.excluded);
-    for (vip, span) in excluded {
+    for (vip, span) in std::mem::replace(&mut builder.excluded, moved) {
         if let Some(before) = seen.insert(vip.address, span) {
             duplicate(call, span, before, &format!("address {}", vip.address));
             seen.insert(vip.address, before);

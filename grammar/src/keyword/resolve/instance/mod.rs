@@ -20,7 +20,7 @@ use crate::config::{GarpExtra, LinkMode, LinkbeatInterface, SyncDaemon, VrrpInst
 use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::keyword::Context;
 use crate::keyword::call::Call;
-use crate::keyword::global::{GarpBuilder, NO_V3, SyncDaemonBuilder};
+use crate::keyword::global::{GarpBuilder, SyncDaemonBuilder};
 use crate::keyword::instance::{InstanceBuilder, TABLE, duplicate};
 use crate::keyword::root::Root;
 use crate::source::Span;
@@ -111,7 +111,6 @@ fn complete(mut builder: InstanceBuilder, name: Word<'_>, call: &mut Call<'_, '_
     let (vrid, vrid_place) = builder.vrid?;
 
     let nature = election::nature(&mut builder, name, call);
-    unserved(&builder, nature, name, call);
     election::preemption(&mut builder, nature, call);
     let advert_interval = election::advert_interval(&builder, nature, call);
     let down_timer_adverts = election::down_timer_adverts(&builder, nature, call);
@@ -121,7 +120,7 @@ fn complete(mut builder: InstanceBuilder, name: Word<'_>, call: &mut Call<'_, '_
     let delivery = delivery::delivery(&mut builder, nature, call);
     let source = delivery::source(&builder, call);
     let vrf = delivery::vrf(&mut builder, call);
-    let addresses = addresses::addresses(&mut builder, nature, name, call);
+    let addresses = addresses::addresses(&mut builder, nature, &authentication, name, call);
     let link = link::link(&mut builder, nature, vrid, &delivery, call);
     let garp_extra = garp_extra(&builder, &link, &addresses, call);
     let tracked = tracked::resolve(&mut builder, nature, call);
@@ -197,19 +196,6 @@ fn complete(mut builder: InstanceBuilder, name: Word<'_>, call: &mut Call<'_, '_
     Some(Found { instance, vrid_place, tells_priority: builder.tells_priority, weighted: tracked.weighted })
 }
 
-/// Version 3, IPv6 and the like are not served: such an instance does not run at all.
-fn unserved(builder: &InstanceBuilder, nature: Nature, name: Word<'_>, call: &mut Call<'_, '_>) {
-    let (what, span) = match (nature.family, builder.family, nature.version) {
-        (Family::V6, Some((_, span)), _) => ("an IPv6 instance", span),
-        (_, _, Version::V3) => ("VRRP version 3", builder.version.map_or(name.span, |(_, span)| span)),
-        _ if builder.interface.is_none() => ("an instance without interface", name.span),
-        // unicast_fault_no_peer has its own warning.
-        _ => return,
-    };
-    let means = format!("vrrp_instance `{}` is left out: it does not run on this host; {NO_V3}", name.text);
-    call.context.unserved(span, what, &means);
-}
-
 /// lvs_sync_daemon_interface: lvs_sync_daemon of global_defs, said here.
 fn sync_daemon(own: Option<(String, Span)>, name: Word<'_>, call: &mut Call<'_, '_>) {
     let Some((interface, place)) = own else { return };
@@ -257,7 +243,7 @@ fn garp_extra(
     None
 }
 
-/// What an instance that says `own` does; the gaps are those of an interface without garp_group.
+/// What an instance that says `own` does.
 pub(crate) fn garp(own: &GarpBuilder, context: &Context<'_>) -> GratuitousArp {
     let (global, built_in) = (&context.global.garp, &context.global_built_in.garp);
     let delay = own.delay.or(global.delay).or(built_in.delay).expect("delay has a default");
@@ -273,8 +259,6 @@ pub(crate) fn garp(own: &GarpBuilder, context: &Context<'_>) -> GratuitousArp {
             .expect("refresh_repeat has a default"),
         lower_priority_delay: own.lower_priority_delay.or(global.lower_priority_delay).unwrap_or(delay),
         lower_priority_repeat: own.lower_priority_repeat.or(global.lower_priority_repeat).unwrap_or(repeat),
-        neighbour_interval: context.global.gna_interval.unwrap_or_default(),
-        interval: context.global.garp_interval.or(context.global_built_in.garp_interval).unwrap_or_default(),
     }
 }
 
