@@ -317,6 +317,10 @@ impl Daemon {
                 command = signals.next(ignore_interrupt) => match command {
                     Command::Stop => return Ok(()),
                     Command::Reload => None,
+                    Command::RealTimeExceeded => {
+                        crate::limits::real_time_exceeded();
+                        continue;
+                    }
                     Command::Unserved(name) => {
                         warn!("{name}: not supported yet; `lbctl status --json` shows all state");
                         continue;

@@ -4,9 +4,12 @@
 //! (`thread`), addresses (`netconf`), scripts and log lines about transitions (events).
 
 mod kernel;
+pub mod lateness;
 mod mailbox;
 mod netconf;
+pub mod scheduling;
 mod snapshot;
+pub mod startup;
 mod thread;
 
 #[cfg(test)]
