@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use lbd_vrrp::router::Router;
 use lbd_vrrp::{DeviceAddress, State};
 
-use crate::control::status::InstanceStatus;
+use super::lateness::Lateness;
+use crate::control::status::{InstanceStatus, LatenessBucket, LatenessStatus, VrrpStatus};
 use crate::state_file::SavedInstance;
 
 /// All virtual routers in configuration order.
@@ -26,6 +27,16 @@ pub struct RouterSnapshot {
 }
 
 impl RouterSnapshot {
+    /// As the control API shows it.
+    pub fn status(&self) -> VrrpStatus {
+        VrrpStatus {
+            instances: self.instances.iter().map(|instance| instance.status.clone()).collect(),
+            strangers: self.strangers,
+            send_errors: self.send_errors,
+            ..VrrpStatus::default()
+        }
+    }
+
     /// What the state file keeps.
     pub fn saved(&self) -> Vec<SavedInstance> {
         self.instances.iter().map(|instance| instance.saved()).collect()
@@ -66,6 +77,12 @@ impl InstanceSnapshot {
             adverts_sent: counters.sent,
             adverts_received: counters.received,
             adverts_dropped: dropped.collect::<BTreeMap<_, _>>(),
+            advert_interval_ms: milliseconds(config.advert_interval),
+            priority_zero_sent: counters.priority_zero_sent,
+            priority_zero_received: counters.priority_zero_received,
+            became_master: counters.became_master,
+            released_master: counters.released_master,
+            ..InstanceStatus::default()
         };
         let addresses = router.held().iter().map(saved_address).collect();
         InstanceSnapshot { status, master: router.state() == State::Master, last_advert_ms, addresses }
@@ -75,11 +92,35 @@ impl InstanceSnapshot {
         SavedInstance {
             interface: self.status.interface.clone(),
             vrid: self.status.vrid,
+            family: self.status.family.clone(),
             master: self.master,
             last_advert_ms: self.last_advert_ms,
             addresses: self.addresses.clone(),
         }
     }
+}
+
+impl From<&Lateness> for LatenessStatus {
+    fn from(lateness: &Lateness) -> Self {
+        let bucket = |(bound, count): (Option<Duration>, u64)| LatenessBucket {
+            le_ms: bound.map(milliseconds),
+            count,
+        };
+        LatenessStatus {
+            count: lateness.count(),
+            max_ms: milliseconds(lateness.max()),
+            p50_ms: lateness.quantile(50).map(milliseconds),
+            p99_ms: lateness.quantile(99).map(milliseconds),
+            buckets: lateness.buckets().map(bucket).collect(),
+        }
+    }
+}
+
+/// Milliseconds as status shows them, to the microsecond.
+pub(super) fn milliseconds(duration: Duration) -> f64 {
+    // Whole microseconds first: 50 us are 0.05 ms, not 0.050000000000000003.
+    let micros = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
+    f64::from(micros) / 1000.0
 }
 
 /// `ADDRESS/PREFIX` and interface.
@@ -117,4 +158,51 @@ pub struct HostInterface {
     pub up: bool,
     /// Addresses with prefix length, in the kernel's order.
     pub addresses: Vec<(IpAddr, u8)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lateness_as_status_shows_it() {
+        let mut lateness = Lateness::default();
+        let none = LatenessStatus::from(&lateness);
+        assert_eq!((none.count, none.p50_ms, none.buckets.len()), (0, None, 13));
+        for micros in [30, 70, 1_400_000] {
+            lateness.record(Duration::from_micros(micros));
+        }
+        let status = LatenessStatus::from(&lateness);
+        assert_eq!((status.count, status.max_ms), (3, 1400.0));
+        assert_eq!((status.p50_ms, status.p99_ms), (Some(0.1), Some(1400.0)));
+        let bucket = |le_ms, count| LatenessBucket { le_ms, count };
+        assert_eq!(status.buckets.first(), Some(&bucket(Some(0.05), 1)));
+        assert_eq!(status.buckets.get(11..), Some(&[bucket(Some(1000.0), 2), bucket(None, 3)][..]));
+    }
+
+    #[test]
+    fn milliseconds_to_the_microsecond() {
+        for (micros, want) in [(0, 0.0), (50, 0.05), (1_000_000, 1000.0), (u64::MAX, 4_294_967.295)] {
+            assert_eq!(milliseconds(Duration::from_micros(micros)), want);
+        }
+    }
+
+    #[test]
+    fn all_of_it_is_shown_and_saved() {
+        let status =
+            InstanceStatus { name: "VI_1".into(), family: "ipv6".into(), ..InstanceStatus::default() };
+        let instance =
+            InstanceSnapshot { status: status.clone(), master: true, ..InstanceSnapshot::default() };
+        let snapshot = RouterSnapshot {
+            instances: vec![Arc::new(instance)],
+            strangers: 3,
+            send_errors: 4,
+            ..RouterSnapshot::default()
+        };
+        let shown = snapshot.status();
+        assert_eq!((shown.instances, shown.strangers, shown.send_errors), (vec![status], 3, 4));
+        let saved = snapshot.saved();
+        let families: Vec<(&str, bool)> = saved.iter().map(|one| (&*one.family, one.master)).collect();
+        assert_eq!(families, [("ipv6", true)]);
+    }
 }
