@@ -15,7 +15,7 @@ use lbd_grammar::Secrets;
 use lbd_grammar::config::{Config, FlushOnStop, VrrpScript};
 use lbd_health::Tools;
 use lbd_ipvs::IpvsError;
-use lbd_vrrp::InstanceConfig;
+use lbd_vrrp::Setup;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
@@ -34,7 +34,7 @@ use crate::notify::Notifier;
 use crate::options::{EXIT_CONFIG, EXIT_FAILED, EXIT_RIGHTS, EXIT_STOPPED, Options};
 use crate::pid_file::{PidFile, PidFileError};
 use crate::remember::Remember;
-use crate::router::{Interfaces, Router, RouterError, RouterOptions, RouterSnapshot};
+use crate::router::{Interfaces, Router, RouterError, RouterOptions, RouterSnapshot, startup};
 use crate::script::ScriptRoom;
 use crate::signals::{Command, Signals};
 use crate::state_file::{Saved, SavedInstance, StateFile};
@@ -317,6 +317,10 @@ impl Daemon {
                 command = signals.next(ignore_interrupt) => match command {
                     Command::Stop => return Ok(()),
                     Command::Reload => None,
+                    Command::RealTimeExceeded => {
+                        crate::limits::real_time_exceeded();
+                        continue;
+                    }
                     Command::Unserved(name) => {
                         warn!("{name}: not supported yet; `lbctl status --json` shows all state");
                         continue;
@@ -500,7 +504,8 @@ impl Daemon {
     /// A router of which no virtual router takes part yet. When it is dropped, nothing has happened.
     fn open_router(&self, config: &Config, saved: Vec<SavedInstance>) -> Result<Router, Failure> {
         Ok(Router::start(RouterOptions {
-            instances: self.routers(config),
+            setup: self.setup(config),
+            scheduling: config.global.scheduling.vrrp.clone(),
             saved,
             take_over: self.options.take_over && self.starting,
             events: self.events.clone(),
@@ -518,9 +523,15 @@ impl Daemon {
         tokio::spawn(local_addresses(router.interfaces(), self.local.clone()));
     }
 
-    fn routers(&self, config: &Config) -> Vec<InstanceConfig> {
-        let instances = config.vrrp_instances.iter().filter(|_| self.options.parts.vrrp);
-        instances.map(|instance| instance.router.clone()).collect()
+    /// Without VRRP there are no virtual routers.
+    fn setup(&self, config: &Config) -> Setup {
+        if !self.options.parts.vrrp {
+            return Setup::default();
+        }
+        let mut setup = config.vrrp_setup();
+        let after_boot = config.global.vrrp.delay_after_boot;
+        setup.startup_delay = startup::startup_delay(setup.startup_delay, after_boot, startup::uptime());
+        setup
     }
 
     /// Runs the scripts that a virtual router or a sync group tracks.
@@ -646,7 +657,9 @@ impl Daemon {
         }
         self.notifier.update(config);
         match (router, opened) {
-            (Some(router), _) => router.reload(self.routers(config)),
+            (Some(router), _) => {
+                router.reload(self.setup(config), config.global.scheduling.vrrp.clone());
+            }
             (None, Some(router)) => {
                 self.begin_router(&router);
                 self.shared.parts().router = Some(Arc::new(router));
@@ -753,7 +766,7 @@ fn lock_state(path: &Path) -> Result<LockedFile, Failure> {
 
 /// A start that fails leaves no address of a crashed run without its table.
 async fn remove_left_addresses(router: Router) {
-    router.reload(Vec::new());
+    router.reload(Setup::default(), Default::default());
     router.begin();
     let stopping = tokio::task::spawn_blocking(move || router.stop(true, STOP_LIMIT));
     let _limit = tokio::time::timeout(STOP_LIMIT * 2, stopping).await;

@@ -1,7 +1,7 @@
 //! What happened, once: every transition becomes one event, from which the log line, notify scripts
 //! and counters are made. Nobody else logs a transition.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use lbd_grammar::config::VirtualServerId;
@@ -50,6 +50,48 @@ pub enum Event {
         to: u8,
         /// Cause in words.
         reason: String,
+    },
+    /// A sync group changed its state. Comes after the transitions of its members.
+    VrrpGroup {
+        /// vrrp_sync_group
+        group: Arc<str>,
+        /// State before.
+        from: State,
+        /// State now.
+        to: State,
+        /// Cause in words.
+        reason: String,
+    },
+    /// A sync group stopped with the daemon, after all virtual routers, or was removed by a reload
+    /// (`deleted`).
+    VrrpGroupStopped {
+        /// vrrp_sync_group
+        group: Arc<str>,
+        /// Removed by a reload.
+        deleted: bool,
+    },
+    /// Something about a virtual router that somebody should look at began or is over.
+    VrrpCondition {
+        /// vrrp_instance
+        instance: Arc<str>,
+        /// Which, as status names it: `split_brain`, `no_peer`, `equal_priority`, `address_list_differs`,
+        /// `interval_differs`, `paused`, `unlisted_peer`.
+        condition: &'static str,
+        /// It began.
+        active: bool,
+        /// Who and what, in words.
+        detail: String,
+    },
+    /// A virtual router was heard that is not configured here.
+    VrrpForeign {
+        /// Interface on which it is heard.
+        interface: String,
+        /// Its virtual router identifier.
+        vrid: u8,
+        /// `ipv4` or `ipv6`.
+        family: String,
+        /// Who sent the advert.
+        source: IpAddr,
     },
     /// A vrrp_script's verdict changed.
     Script {

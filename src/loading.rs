@@ -1,8 +1,9 @@
 //! Reading the configuration and looking at this host with it: what `-t` prints, what a start and a
 //! reload accept.
 //!
-//! Here: the file, interfaces, scripts → one list of diagnostics. Not here: what is done with them.
+//! Here: the file, interfaces, scripts, files of keys → one list of diagnostics. Not here: what is done with them.
 
+mod keys;
 pub mod report;
 
 use std::path::Path;
@@ -70,6 +71,7 @@ pub fn check(path: &Path, options: &LoadOptions) -> Checked {
                 );
             }
         }
+        diagnostics.extend(keys::read(config, &loaded.spans));
         let findings = security::check(config);
         drop_disabled(config, &findings);
         for finding in findings {
@@ -94,6 +96,10 @@ pub fn check(path: &Path, options: &LoadOptions) -> Checked {
                 loaded.config = None;
             }
         }
+    }
+    // The active key of a virtual router cannot be read.
+    if diagnostics.iter().any(|one| one.severity == Severity::Error) {
+        loaded.config = None;
     }
     Checked { config: loaded.config.map(Arc::new), tls, diagnostics, sources: loaded.sources }
 }

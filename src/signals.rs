@@ -10,6 +10,8 @@ pub enum Command {
     Stop,
     /// Read the configuration again.
     Reload,
+    /// VRRP ran in real time for longer than it may.
+    RealTimeExceeded,
     /// Something of keepalived's that is not served yet.
     Unserved(&'static str),
 }
@@ -24,6 +26,7 @@ pub struct Signals {
     json: Signal,
     templates: Signal,
     clear: Signal,
+    exceeded: Signal,
 }
 
 impl Signals {
@@ -41,6 +44,7 @@ impl Signals {
             json: signal(SignalKind::from_raw(libc::SIGRTMIN() + 2))?,
             templates: signal(SignalKind::from_raw(libc::SIGRTMIN() + 3))?,
             clear: signal(SignalKind::from_raw(libc::SIGRTMAX() - 1))?,
+            exceeded: signal(SignalKind::from_raw(libc::SIGXCPU))?,
         })
     }
 
@@ -61,6 +65,7 @@ impl Signals {
                 _ = self.hangup.recv() => return Command::Reload,
                 _ = self.terminate.recv() => return Command::Stop,
                 _ = self.interrupt.recv() => if !ignore_interrupt { return Command::Stop },
+                _ = self.exceeded.recv() => return Command::RealTimeExceeded,
                 _ = self.user1.recv() => return Command::Unserved("SIGUSR1 (data dump)"),
                 _ = self.user2.recv() => return Command::Unserved("SIGUSR2 (statistics)"),
                 _ = self.json.recv() => return Command::Unserved("SIGRTMIN+2 (JSON dump)"),

@@ -95,18 +95,38 @@ pub struct SavedLeaving {
 }
 
 /// A virtual router as it was.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedInstance {
-    /// Interface.
+    /// Interface; empty for one that has none.
     pub interface: String,
     /// VRID.
     pub vrid: u8,
+    /// `ipv4` or `ipv6`; the first in files of a time when there was no other.
+    #[serde(default = "ipv4")]
+    pub family: String,
     /// It was master.
     pub master: bool,
     /// Boot clock of the last advertisement sent, in milliseconds.
     pub last_advert_ms: u64,
     /// Addresses it held, `ADDRESS/PREFIX` and device.
     pub addresses: Vec<(String, String)>,
+}
+
+impl Default for SavedInstance {
+    fn default() -> Self {
+        SavedInstance {
+            interface: String::new(),
+            vrid: 0,
+            family: ipv4(),
+            master: false,
+            last_advert_ms: 0,
+            addresses: Vec::new(),
+        }
+    }
+}
+
+fn ipv4() -> String {
+    "ipv4".to_owned()
 }
 
 /// Format of the files; one with a higher number is of a newer lbd.
@@ -496,6 +516,23 @@ mod tests {
         file.remove(true);
         assert_eq!(StateFile::open(&path, 7).1, Saved::default());
         assert_eq!(fs::read_dir(dir.path().join("run")).expect("directory").count(), 0);
+    }
+
+    #[test]
+    fn virtual_routers_of_either_family_and_of_an_older_lbd() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("state");
+        let (file, _) = StateFile::open(&path, 7);
+        let old = SavedInstance { interface: "eth0".into(), vrid: 7, master: true, ..Default::default() };
+        let bare = SavedInstance { family: "ipv6".into(), vrid: 8, ..Default::default() };
+        file.put_instances(vec![old.clone(), bare.clone()]).expect("instances are written");
+        assert_eq!(StateFile::open(&path, 7).1.instances, [old.clone(), bare]);
+        let vrrp = vrrp_path(&path);
+        file.put_instances(vec![old.clone()]).expect("instances are written");
+        let text = fs::read_to_string(&vrrp).expect("file").replace("\"family\":\"ipv4\",", "");
+        assert!(!text.contains("family"), "{text}");
+        fs::write(&vrrp, text).expect("file");
+        assert_eq!(StateFile::open(&path, 7).1.instances, [old]);
     }
 
     #[test]

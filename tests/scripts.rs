@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use lbd::router::scheduling::ThreadScheduling;
 use lbd::script::ScriptRoom;
-use lbd_grammar::config::{Global, Script, ScriptUser};
+use lbd_grammar::config::{Global, Scheduling, Script, ScriptUser};
 use lbd_health::{Programs, ScriptError, ScriptId, ScriptOutcome};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -195,6 +196,38 @@ async fn a_program_has_the_limit_of_open_files_that_lbd_found() {
     assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).expect("limit"), (hard, hard));
     let mut bench = Bench::new();
     assert_eq!(bench.output("limit", "ulimit -n", &[]).await, format!("{}\n", 900.min(hard)));
+}
+
+/// VRRP may be real-time, on CPUs of its own and before others; what lbd runs is not.
+#[tokio::test]
+async fn a_program_has_nothing_of_the_scheduling_of_vrrp() {
+    const STAT: &str = "grep realtime /proc/$$/limits; cut -d')' -f2- /proc/$$/stat | cut -d' ' -f18,39,40; \
+                        grep Cpus_allowed_list /proc/$$/status";
+    let mut bench = Bench::new();
+    let before = bench.output("before", STAT, &[]).await;
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let (end, ends) = std::sync::mpsc::channel::<()>();
+    let vrrp = std::thread::spawn(move || {
+        let wanted = Scheduling {
+            nice: 3,
+            realtime: std::num::NonZeroU8::new(2),
+            cpus: [0].into(),
+            realtime_limit: Duration::from_secs(1),
+            no_swap: false,
+        };
+        let complaints = ThreadScheduling::here().apply(&wanted);
+        ready.send(complaints).expect("the test waits");
+        let _over = ends.recv();
+    });
+    let complaints = is_ready.recv().expect("the thread tells");
+    let after = bench.output("after", STAT, &[]).await;
+    drop(end);
+    vrrp.join().expect("the thread ends");
+    assert_eq!(after, before, "{complaints:?}");
+    if !complaints.is_empty() {
+        let name = "a_program_has_nothing_of_the_scheduling_of_vrrp";
+        lbd_integration::skip::report(name, &complaints.join("; "));
+    }
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ use std::path::Path;
 pub use config::Config;
 pub use diagnostic::{Diagnostic, Fix, Kind, Severity, exit_code, render};
 pub use dump::{MASK, Secrets, dump};
-pub use keyword::{Block, Keyword, Part, Serves, WhenAbsent, blocks};
+pub use keyword::{Block, Keyword, Part, Serves, WhenAbsent, blocks, hmac_key};
 pub use lint::lints;
 pub use octets::octets;
 pub use report::is_secret;

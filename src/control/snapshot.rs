@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::plan::{Plan, PlanRequest};
 use super::server::{Answer, Backend};
 use super::status::SyncDaemonStatus;
-use super::status::{ConfigStatus, InstanceStatus, IpvsStatus, Status, VrrpStatus};
+use super::status::{ConfigStatus, IpvsStatus, Status};
 use super::{HandoverStarted, ReloadOutcome, ServerDone, ServerOrder};
 use crate::director::checkers::Checkers;
 use crate::director::owner::OwnerHandle;
@@ -87,10 +87,7 @@ impl Shared {
             config: self.config.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             ipvs,
             virtual_servers,
-            vrrp: VrrpStatus {
-                instances: router.map(|router| instances(&router)).unwrap_or_default(),
-                sync_groups: Vec::new(),
-            },
+            vrrp: router.map(|router| router.snapshot().borrow().status()).unwrap_or_default(),
         }
     }
 }
@@ -161,8 +158,4 @@ async fn ask<T>(
 async fn dumped(config: Arc<Config>, secrets: Secrets) -> String {
     let text = tokio::task::spawn_blocking(move || lbd_grammar::dump(&config, secrets));
     text.await.expect("the thread is not cancelled; its panic is this task's, which is answered")
-}
-
-fn instances(router: &Router) -> Vec<InstanceStatus> {
-    router.snapshot().borrow().instances.iter().map(|instance| instance.status.clone()).collect()
 }

@@ -296,6 +296,62 @@ pub struct VrrpStatus {
     pub instances: Vec<InstanceStatus>,
     /// Sync groups in file order.
     pub sync_groups: Vec<SyncGroupStatus>,
+    /// Virtual routers that are heard and not configured here.
+    #[serde(default)]
+    pub foreign: Vec<ForeignStatus>,
+    /// How late adverts were sent.
+    #[serde(default)]
+    pub advert_lateness: LatenessStatus,
+    /// VRRP datagrams that were for no virtual router of ours.
+    #[serde(default)]
+    pub strangers: u64,
+    /// Adverts and gratuitous ARP that the kernel did not take.
+    #[serde(default)]
+    pub send_errors: u64,
+    /// Datagrams that the kernel dropped because the receive buffer was full.
+    #[serde(default)]
+    pub receive_overflows: u64,
+}
+
+/// A virtual router that is not configured here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignStatus {
+    /// Interface on which it is heard.
+    pub interface: String,
+    /// VRID.
+    pub vrid: u8,
+    /// `ipv4` or `ipv6`.
+    pub family: String,
+    /// Who sent the last advert.
+    pub source: String,
+    /// When that came, RFC 3339.
+    pub last_at: String,
+    /// Adverts.
+    pub adverts: u64,
+}
+
+/// How late adverts were sent: the time from when each was due until it was handed to the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LatenessStatus {
+    /// Adverts that were measured.
+    pub count: u64,
+    /// The latest of all in milliseconds.
+    pub max_ms: f64,
+    /// At least half of them were not later, in milliseconds; `null` before the first.
+    pub p50_ms: Option<f64>,
+    /// At least 99 of a hundred were not later, in milliseconds; `null` before the first.
+    pub p99_ms: Option<f64>,
+    /// The histogram behind it.
+    pub buckets: Vec<LatenessBucket>,
+}
+
+/// Adverts that were at most so late.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LatenessBucket {
+    /// Milliseconds; `null` for however late.
+    pub le_ms: Option<f64>,
+    /// How many, those of the buckets before included.
+    pub count: u64,
 }
 
 /// One instance.
@@ -331,6 +387,63 @@ pub struct InstanceStatus {
     pub adverts_received: u64,
     /// Adverts refused, by cause; causes never seen are left out.
     pub adverts_dropped: BTreeMap<String, u64>,
+    /// The vrrp_sync_group that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_group: Option<String>,
+    /// Its own advertisement interval in milliseconds.
+    #[serde(default)]
+    pub advert_interval_ms: f64,
+    /// Priority of the master's last advert, its own while it is master.
+    #[serde(default)]
+    pub master_priority: Option<u8>,
+    /// When the last advert was accepted, RFC 3339.
+    #[serde(default)]
+    pub last_advert_received: Option<String>,
+    /// What somebody should look at.
+    #[serde(default)]
+    pub conditions: Vec<ConditionStatus>,
+    /// Other routers of this virtual router, at most 8.
+    #[serde(default)]
+    pub heard: Vec<HeardStatus>,
+    /// Adverts of priority 0 sent.
+    #[serde(default)]
+    pub priority_zero_sent: u64,
+    /// Adverts of priority 0 accepted.
+    #[serde(default)]
+    pub priority_zero_received: u64,
+    /// Times that it became master.
+    #[serde(default)]
+    pub became_master: u64,
+    /// Times that it ceased to be master.
+    #[serde(default)]
+    pub released_master: u64,
+}
+
+/// Something about a virtual router that somebody should look at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConditionStatus {
+    /// `split_brain`, `no_peer`, `equal_priority`, `address_list_differs`, `interval_differs`, `paused`,
+    /// `unlisted_peer`; later versions may know more.
+    pub name: String,
+    /// Who and what, in words.
+    pub detail: String,
+    /// When it began, RFC 3339.
+    pub since: String,
+}
+
+/// Another router of a virtual router.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HeardStatus {
+    /// Where its adverts come from.
+    pub address: String,
+    /// Priority of the last one.
+    pub priority: u8,
+    /// Advertisement interval of the last one in milliseconds.
+    pub interval_ms: f64,
+    /// When that came, RFC 3339.
+    pub last_at: String,
+    /// Adverts accepted.
+    pub adverts: u64,
 }
 
 /// One sync group.
@@ -338,10 +451,13 @@ pub struct InstanceStatus {
 pub struct SyncGroupStatus {
     /// Name.
     pub name: String,
-    /// State.
+    /// `INIT`, `BACKUP`, `MASTER` or `FAULT`.
     pub state: String,
     /// Members.
     pub members: Vec<String>,
+    /// When it entered the state, RFC 3339.
+    #[serde(default)]
+    pub since: String,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

@@ -61,7 +61,10 @@ impl Daemon {
             operations: ops.iter().map(|op| planning::operation(op, &have)).collect(),
             draining: director.draining,
             checks: director.checks,
-            vrrp: planning::routers(self.routers(&self.config).iter(), self.routers(config).iter()),
+            vrrp: planning::routers(
+                self.setup(&self.config).instances.iter(),
+                self.setup(config).instances.iter(),
+            ),
             other: planning::others(&self.config, config, timeouts),
         })
     }

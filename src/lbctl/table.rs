@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::Look;
 use crate::control::status::{
-    CheckState, CheckStatus, InstanceStatus, RealServerState, RealServerStatus, Status, SyncDaemonStatus,
-    SyncGroupStatus, VirtualServerState, VirtualServerStatus,
+    CheckState, CheckStatus, ForeignStatus, InstanceStatus, RealServerState, RealServerStatus, Status,
+    SyncDaemonStatus, SyncGroupStatus, VirtualServerState, VirtualServerStatus, VrrpStatus,
 };
 
 /// The whole answer.
@@ -17,6 +17,7 @@ pub fn render(status: &Status, look: Look) -> String {
     page.virtual_servers(&status.virtual_servers);
     page.instances(&status.vrrp.instances);
     page.sync_groups(&status.vrrp.sync_groups);
+    page.foreign(&status.vrrp.foreign);
     page.text
 }
 
@@ -125,6 +126,7 @@ impl Page {
         for refused in ipvs.refused.iter().skip(1) {
             self.line(&toned(format!("  refused: {refused}"), Tone::Bad));
         }
+        self.losses(&status.vrrp);
         for daemon in &ipvs.sync_daemons {
             let SyncDaemonStatus { role, interface, id } = daemon;
             self.line(&cell(format!("Connection synchronisation: {role} on {interface}, id {id}")));
@@ -145,6 +147,22 @@ impl Page {
                 ),
                 Tone::Warn,
             ));
+        }
+    }
+
+    /// Datagrams of VRRP that were lost on this host.
+    fn losses(&mut self, vrrp: &VrrpStatus) {
+        let lost = [
+            (vrrp.send_errors, "adverts or gratuitous ARP could not be sent"),
+            (vrrp.receive_overflows, "datagrams came while the receive buffer was full"),
+        ];
+        let lost: Vec<String> = lost
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        if !lost.is_empty() {
+            self.line(&toned(format!("VRRP: {}", lost.join(", ")), Tone::Warn));
         }
     }
 
@@ -245,7 +263,11 @@ impl Page {
                 toned(&instance.state, vrrp_tone(&instance.state)),
                 cell(self.since(&instance.since)),
                 cell(now_of(u32::from(instance.effective_priority), u32::from(instance.priority))),
-                cell(instance.master.as_deref().unwrap_or("-")),
+                cell(match (&instance.master, instance.master_priority) {
+                    (Some(master), Some(priority)) => format!("{master} ({priority})"),
+                    (Some(master), None) => master.clone(),
+                    (None, _) => NEVER.to_owned(),
+                }),
                 cell(format!("{}/{}", instance.adverts_received, instance.adverts_sent)),
                 cell(addresses),
             ]));
@@ -255,6 +277,18 @@ impl Page {
                     .iter()
                     .map(|reason| Row::Remark(toned(format!("  fault: {reason}"), Tone::Bad))),
             );
+            rows.extend(instance.conditions.iter().map(|condition| {
+                let detail = if condition.detail.is_empty() { "" } else { ": " };
+                Row::Remark(toned(
+                    format!(
+                        "  {} for {}{detail}{}",
+                        condition.name,
+                        self.since(&condition.since),
+                        condition.detail
+                    ),
+                    if condition.name == "split_brain" { Tone::Bad } else { Tone::Warn },
+                ))
+            }));
             if !instance.adverts_dropped.is_empty() {
                 let causes: Vec<String> = instance
                     .adverts_dropped
@@ -274,14 +308,35 @@ impl Page {
         if groups.is_empty() {
             return;
         }
-        let mut rows = vec![heads(&["SYNC GROUP", "STATE", "MEMBERS"])];
+        let mut rows = vec![heads(&["SYNC GROUP", "STATE", "SINCE", "MEMBERS"])];
         rows.extend(groups.iter().map(|group| {
             Row::Columns(vec![
                 cell(&group.name),
                 toned(&group.state, vrrp_tone(&group.state)),
+                cell(self.since(&group.since)),
                 cell(group.members.join(" ")),
             ])
         }));
+        self.table(&rows);
+    }
+
+    fn foreign(&mut self, foreign: &[ForeignStatus]) {
+        if foreign.is_empty() {
+            return;
+        }
+        let mut rows = vec![heads(&["NOT CONFIGURED HERE", "INTERFACE", "SOURCE", "LAST HEARD", "ADVERTS"])];
+        rows.extend(foreign.iter().take(FOREIGN).map(|one| {
+            Row::Columns(vec![
+                cell(format!("VRID {} {}", one.vrid, one.family)),
+                cell(&one.interface),
+                cell(&one.source),
+                cell(self.since(&one.last_at)),
+                cell(one.adverts.to_string()),
+            ])
+        }));
+        if let Some(more) = foreign.len().checked_sub(FOREIGN).filter(|more| *more > 0) {
+            rows.push(Row::Remark(cell(format!("and {more} more"))));
+        }
         self.table(&rows);
     }
 
@@ -347,6 +402,8 @@ const NEVER: &str = "-";
 const GAP: usize = 2;
 /// Addresses of an instance that are shown.
 const ADDRESSES: usize = 4;
+/// Virtual routers that are not configured here that are shown.
+const FOREIGN: usize = 8;
 
 fn heads(names: &[&str]) -> Row {
     Row::Columns(names.iter().map(|name| toned(*name, Tone::Dim)).collect())

@@ -11,9 +11,10 @@ use super::*;
 use crate::control::plan::{ChecksPlan, PlannedOperation, PlannedRouter};
 use crate::control::server::{Answer, Backend, ControlSocket};
 use crate::control::status::{
-    CheckState, CheckStatus, ConfigStatus, InstanceStatus, IpvsStatus, LeavingStatus, RealServerState,
-    RealServerStatus, SorryServerStatus, SyncDaemonStatus, SyncGroupStatus, TrafficStatus,
-    VirtualServerState, VirtualServerStatus, VrrpStatus,
+    CheckState, CheckStatus, ConditionStatus, ConfigStatus, ForeignStatus, HeardStatus, InstanceStatus,
+    IpvsStatus, LatenessBucket, LatenessStatus, LeavingStatus, RealServerState, RealServerStatus,
+    SorryServerStatus, SyncDaemonStatus, SyncGroupStatus, TrafficStatus, VirtualServerState,
+    VirtualServerStatus, VrrpStatus,
 };
 use crate::control::{HandoverStarted, ReloadOutcome};
 
@@ -159,7 +160,34 @@ fn sample() -> Status {
                     adverts_sent: 192,
                     adverts_received: 4,
                     adverts_dropped: [("auth".into(), 2), ("ttl".into(), 1)].into(),
-                    ..InstanceStatus::default()
+                    sync_group: Some("G1".into()),
+                    advert_interval_ms: 1000.0,
+                    master_priority: Some(110),
+                    last_advert_received: Some("2026-11-03T11:56:47Z".into()),
+                    conditions: vec![
+                        ConditionStatus {
+                            name: "split_brain".into(),
+                            detail: "10.0.0.8 advertises priority 90".into(),
+                            since: "2026-11-03T11:59:30Z".into(),
+                        },
+                        ConditionStatus {
+                            name: "paused".into(),
+                            detail: String::new(),
+                            since: "2026-11-03T11:58:00Z".into(),
+                        },
+                    ],
+                    heard: vec![HeardStatus {
+                        address: "10.0.0.8".into(),
+                        priority: 90,
+                        interval_ms: 1000.0,
+                        last_at: "2026-11-03T11:59:59Z".into(),
+                        adverts: 30,
+                    }],
+                    priority_zero_sent: 1,
+                    priority_zero_received: 2,
+                    became_master: 3,
+                    released_master: 2,
+                    fault_reasons: Vec::new(),
                 },
                 InstanceStatus {
                     name: "VI_6".into(),
@@ -180,7 +208,29 @@ fn sample() -> Status {
                 name: "G1".into(),
                 state: "FAULT".into(),
                 members: vec!["VI_1".into(), "VI_6".into()],
+                since: "2026-11-03T11:59:48Z".into(),
             }],
+            foreign: vec![ForeignStatus {
+                interface: "eth0".into(),
+                vrid: 99,
+                family: "ipv4".into(),
+                source: "10.0.0.77".into(),
+                last_at: "2026-11-03T11:59:58Z".into(),
+                adverts: 60,
+            }],
+            advert_lateness: LatenessStatus {
+                count: 192,
+                max_ms: 3.2,
+                p50_ms: Some(0.05),
+                p99_ms: Some(0.2),
+                buckets: vec![
+                    LatenessBucket { le_ms: Some(0.05), count: 150 },
+                    LatenessBucket { le_ms: None, count: 192 },
+                ],
+            },
+            strangers: 5,
+            send_errors: 2,
+            receive_overflows: 1,
         },
     }
 }
@@ -212,6 +262,30 @@ fn json_contract() {
     insta::assert_json_snapshot!("status", sample());
     let text = serde_json::to_string(&sample()).expect("JSON");
     assert_eq!(serde_json::from_str::<Status>(&text).expect("read back"), sample());
+}
+
+/// What an older lbd answers is understood: lbctl may be newer than the daemon that it asks.
+#[test]
+fn fields_that_came_later_may_be_missing() {
+    let text = r#"{"instances": [{"name": "VI_1", "interface": "eth0", "vrid": 1, "version": 2,
+        "family": "ipv4", "state": "BACKUP", "since": "", "priority": 100, "effective_priority": 100,
+        "master": null, "addresses": [], "fault_reasons": [], "adverts_sent": 0, "adverts_received": 0,
+        "adverts_dropped": {}}],
+        "sync_groups": [{"name": "G1", "state": "BACKUP", "members": ["VI_1"]}]}"#;
+    let vrrp: VrrpStatus = serde_json::from_str(text).expect("read");
+    assert_eq!((vrrp.instances.len(), vrrp.sync_groups.len(), vrrp.advert_lateness.count), (1, 1, 0));
+}
+
+#[test]
+fn virtual_routers_of_others_do_not_fill_the_page() {
+    let mut status = sample();
+    let one = status.vrrp.foreign[0].clone();
+    for (count, cut) in [(8, false), (9, true)] {
+        status.vrrp.foreign = vec![one.clone(); count];
+        let text = render(&status, look(false));
+        assert_eq!(text.matches("VRID 99 ipv4").count(), 8);
+        assert_eq!(text.ends_with("\nand 1 more\n"), cut, "{text}");
+    }
 }
 
 #[test]

@@ -35,6 +35,9 @@ pub fn fifo_line(event: &Event, facts: &Facts) -> Option<(Of, String)> {
             let master = facts.state == Some(State::Master);
             vrrp(instance, if master { "MASTER_PRIORITY" } else { "BACKUP_PRIORITY" }, *to)
         }
+        Event::VrrpGroup { to: State::Initialize, .. } => return None,
+        Event::VrrpGroup { group, to, .. } => sync_group(group, to.as_str()),
+        Event::VrrpGroupStopped { group, deleted: false } => sync_group(group, "STOP"),
         Event::RealServer { service, address, up, .. } => {
             let server = real_server(service, *address);
             (Of::Lvs, format!("RS {server} {} {}\n", virtual_server(service, facts.sequence), way(up)))
@@ -43,6 +46,9 @@ pub fn fifo_line(event: &Event, facts: &Facts) -> Option<(Of, String)> {
             (Of::Lvs, format!("VS {} {}\n", virtual_server(service, facts.sequence), way(up)))
         }
         Event::VrrpPriority { .. }
+        | Event::VrrpGroupStopped { .. }
+        | Event::VrrpCondition { .. }
+        | Event::VrrpForeign { .. }
         | Event::Script { .. }
         | Event::Checker { .. }
         | Event::Weight { .. }
@@ -58,4 +64,9 @@ pub fn fifo_line(event: &Event, facts: &Facts) -> Option<(Of, String)> {
 /// The line of a virtual router.
 pub fn vrrp(instance: &str, state: &str, priority: u8) -> (Of, String) {
     (Of::Vrrp, format!("INSTANCE \"{instance}\" {state} {priority}\n"))
+}
+
+/// The line of a sync group, which has no priority.
+pub fn sync_group(group: &str, state: &str) -> (Of, String) {
+    (Of::Vrrp, format!("GROUP \"{group}\" {state} 0\n"))
 }

@@ -22,12 +22,14 @@ pub struct Facts {
     pub sequence: usize,
     /// smtp_alert of the object that the event is about.
     pub mail: bool,
-    /// The virtual router's state as it was told last.
+    /// State of the virtual router, or of the sync group, as it was told last.
     pub state: Option<State>,
     /// notify_deleted
     pub tells_deleted: bool,
     /// notify_priority_changes
     pub tells_priority: bool,
+    /// log_unknown_vrids
+    pub warns_foreign: bool,
 }
 
 /// A log line.
@@ -76,6 +78,32 @@ pub fn line(event: &Event, facts: &Facts) -> Line {
             level: Level::INFO,
             text: format!("({instance}) Changing effective priority from {from} to {to}"),
             reason: because(reason),
+        },
+        Event::VrrpGroup { group, to, reason, .. } => Line {
+            level: level(*to != State::Fault),
+            text: format!("VRRP_Group({group}) Syncing instances to {to} state"),
+            reason: because(reason),
+        },
+        Event::VrrpGroupStopped { group, deleted } => Line {
+            level: Level::INFO,
+            text: format!("VRRP_Group({group}) {}", if *deleted { "Deleted" } else { "Stopped" }),
+            reason: None,
+        },
+        Event::VrrpCondition { instance, condition, active, detail } => Line {
+            level: level(!active),
+            text: if *active {
+                format!("({instance}) {condition}: {}", condition_words(condition))
+            } else {
+                format!("({instance}) {condition} is over")
+            },
+            reason: because(detail),
+        },
+        Event::VrrpForeign { interface, vrid, family, source } => Line {
+            level: level(!facts.warns_foreign),
+            text: format!(
+                "Unknown virtual router: VRID {vrid} ({family}) of {source} on {interface} is not configured here"
+            ),
+            reason: None,
         },
         Event::Script { name, good, reason } => Line {
             level: level(*good),
@@ -191,6 +219,20 @@ pub fn line(event: &Event, facts: &Facts) -> Line {
             ),
             reason: because(reason),
         },
+    }
+}
+
+/// What a condition means; nothing for one that is not known here.
+fn condition_words(condition: &str) -> &'static str {
+    match condition {
+        "split_brain" => "another router is master too",
+        "no_peer" => "no other router is heard",
+        "equal_priority" => "another router has the same priority",
+        "address_list_differs" => "another router advertises other addresses",
+        "interval_differs" => "another router advertises at another interval",
+        "paused" => "lbd did not run for longer than a peer waits for a master",
+        "unlisted_peer" => "a router that is no unicast_peer sends adverts",
+        _ => "needs a look",
     }
 }
 

@@ -103,6 +103,10 @@ impl Notifier {
             let (of, line) = fifo_line::vrrp(&instance, state.as_str(), priority);
             self.told.fifos.write(of, &line);
         }
+        for (group, state) in known.plans.kept_group_states() {
+            let (of, line) = fifo_line::sync_group(&group, state.as_str());
+            self.told.fifos.write(of, &line);
+        }
     }
 
     /// Announces what is queued and waits until its scripts have ended, at most `limit`; then what

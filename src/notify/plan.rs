@@ -21,6 +21,8 @@ use crate::event::Event;
 pub enum Object {
     /// vrrp_instance
     Instance(Arc<str>),
+    /// vrrp_sync_group
+    Group(Arc<str>),
     /// real_server of a virtual_server
     Server(VirtualServerId, SocketAddr),
     /// virtual_server
@@ -52,6 +54,8 @@ pub struct Plans {
     before: Plan,
     /// State and effective priority of virtual routers as they were told.
     states: HashMap<Arc<str>, (State, u8)>,
+    /// States of sync groups as they were told.
+    group_states: HashMap<Arc<str>, State>,
     down: HashSet<(VirtualServerId, SocketAddr)>,
 }
 
@@ -59,11 +63,15 @@ pub struct Plans {
 struct Plan {
     /// In the order of the file.
     instances: IndexMap<Arc<str>, Instance>,
+    /// In the order of the file.
+    groups: IndexMap<Arc<str>, Group>,
     services: HashMap<VirtualServerId, Arc<VirtualServer>>,
     /// Places among the virtual servers of the same group.
     sequences: HashMap<VirtualServerId, usize>,
     /// fifo_write_vrrp_states_on_reload
     states_on_reload: bool,
+    /// log_unknown_vrids
+    log_unknown_vrids: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +79,12 @@ struct Instance {
     notify: VrrpNotify,
     tells_deleted: bool,
     tells_priority: bool,
+    mail: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Group {
+    notify: VrrpNotify,
     mail: bool,
 }
 
@@ -85,6 +99,10 @@ impl Plan {
             };
             (one.router.name.clone(), instance)
         });
+        let groups = config.sync_groups.iter().map(|(name, one)| {
+            let group = Group { notify: one.notify.clone(), mail: one.mail };
+            (name.clone(), group)
+        });
         let mut of_groups: HashMap<Arc<str>, usize> = HashMap::new();
         let mut sequences = HashMap::new();
         for server in &config.virtual_servers {
@@ -96,9 +114,11 @@ impl Plan {
         }
         Plan {
             instances: instances.collect(),
+            groups: groups.collect(),
             services: config.virtual_servers.iter().map(|one| (one.id.clone(), one.clone())).collect(),
             sequences,
             states_on_reload: config.global.fifos.states_on_reload,
+            log_unknown_vrids: config.global.vrrp.log_unknown_vrids,
         }
     }
 
@@ -135,6 +155,14 @@ impl Plans {
                     ..Facts::default()
                 }
             }
+            Event::VrrpGroup { group, .. } | Event::VrrpGroupStopped { group, .. } => Facts {
+                state: self.group_states.get(group).copied(),
+                mail: self.group(group).is_some_and(|one| one.mail),
+                ..Facts::default()
+            },
+            Event::VrrpForeign { .. } => {
+                Facts { warns_foreign: self.now.log_unknown_vrids, ..Facts::default() }
+            }
             Event::Quorum { service, .. } => {
                 let known = self.now.services.get(service).or(self.before.services.get(service));
                 Facts {
@@ -155,9 +183,11 @@ impl Plans {
                 sequence: self.sequence(service),
                 ..Facts::default()
             },
-            Event::Script { .. } | Event::Drift { .. } | Event::DriftUntold { .. } | Event::Sync { .. } => {
-                Facts::default()
-            }
+            Event::VrrpCondition { .. }
+            | Event::Script { .. }
+            | Event::Drift { .. }
+            | Event::DriftUntold { .. }
+            | Event::Sync { .. } => Facts::default(),
         }
     }
 
@@ -170,6 +200,12 @@ impl Plans {
                 self.states.get(name).map(|(state, priority)| (name.clone(), *state, *priority))
             })
             .collect()
+    }
+
+    /// The same of each sync group.
+    pub fn kept_group_states(&self) -> Vec<(Arc<str>, State)> {
+        let names = self.now.groups.keys().filter(|_| self.now.states_on_reload);
+        names.filter_map(|name| self.group_states.get(name).map(|state| (name.clone(), *state))).collect()
     }
 
     fn sequence(&self, service: &VirtualServerId) -> usize {
@@ -186,40 +222,39 @@ impl Plans {
             Event::Vrrp { instance, to, priority, .. } => {
                 self.states.insert(instance.clone(), (*to, *priority));
                 let Some(Instance { notify, .. }) = self.instance(instance) else { return Vec::new() };
-                let own = match to {
-                    State::Master => &notify.master,
-                    State::Backup => &notify.backup,
-                    State::Fault => &notify.fault,
-                    State::Initialize => return Vec::new(),
-                };
-                vrrp(instance, own.as_ref(), notify.any.as_ref(), to.as_str(), *priority, LIMIT)
+                let Some(own) = on_state(notify, *to) else { return Vec::new() };
+                Vrrp::instance(instance, *priority).jobs(
+                    own.as_ref(),
+                    notify.any.as_ref(),
+                    to.as_str(),
+                    LIMIT,
+                )
             }
             Event::VrrpStopped { instance, priority, deleted } => {
                 let last = self.states.remove(instance);
                 let Some(Instance { notify, tells_deleted, .. }) = self.instance(instance) else {
                     return Vec::new();
                 };
+                let (told, any) = (Vrrp::instance(instance, *priority), notify.any.as_ref());
                 match (deleted, last) {
-                    (false, _) => vrrp(
-                        instance,
-                        notify.stop.as_ref(),
-                        notify.any.as_ref(),
-                        "STOP",
-                        *priority,
-                        STOP_LIMIT,
-                    ),
-                    (true, _) if *tells_deleted => vrrp(
-                        instance,
-                        notify.deleted.as_ref(),
-                        notify.any.as_ref(),
-                        "DELETED",
-                        *priority,
-                        LIMIT,
-                    ),
+                    (false, _) => told.jobs(notify.stop.as_ref(), any, "STOP", STOP_LIMIT),
+                    (true, _) if *tells_deleted => told.jobs(notify.deleted.as_ref(), any, "DELETED", LIMIT),
                     // Told as FAULT, unless that was told already; notify_fault itself does not run.
                     (true, Some((State::Fault, _))) => Vec::new(),
-                    (true, _) => vrrp(instance, None, notify.any.as_ref(), "FAULT", *priority, LIMIT),
+                    (true, _) => told.jobs(None, any, "FAULT", LIMIT),
                 }
+            }
+            Event::VrrpGroup { group, to, .. } => {
+                self.group_states.insert(group.clone(), *to);
+                let Some(Group { notify, .. }) = self.group(group) else { return Vec::new() };
+                let Some(own) = on_state(notify, *to) else { return Vec::new() };
+                Vrrp::group(group).jobs(own.as_ref(), notify.any.as_ref(), to.as_str(), LIMIT)
+            }
+            Event::VrrpGroupStopped { group, deleted } => {
+                self.group_states.remove(group);
+                let known = self.group(group).filter(|_| !deleted);
+                let Some(Group { notify, .. }) = known else { return Vec::new() };
+                Vrrp::group(group).jobs(notify.stop.as_ref(), notify.any.as_ref(), "STOP", STOP_LIMIT)
             }
             Event::VrrpLowerPriority { instance, .. } => {
                 let script =
@@ -250,7 +285,9 @@ impl Plans {
                 }
                 Vec::new()
             }
-            Event::Script { .. }
+            Event::VrrpCondition { .. }
+            | Event::VrrpForeign { .. }
+            | Event::Script { .. }
             | Event::Weight { .. }
             | Event::Checker { .. }
             | Event::CheckWarning { .. }
@@ -265,23 +302,56 @@ impl Plans {
     fn instance(&self, name: &Arc<str>) -> Option<&Instance> {
         self.now.instances.get(name).or(self.before.instances.get(name))
     }
+
+    fn group(&self, name: &Arc<str>) -> Option<&Group> {
+        self.now.groups.get(name).or(self.before.groups.get(name))
+    }
 }
 
 fn plain(object: Object, script: Option<ScriptId>) -> Vec<(Object, Job)> {
     script.map(|script| (object, Job { script, extra: Vec::new(), limit: LIMIT })).into_iter().collect()
 }
 
-/// notify_STATE as it is written, then notify with `INSTANCE NAME STATE PRIORITY`.
-fn vrrp(
-    instance: &Arc<str>,
-    own: Option<&ScriptId>,
-    any: Option<&ScriptId>,
-    state: &str,
+/// The script of a state; `None` for a state that is told to nobody.
+fn on_state(notify: &VrrpNotify, state: State) -> Option<&Option<ScriptId>> {
+    match state {
+        State::Master => Some(&notify.master),
+        State::Backup => Some(&notify.backup),
+        State::Fault => Some(&notify.fault),
+        State::Initialize => None,
+    }
+}
+
+/// What scripts of VRRP are told of.
+struct Vrrp<'n> {
+    object: Object,
+    kind: &'static str,
+    name: &'n Arc<str>,
+    /// 0 of groups.
     priority: u8,
-    limit: Duration,
-) -> Vec<(Object, Job)> {
-    let told = ["INSTANCE", instance, state, &priority.to_string()].map(str::to_owned).to_vec();
-    let own = own.map(|script| Job { script: script.clone(), extra: Vec::new(), limit });
-    let any = any.map(|script| Job { script: script.clone(), extra: told, limit });
-    own.into_iter().chain(any).map(|job| (Object::Instance(instance.clone()), job)).collect()
+}
+
+impl<'n> Vrrp<'n> {
+    fn instance(name: &'n Arc<str>, priority: u8) -> Self {
+        Vrrp { object: Object::Instance(name.clone()), kind: "INSTANCE", name, priority }
+    }
+
+    fn group(name: &'n Arc<str>) -> Self {
+        Vrrp { object: Object::Group(name.clone()), kind: "GROUP", name, priority: 0 }
+    }
+
+    /// notify_STATE as it is written, then notify with `INSTANCE NAME STATE PRIORITY` or
+    /// `GROUP NAME STATE 0`.
+    fn jobs(
+        &self,
+        own: Option<&ScriptId>,
+        any: Option<&ScriptId>,
+        state: &str,
+        limit: Duration,
+    ) -> Vec<(Object, Job)> {
+        let told = [self.kind, self.name, state, &self.priority.to_string()].map(str::to_owned).to_vec();
+        let own = own.map(|script| Job { script: script.clone(), extra: Vec::new(), limit });
+        let any = any.map(|script| Job { script: script.clone(), extra: told, limit });
+        own.into_iter().chain(any).map(|job| (self.object.clone(), job)).collect()
+    }
 }

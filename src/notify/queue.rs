@@ -66,7 +66,7 @@ impl Queues {
     async fn work(self: Arc<Self>, object: Object) {
         while let Some(job) = self.next(&object) {
             let _permit = match object {
-                Object::Instance(_) => None,
+                Object::Instance(_) | Object::Group(_) => None,
                 Object::Server(..) | Object::Service(_) => self.servers.acquire().await.ok(),
             };
             let outcome = self.room.run_with(&job.script, &job.extra, job.limit).await;

@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use lbd_grammar::config::{Config, GroupKey, VirtualServerId, VrrpNotify};
+use lbd_grammar::config::{Config, GroupKey, SyncGroup, VirtualServerId, VrrpNotify};
 use lbd_health::ScriptId;
 use lbd_ipvs::{Family, Protocol, ServiceId};
 use lbd_vrrp::State;
@@ -39,6 +39,27 @@ fn stopped(deleted: bool) -> Event {
     Event::VrrpStopped { instance: "VI_1".into(), priority: 100, deleted }
 }
 
+fn group_entering(to: State) -> Event {
+    Event::VrrpGroup { group: "VG_1".into(), from: State::Initialize, to, reason: "why".into() }
+}
+
+fn group_stopped(deleted: bool) -> Event {
+    Event::VrrpGroupStopped { group: "VG_1".into(), deleted }
+}
+
+fn condition(condition: &'static str, active: bool) -> Event {
+    Event::VrrpCondition { instance: "VI_1".into(), condition, active, detail: "why".into() }
+}
+
+fn foreign() -> Event {
+    Event::VrrpForeign {
+        interface: "eth0".into(),
+        vrid: 7,
+        family: "ipv4".into(),
+        source: "10.0.0.9".parse().unwrap(),
+    }
+}
+
 fn quorum(up: bool, weight: u64, needed: u64, sorry: Option<&str>) -> Event {
     let sorry_server = sorry.map(|one| one.parse().unwrap());
     Event::Quorum { service: vs(), up, weight, needed, sorry_server, cause: Cause::Result }
@@ -58,6 +79,45 @@ fn lines_that_people_alert_on() {
         (entering(State::Backup), none, Level::INFO, "(VI_1) Entering BACKUP STATE", Some("why")),
         (entering(State::Fault), none, Level::WARN, "(VI_1) Entering FAULT STATE", Some("why")),
         (stopped(false), none, Level::INFO, "(VI_1) Stopped", None),
+        (
+            group_entering(State::Master),
+            none,
+            Level::INFO,
+            "VRRP_Group(VG_1) Syncing instances to MASTER state",
+            Some("why"),
+        ),
+        (
+            group_entering(State::Fault),
+            none,
+            Level::WARN,
+            "VRRP_Group(VG_1) Syncing instances to FAULT state",
+            Some("why"),
+        ),
+        (group_stopped(false), none, Level::INFO, "VRRP_Group(VG_1) Stopped", None),
+        (group_stopped(true), none, Level::INFO, "VRRP_Group(VG_1) Deleted", None),
+        (
+            condition("split_brain", true),
+            none,
+            Level::WARN,
+            "(VI_1) split_brain: another router is master too",
+            Some("why"),
+        ),
+        (condition("split_brain", false), none, Level::INFO, "(VI_1) split_brain is over", Some("why")),
+        (condition("another", true), none, Level::WARN, "(VI_1) another: needs a look", Some("why")),
+        (
+            foreign(),
+            none,
+            Level::INFO,
+            "Unknown virtual router: VRID 7 (ipv4) of 10.0.0.9 on eth0 is not configured here",
+            None,
+        ),
+        (
+            foreign(),
+            Facts { warns_foreign: true, ..none },
+            Level::WARN,
+            "Unknown virtual router: VRID 7 (ipv4) of 10.0.0.9 on eth0 is not configured here",
+            None,
+        ),
         (script(true), none, Level::INFO, "VRRP_Script(chk) succeeded", Some("why")),
         (script(false), none, Level::WARN, "VRRP_Script(chk) failed", Some("why")),
         (
@@ -202,6 +262,15 @@ fn config(with_instance: bool) -> Config {
             },
         ));
         config.virtual_servers.push(fixtures::virtual_server(vs(), rs()).into());
+        let notify = VrrpNotify {
+            master: id("gm"),
+            fault: id("gf"),
+            stop: id("gs"),
+            any: id("gany"),
+            ..VrrpNotify::default()
+        };
+        let members = vec!["VI_1".into()];
+        config.sync_groups.insert("VG_1".into(), SyncGroup { members, notify, ..SyncGroup::default() });
     }
     config
 }
@@ -214,6 +283,7 @@ fn jobs(plans: &mut Plans, event: &Event) -> Vec<String> {
         .map(|(object, job)| {
             match object {
                 Object::Instance(name) => assert_eq!(&*name, "VI_1"),
+                Object::Group(name) => assert_eq!(&*name, "VG_1"),
                 Object::Server(service, address) => assert_eq!((service, address), (vs(), rs())),
                 Object::Service(service) => assert_eq!(service, vs()),
             }
@@ -234,6 +304,14 @@ fn scripts_of_events() {
         ("fault", entering(State::Fault), vec!["f", "any INSTANCE VI_1 FAULT 100"]),
         ("not a state to tell", entering(State::Initialize), vec![]),
         ("stop", stopped(false), vec!["s!", "any! INSTANCE VI_1 STOP 100"]),
+        ("group", group_entering(State::Master), vec!["gm", "gany GROUP VG_1 MASTER 0"]),
+        ("group, none of its own", group_entering(State::Backup), vec!["gany GROUP VG_1 BACKUP 0"]),
+        ("group, fault", group_entering(State::Fault), vec!["gf", "gany GROUP VG_1 FAULT 0"]),
+        ("group, not a state to tell", group_entering(State::Initialize), vec![]),
+        ("group, stop", group_stopped(false), vec!["gs!", "gany! GROUP VG_1 STOP 0"]),
+        ("group, removed", group_stopped(true), vec![]),
+        ("condition", condition("split_brain", true), vec![]),
+        ("foreign", foreign(), vec![]),
         ("lower priority", Event::VrrpLowerPriority { instance: "VI_1".into(), priority: 100 }, vec!["low"]),
         ("server down", real(false, false), vec!["down"]),
         ("server up", real(true, true), vec!["up"]),
@@ -295,6 +373,12 @@ fn fifo_lines_octet_by_octet() {
         ("no state yet", entering(State::Initialize), None),
         ("removed", stopped(true), Some((vrrp, "INSTANCE \"VI_1\" FAULT 100\n"))),
         ("stop", stopped(false), Some((vrrp, "INSTANCE \"VI_1\" STOP 100\n"))),
+        ("group", group_entering(State::Fault), Some((vrrp, "GROUP \"VG_1\" FAULT 0\n"))),
+        ("group, no state yet", group_entering(State::Initialize), None),
+        ("group, removed", group_stopped(true), None),
+        ("group, stop", group_stopped(false), Some((vrrp, "GROUP \"VG_1\" STOP 0\n"))),
+        ("condition", condition("split_brain", true), None),
+        ("foreign", foreign(), None),
         ("server up", real(true, false), Some((lvs, "RS [10.0.0.2]:tcp:80 [10.0.0.1]:tcp:80 UP\n"))),
         ("server down", real(false, true), Some((lvs, "RS [10.0.0.2]:tcp:80 [10.0.0.1]:tcp:80 DOWN\n"))),
         ("mark", server(mark, "10.0.0.2:80", true), Some((lvs, "RS [10.0.0.2]:none:80 FWM 7 UP\n"))),
@@ -395,6 +479,37 @@ fn states_that_a_reload_keeps_are_told_if_asked_for() {
     plans.update(&asks);
     // VI_2 is new: its first state is an event of its own.
     assert_eq!(plans.kept_states(), [("VI_1".into(), State::Master, 90)]);
+    assert_eq!(plans.kept_group_states(), [], "the group has no state yet");
+    jobs(&mut plans, &group_entering(State::Master));
+    assert_eq!(plans.kept_group_states(), [("VG_1".into(), State::Master)]);
+    jobs(&mut plans, &group_stopped(true));
+    assert_eq!(plans.kept_group_states(), []);
+}
+
+#[test]
+fn unknown_virtual_routers_are_warned_of_if_asked_for() {
+    let mut plans = Plans::default();
+    plans.update(&config(true));
+    assert!(!plans.facts(&foreign()).warns_foreign);
+    let mut asks = config(true);
+    asks.global.vrrp.log_unknown_vrids = true;
+    plans.update(&asks);
+    assert!(plans.facts(&foreign()).warns_foreign);
+}
+
+#[test]
+fn a_group_that_a_reload_removes_has_its_mail_until_then() {
+    let mut plans = Plans::default();
+    let mut mails = config(true);
+    mails.sync_groups.get_mut("VG_1").expect("a group").mail = true;
+    plans.update(&mails);
+    jobs(&mut plans, &group_entering(State::Master));
+    plans.update(&config(false));
+    let facts = plans.facts(&group_stopped(true));
+    assert_eq!((facts.mail, facts.state), (true, Some(State::Master)));
+    jobs(&mut plans, &group_stopped(true));
+    plans.update(&config(true));
+    assert_eq!(plans.facts(&group_entering(State::Backup)).state, None);
 }
 
 #[test]

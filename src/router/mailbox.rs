@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lbd_vrrp::{DeviceAddress, InstanceConfig, RouterId, TrackerId};
+use lbd_grammar::config::Scheduling;
+use lbd_vrrp::{DeviceAddress, RouterId, Setup, TrackerId};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 /// Wakes a thread that polls.
@@ -39,7 +40,7 @@ impl Waker {
 #[derive(Debug, Default)]
 pub(super) struct Commands {
     pub begin: bool,
-    pub reload: Option<Vec<InstanceConfig>>,
+    pub reload: Option<(Setup, Scheduling)>,
     pub trackers: BTreeMap<TrackerId, bool>,
     pub stop: Option<bool>,
     /// Makes the engine panic.

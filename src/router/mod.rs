@@ -3,12 +3,17 @@
 //! Here: the handle that the daemon holds. Not here: who is master (`lbd_vrrp`), packets and timers
 //! (`thread`), addresses (`netconf`), scripts and log lines about transitions (events).
 
+mod clock;
 mod held;
 mod kernel;
+pub mod lateness;
 mod mailbox;
 mod netconf;
+mod publish;
 mod route;
+pub mod scheduling;
 mod snapshot;
+pub mod startup;
 mod thread;
 
 #[cfg(test)]
@@ -19,8 +24,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use lbd_grammar::config::Scheduling;
 use lbd_vrrp::net::{NetError, Sockets};
-use lbd_vrrp::{InstanceConfig, TrackerId};
+use lbd_vrrp::{Setup, TrackerId};
 use tokio::sync::watch;
 
 use crate::event::EventSender;
@@ -43,8 +49,10 @@ const CAP_NET_ADMIN: u32 = 12;
 /// What a router is started with.
 #[derive(Debug)]
 pub struct RouterOptions {
-    /// Virtual routers.
-    pub instances: Vec<InstanceConfig>,
+    /// Virtual routers and sync groups.
+    pub setup: Setup,
+    /// How the VRRP thread is scheduled.
+    pub scheduling: Scheduling,
     /// What the process before left.
     pub saved: Vec<SavedInstance>,
     /// Virtual routers whose addresses are all there go on as masters, whoever put the addresses there.
@@ -120,6 +128,7 @@ impl Router {
     pub fn start(options: RouterOptions) -> Result<Router, RouterError> {
         let sockets = Sockets::open()?;
         let any_address = options
+            .setup
             .instances
             .iter()
             .any(|one| !(one.addresses.is_empty() && one.excluded_addresses.is_empty()));
@@ -151,7 +160,8 @@ impl Router {
             interfaces: interfaces.clone(),
             snapshot: snapshot_sender,
             events: options.events,
-            instances: options.instances,
+            setup: options.setup,
+            scheduling: options.scheduling,
             saved: options.saved,
             take_over: options.take_over,
             stop_limit: Arc::clone(&stop_limit),
@@ -183,8 +193,8 @@ impl Router {
 
     /// Goes on with another configuration; virtual routers of the same identity (VRID, interface,
     /// unicast peers) keep their state. A configuration that was not taken up yet is replaced.
-    pub fn reload(&self, instances: Vec<InstanceConfig>) {
-        self.command(|commands| commands.reload = Some(instances));
+    pub fn reload(&self, setup: Setup, scheduling: Scheduling) {
+        self.command(|commands| commands.reload = Some((setup, scheduling)));
     }
 
     /// A tracker's result; the latest of each counts.

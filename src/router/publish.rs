@@ -11,7 +11,8 @@ use lbd_vrrp::{Engine, RouterId, State};
 use tokio::sync::watch;
 
 use super::clock::Clock;
-use super::snapshot::{ForeignSnapshot, GroupSnapshot, InstanceSnapshot, RouterSnapshot};
+use super::snapshot::{InstanceSnapshot, RouterSnapshot, rfc3339};
+use crate::control::status::{ForeignStatus, SyncGroupStatus};
 
 /// Counters are this old at most while somebody counts.
 const EVERY: Duration = Duration::from_millis(250);
@@ -123,7 +124,8 @@ impl Publisher {
         let old = self.seen.get(&router.id());
         let since = old.filter(|seen| seen.state == state).map_or_else(SystemTime::now, |seen| seen.since);
         let place = engine.routers().iter().position(|one| one.id() == router.id());
-        let group = place.and_then(|place| engine.group_of(place)).map(|group| group.config().name.to_string());
+        let group =
+            place.and_then(|place| engine.group_of(place)).map(|group| group.config().name.to_string());
         let of = |at| Clock::time_of_day(now, at);
         let snapshot = Arc::new(InstanceSnapshot::of(router, group, since, last_ms, &of));
         let seen = Seen {
@@ -149,18 +151,23 @@ impl Publisher {
             if *state != group.state() {
                 (*state, *since) = (group.state(), SystemTime::now());
             }
-            GroupSnapshot {
+            SyncGroupStatus {
                 name: config.name.to_string(),
-                state: *state,
-                since: *since,
+                state: state.as_str().into(),
+                since: rfc3339(*since),
                 members: config.members.iter().map(ToString::to_string).collect(),
             }
         });
-        let groups: Vec<GroupSnapshot> = groups.collect();
+        let groups: Vec<SyncGroupStatus> = groups.collect();
         self.groups.retain(|name, _| groups.iter().any(|group| group.name == **name));
-        let foreign = engine
-            .foreign()
-            .map(|one| ForeignSnapshot { foreign: one.clone(), last_at: Clock::time_of_day(now, one.last) });
+        let foreign = engine.foreign().map(|one| ForeignStatus {
+            interface: one.interface.clone(),
+            vrid: one.vrid,
+            family: one.family.to_string().to_lowercase(),
+            source: one.source.to_string(),
+            last_at: rfc3339(Clock::time_of_day(now, one.last)),
+            adverts: one.adverts,
+        });
         let of = |id: &RouterId| self.seen.get(id).map(|seen| Arc::clone(&seen.snapshot));
         let snapshot = RouterSnapshot {
             instances: self.order.iter().filter_map(of).collect(),

@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use lbd_vrrp::router::Router;
 use lbd_vrrp::{DeviceAddress, State};
 
-use crate::control::status::InstanceStatus;
+use super::lateness::Lateness;
+use crate::control::status::{
+    ConditionStatus, ForeignStatus, HeardStatus, InstanceStatus, LatenessBucket, LatenessStatus,
+    SyncGroupStatus, VrrpStatus,
+};
 use crate::state_file::SavedInstance;
 
 /// All virtual routers in configuration order.
@@ -17,15 +21,36 @@ use crate::state_file::SavedInstance;
 pub struct RouterSnapshot {
     /// Virtual routers.
     pub instances: Vec<Arc<InstanceSnapshot>>,
+    /// Sync groups in configuration order.
+    pub groups: Vec<SyncGroupStatus>,
+    /// Virtual routers that were heard and are not configured here.
+    pub foreign: Vec<ForeignStatus>,
     /// [`super::Router::begin`] was carried out.
     pub begun: bool,
     /// VRRP datagrams that were for no virtual router of ours.
     pub strangers: u64,
     /// Adverts and ARP frames that the kernel did not take.
     pub send_errors: u64,
+    /// Datagrams that the kernel dropped because the receive buffer was full.
+    pub receive_overflows: u64,
+    /// How late adverts were sent.
+    pub lateness: Lateness,
 }
 
 impl RouterSnapshot {
+    /// As the control API shows it.
+    pub fn status(&self) -> VrrpStatus {
+        VrrpStatus {
+            instances: self.instances.iter().map(|instance| instance.status.clone()).collect(),
+            sync_groups: self.groups.clone(),
+            foreign: self.foreign.clone(),
+            advert_lateness: (&self.lateness).into(),
+            strangers: self.strangers,
+            send_errors: self.send_errors,
+            receive_overflows: self.receive_overflows,
+        }
+    }
+
     /// What the state file keeps.
     pub fn saved(&self) -> Vec<SavedInstance> {
         self.instances.iter().map(|instance| instance.saved()).collect()
@@ -46,10 +71,26 @@ pub struct InstanceSnapshot {
 }
 
 impl InstanceSnapshot {
-    pub(super) fn of(router: &Router, since: SystemTime, last_advert_ms: u64) -> Self {
+    /// `of_day` tells the time of day of a moment of the engine.
+    pub(super) fn of(
+        router: &Router,
+        group: Option<String>,
+        since: SystemTime,
+        last_advert_ms: u64,
+        of_day: &impl Fn(Instant) -> SystemTime,
+    ) -> Self {
         let config = router.config();
         let counters = router.counters();
-        let dropped = counters.refused.iter().map(|(cause, count)| (cause.as_str().to_owned(), *count));
+        let used = [
+            ("address_list", counters.address_list),
+            ("interval_used", counters.interval),
+            ("unlisted_peer_used", counters.unlisted_peer),
+        ];
+        let used =
+            used.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count));
+        let refused = counters.refused.iter().map(|(cause, count)| (cause.as_str().to_owned(), *count));
+        let dropped = refused.chain(used);
+        let master = router.master();
         let status = InstanceStatus {
             name: config.name.to_string(),
             interface: config.interface_name().to_owned(),
@@ -57,15 +98,42 @@ impl InstanceSnapshot {
             version: config.version.number(),
             family: config.family.to_string().to_lowercase(),
             state: router.state().as_str().into(),
-            since: humantime::format_rfc3339_millis(since).to_string(),
+            since: rfc3339(since),
             priority: config.priority.0,
             effective_priority: router.effective_priority().0,
-            master: router.master().map(|address| address.to_string()),
+            master: master.map(|(address, _)| address.to_string()),
+            master_priority: master.map(|(_, priority)| priority.0),
+            sync_group: group,
+            last_advert_received: router.last_heard().map(|at| rfc3339(of_day(at))),
+            conditions: router
+                .conditions()
+                .map(|(condition, standing)| ConditionStatus {
+                    name: condition.as_str().into(),
+                    detail: standing.detail.clone(),
+                    since: rfc3339(of_day(standing.since)),
+                })
+                .collect(),
+            heard: router
+                .heard()
+                .iter()
+                .map(|heard| HeardStatus {
+                    address: heard.address.to_string(),
+                    priority: heard.priority.0,
+                    interval_ms: milliseconds(heard.interval),
+                    last_at: rfc3339(of_day(heard.last)),
+                    adverts: heard.adverts,
+                })
+                .collect(),
             addresses: config.addresses.iter().map(|one| format!("{}/{}", one.address, one.prefix)).collect(),
             fault_reasons: router.faults().iter().map(ToString::to_string).collect(),
             adverts_sent: counters.sent,
             adverts_received: counters.received,
             adverts_dropped: dropped.collect::<BTreeMap<_, _>>(),
+            advert_interval_ms: milliseconds(config.advert_interval),
+            priority_zero_sent: counters.priority_zero_sent,
+            priority_zero_received: counters.priority_zero_received,
+            became_master: counters.became_master,
+            released_master: counters.released_master,
         };
         let addresses = router.held().iter().map(saved_address).collect();
         InstanceSnapshot { status, master: router.state() == State::Master, last_advert_ms, addresses }
@@ -75,11 +143,40 @@ impl InstanceSnapshot {
         SavedInstance {
             interface: self.status.interface.clone(),
             vrid: self.status.vrid,
+            family: self.status.family.clone(),
             master: self.master,
             last_advert_ms: self.last_advert_ms,
             addresses: self.addresses.clone(),
         }
     }
+}
+
+/// A time of day as status shows it.
+pub(super) fn rfc3339(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+impl From<&Lateness> for LatenessStatus {
+    fn from(lateness: &Lateness) -> Self {
+        let bucket = |(bound, count): (Option<Duration>, u64)| LatenessBucket {
+            le_ms: bound.map(milliseconds),
+            count,
+        };
+        LatenessStatus {
+            count: lateness.count(),
+            max_ms: milliseconds(lateness.max()),
+            p50_ms: lateness.quantile(50).map(milliseconds),
+            p99_ms: lateness.quantile(99).map(milliseconds),
+            buckets: lateness.buckets().map(bucket).collect(),
+        }
+    }
+}
+
+/// Milliseconds as status shows them, to the microsecond.
+pub(super) fn milliseconds(duration: Duration) -> f64 {
+    // Whole microseconds first: 50 us are 0.05 ms, not 0.050000000000000003.
+    let micros = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
+    f64::from(micros) / 1000.0
 }
 
 /// `ADDRESS/PREFIX` and interface.
@@ -117,4 +214,51 @@ pub struct HostInterface {
     pub up: bool,
     /// Addresses with prefix length, in the kernel's order.
     pub addresses: Vec<(IpAddr, u8)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lateness_as_status_shows_it() {
+        let mut lateness = Lateness::default();
+        let none = LatenessStatus::from(&lateness);
+        assert_eq!((none.count, none.p50_ms, none.buckets.len()), (0, None, 13));
+        for micros in [30, 70, 1_400_000] {
+            lateness.record(Duration::from_micros(micros));
+        }
+        let status = LatenessStatus::from(&lateness);
+        assert_eq!((status.count, status.max_ms), (3, 1400.0));
+        assert_eq!((status.p50_ms, status.p99_ms), (Some(0.1), Some(1400.0)));
+        let bucket = |le_ms, count| LatenessBucket { le_ms, count };
+        assert_eq!(status.buckets.first(), Some(&bucket(Some(0.05), 1)));
+        assert_eq!(status.buckets.get(11..), Some(&[bucket(Some(1000.0), 2), bucket(None, 3)][..]));
+    }
+
+    #[test]
+    fn milliseconds_to_the_microsecond() {
+        for (micros, want) in [(0, 0.0), (50, 0.05), (1_000_000, 1000.0), (u64::MAX, 4_294_967.295)] {
+            assert_eq!(milliseconds(Duration::from_micros(micros)), want);
+        }
+    }
+
+    #[test]
+    fn all_of_it_is_shown_and_saved() {
+        let status =
+            InstanceStatus { name: "VI_1".into(), family: "ipv6".into(), ..InstanceStatus::default() };
+        let instance =
+            InstanceSnapshot { status: status.clone(), master: true, ..InstanceSnapshot::default() };
+        let snapshot = RouterSnapshot {
+            instances: vec![Arc::new(instance)],
+            strangers: 3,
+            send_errors: 4,
+            ..RouterSnapshot::default()
+        };
+        let shown = snapshot.status();
+        assert_eq!((shown.instances, shown.strangers, shown.send_errors), (vec![status], 3, 4));
+        let saved = snapshot.saved();
+        let families: Vec<(&str, bool)> = saved.iter().map(|one| (&*one.family, one.master)).collect();
+        assert_eq!(families, [("ipv6", true)]);
+    }
 }

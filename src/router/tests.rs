@@ -90,7 +90,13 @@ impl Net {
 
     fn start(&self, host: u8, config: InstanceConfig, saved: Vec<SavedInstance>) -> Running {
         let (events, received) = EventSender::channel();
-        let options = RouterOptions { instances: vec![config], saved, take_over: false, events };
+        let options = RouterOptions {
+            setup: Setup::of(vec![config]),
+            scheduling: Scheduling::default(),
+            saved,
+            take_over: false,
+            events,
+        };
         let router = self.inside(host, || Router::start(options)).expect("router");
         Running { router, received }
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use lbd_grammar::config::Scheduling as Wishes;
+use lbd_grammar::config::Scheduling;
 use lbd_vrrp::net::{Sockets, Wanted};
 use lbd_vrrp::wire::datagram::Datagram;
 use lbd_vrrp::{
@@ -27,7 +27,7 @@ use super::lateness::Lateness;
 use super::mailbox::{Commands, Slot, Waker, Want};
 use super::netconf::{self, Report};
 use super::publish::{Beside, Publisher};
-use super::scheduling::Scheduled;
+use super::scheduling::ThreadScheduling;
 use super::snapshot::{Interfaces, RouterSnapshot, saved_address};
 use crate::event::{Event as Announcement, EventSender};
 use crate::state_file::{SavedInstance, boot_clock_ms};
@@ -58,7 +58,7 @@ pub(super) struct Parts {
     pub snapshot: watch::Sender<Arc<RouterSnapshot>>,
     pub events: EventSender,
     pub setup: Setup,
-    pub scheduling: Wishes,
+    pub scheduling: Scheduling,
     pub saved: Vec<SavedInstance>,
     pub take_over: bool,
     /// Longest wait for netconf when stopping.
@@ -86,8 +86,8 @@ struct Driver {
     interfaces: watch::Receiver<Arc<Interfaces>>,
     events: EventSender,
     setup: Setup,
-    scheduled: Scheduled,
-    wishes: Wishes,
+    scheduled: ThreadScheduling,
+    wishes: Scheduling,
     saved: Vec<SavedInstance>,
     take_over: bool,
     stop_limit: Arc<Slot<Duration>>,
@@ -138,7 +138,7 @@ pub(super) fn spawn(parts: Parts) -> io::Result<std::thread::JoinHandle<()>> {
             events: parts.events,
             engine: Engine::new(parts.setup.clone()),
             setup: parts.setup,
-            scheduled: Scheduled::here(),
+            scheduled: ThreadScheduling::here(),
             wishes: parts.scheduling,
             saved: parts.saved,
             take_over: parts.take_over,
@@ -409,7 +409,8 @@ impl Driver {
             return;
         }
         self.engine.on_event(self.clock.now(), Event::Stop, &mut self.actions);
-        let told = |action: &mut Action| matches!(action, Action::Stopped { .. } | Action::GroupStopped { .. });
+        let told =
+            |action: &mut Action| matches!(action, Action::Stopped { .. } | Action::GroupStopped { .. });
         let stopped: Vec<Action> = self.actions.extract_if(.., told).collect();
         self.carry_out();
         self.publish();
@@ -467,7 +468,8 @@ impl Driver {
             let resume = self.engine.routers().iter().filter(was).map(lbd_vrrp::router::Router::id).collect();
             self.feed(Event::Begin { resume });
         }
-        let new: BTreeSet<RouterId> = self.engine.routers().iter().map(lbd_vrrp::router::Router::id).collect();
+        let new: BTreeSet<RouterId> =
+            self.engine.routers().iter().map(lbd_vrrp::router::Router::id).collect();
         for router in old.into_iter().filter(|router| !new.contains(router)) {
             self.want(Want { router, hold: Arc::default(), purge: Vec::new() });
         }

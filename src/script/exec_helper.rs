@@ -26,8 +26,9 @@ pub const WORD: &str = "exec-helper";
 /// Stands for a group list, or a limit, that leaves them as they are.
 pub const KEEP: &str = "-";
 
-/// `UID GID GROUPS DESCRIPTORS PATH ARGV0 [ARGUMENT]…`; GROUPS is a list with commas, empty for none, or
-/// [`KEEP`]; DESCRIPTORS the soft limit of open files, or [`KEEP`].
+/// `UID GID GROUPS DESCRIPTORS REALTIME PATH ARGV0 [ARGUMENT]…`; GROUPS is a list with commas, empty for
+/// none, or [`KEEP`]; DESCRIPTORS the soft limit of open files, REALTIME that of microseconds in real time
+/// (`RLIMIT_RTTIME`), or [`KEEP`].
 ///
 /// Returns only when the program could not be executed; what went wrong is written to standard error
 /// then, which is a pipe to the daemon until exec.
@@ -70,18 +71,16 @@ fn is_resource(error: &io::Error) -> bool {
 }
 
 fn prepare(arguments: &[OsString]) -> Result<Command, String> {
-    let [uid, gid, groups, descriptors, path, argv0, rest @ ..] = arguments else {
+    let [uid, gid, groups, descriptors, real_time, path, argv0, rest @ ..] = arguments else {
         return Err(
-            "exec-helper is for lbd's own use: UID GID GROUPS DESCRIPTORS PATH ARGV0 [ARGUMENT]...".into()
+            "exec-helper is for lbd's own use: UID GID GROUPS DESCRIPTORS REALTIME PATH ARGV0 [ARGUMENT]..."
+                .into(),
         );
     };
     let uid = Uid::from_raw(number(uid)?);
     let gid = Gid::from_raw(number(gid)?);
-    if descriptors != KEEP {
-        let soft: u64 = descriptors.to_string_lossy().parse().map_err(failed("limit of open files"))?;
-        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(failed("limit of open files"))?;
-        setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard).map_err(failed("limit of open files"))?;
-    }
+    soft_limit(Resource::RLIMIT_NOFILE, descriptors, "limit of open files")?;
+    soft_limit(Resource::RLIMIT_RTTIME, real_time, "limit of real time")?;
     identity(uid, gid, groups)?;
     // After the change of user, which clears it.
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
@@ -96,9 +95,18 @@ fn prepare(arguments: &[OsString]) -> Result<Command, String> {
     Ok(command)
 }
 
+fn soft_limit(resource: Resource, soft: &OsStr, what: &str) -> Result<(), String> {
+    if soft == KEEP {
+        return Ok(());
+    }
+    let soft: u64 = soft.to_string_lossy().parse().map_err(failed(what))?;
+    let (_, hard) = getrlimit(resource).map_err(failed(what))?;
+    setrlimit(resource, soft.min(hard), hard).map_err(failed(what))
+}
+
 fn through_shell(arguments: &[OsString]) -> Command {
     let mut command = Command::new("/bin/sh");
-    if let [_, _, _, _, path, _, rest @ ..] = arguments {
+    if let [_, _, _, _, _, path, _, rest @ ..] = arguments {
         command.arg(path).args(rest);
     }
     command

@@ -72,12 +72,13 @@ pub(super) fn start(
         None => KEEP.to_owned(),
         Some(groups) => groups.iter().map(u32::to_string).collect::<Vec<_>>().join(","),
     };
-    let descriptors =
-        crate::limits::inherited_descriptors().map_or(KEEP.to_owned(), |limit| limit.to_string());
+    let kept = |limit: Option<u64>| limit.map_or(KEEP.to_owned(), |limit| limit.to_string());
+    let descriptors = kept(crate::limits::inherited_descriptors());
+    let real_time = kept(crate::limits::inherited_real_time());
     let mut helper = tokio::process::Command::new(command.helper);
     helper
         .arg(WORD)
-        .args([program.uid.to_string(), program.gid.to_string(), groups, descriptors])
+        .args([program.uid.to_string(), program.gid.to_string(), groups, descriptors, real_time])
         .arg(&program.path)
         .args(&program.argv)
         .args(command.extra)

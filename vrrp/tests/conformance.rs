@@ -81,7 +81,9 @@ fn split_number(id: &str) -> (&str, Option<u32>) {
 fn tests(known: &BTreeSet<String>) -> BTreeMap<String, BTreeSet<String>> {
     let root = root();
     let mut files = Vec::new();
-    for folder in ["vrrp/src", "src", "grammar/src", "grammar/tests", "integration/tests", "integration/src/scenarios"] {
+    for folder in
+        ["vrrp/src", "src", "grammar/src", "grammar/tests", "integration/tests", "integration/src/scenarios"]
+    {
         sources(&root.join(folder), &mut files);
     }
     files.sort();

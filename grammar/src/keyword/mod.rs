@@ -33,6 +33,7 @@ mod virtual_server;
 
 pub(crate) use context::{Context, MOST};
 pub use doc::{Block, blocks};
+pub use instance::hmac_key;
 
 pub(crate) use root::lower;
 

@@ -16,6 +16,7 @@ use lbd_vrrp::State;
 use nix::unistd::{User, gethostname, getuid};
 
 use super::line::{Facts, real_server, virtual_server};
+use super::plan::Object;
 use crate::event::{Cause, Event};
 
 /// Where mail goes and what all of it has in common.
@@ -73,8 +74,8 @@ pub struct Rules {
     settings: Option<Arc<Settings>>,
     no_faults: bool,
     no_checkers: bool,
-    /// How each virtual router was mailed last.
-    told: HashMap<Arc<str>, Told>,
+    /// How each virtual router and each sync group was mailed last.
+    told: HashMap<Object, Told>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,22 +118,37 @@ impl Rules {
         match event {
             Event::Vrrp { to: State::Initialize, .. } => None,
             Event::Vrrp { instance, to, priority, reason, .. } => {
-                self.tell(instance, Told::Entering(*to), facts)?;
+                self.tell(Object::Instance(instance.clone()), Told::Entering(*to), facts)?;
                 let body = format!("Entered {to} state with priority {priority}{}.", because(reason));
                 Some((vrrp(instance), entering(*to), body))
             }
             Event::VrrpStopped { instance, deleted: false, .. } => {
-                self.tell(instance, Told::Stopping, facts)?;
+                self.tell(Object::Instance(instance.clone()), Told::Stopping, facts)?;
                 Some((vrrp(instance), "Stopping", "lbd stops.".into()))
             }
             Event::VrrpStopped { instance, .. } => {
                 let told = if facts.tells_deleted { Told::Deleted } else { Told::Entering(State::Fault) };
                 let already = !facts.tells_deleted && facts.state == Some(State::Fault);
-                let news = !already && self.tell(instance, told, facts).is_some();
-                self.told.remove(instance);
+                let object = Object::Instance(instance.clone());
+                let news = !already && self.tell(object.clone(), told, facts).is_some();
+                self.told.remove(&object);
                 let state = if facts.tells_deleted { "Deleted" } else { entering(State::Fault) };
                 let body = "It is no longer in the configuration.".to_owned();
                 news.then(|| (vrrp(instance), state, body))
+            }
+            Event::VrrpGroup { to: State::Initialize, .. } => None,
+            Event::VrrpGroup { group, to, reason, .. } => {
+                self.tell(Object::Group(group.clone()), Told::Entering(*to), facts)?;
+                let body = format!("All its virtual routers entered {to} state{}.", because(reason));
+                Some((sync_group(group), entering(*to), body))
+            }
+            Event::VrrpGroupStopped { group, deleted: false } => {
+                self.tell(Object::Group(group.clone()), Told::Stopping, facts)?;
+                Some((sync_group(group), "Stopping", "lbd stops.".into()))
+            }
+            Event::VrrpGroupStopped { group, .. } => {
+                self.told.remove(&Object::Group(group.clone()));
+                None
             }
             Event::Checker { service, address, check, up, server_up, server_changed, reason } => {
                 if !facts.mail || self.no_checkers && !server_changed {
@@ -175,6 +191,8 @@ impl Rules {
             }
             Event::VrrpLowerPriority { .. }
             | Event::VrrpPriority { .. }
+            | Event::VrrpCondition { .. }
+            | Event::VrrpForeign { .. }
             | Event::Script { .. }
             | Event::Weight { .. }
             | Event::CheckFailed { .. }
@@ -186,19 +204,23 @@ impl Rules {
         }
     }
 
-    /// Notes how a virtual router is mailed, unless it is not, or was so last time.
-    fn tell(&mut self, instance: &Arc<str>, told: Told, facts: &Facts) -> Option<()> {
+    /// Notes how a virtual router or a sync group is mailed, unless it is not, or was so last time.
+    fn tell(&mut self, object: Object, told: Told, facts: &Facts) -> Option<()> {
         let fault = told == Told::Entering(State::Fault);
-        if !facts.mail || self.no_faults && fault || self.told.get(instance) == Some(&told) {
+        if !facts.mail || self.no_faults && fault || self.told.get(&object) == Some(&told) {
             return None;
         }
-        self.told.insert(instance.clone(), told);
+        self.told.insert(object, told);
         Some(())
     }
 }
 
 fn vrrp(instance: &str) -> String {
     format!("VRRP Instance {instance}")
+}
+
+fn sync_group(group: &str) -> String {
+    format!("VRRP Group {group}")
 }
 
 fn real(server: &str, virtual_server: &str) -> String {

@@ -59,6 +59,14 @@ fn stopped(deleted: bool) -> Event {
     Event::VrrpStopped { instance: "VI_1".into(), priority: 100, deleted }
 }
 
+fn group_entering(to: State) -> Event {
+    Event::VrrpGroup { group: "VG_1".into(), from: State::Initialize, to, reason: "why".into() }
+}
+
+fn group_stopped(deleted: bool) -> Event {
+    Event::VrrpGroupStopped { group: "VG_1".into(), deleted }
+}
+
 const RS: &str = "Realserver [10.0.0.2]:tcp:80 of virtual server [10.0.0.1]:tcp:80";
 
 #[test]
@@ -150,6 +158,54 @@ fn virtual_routers_are_mailed_when_they_differ_from_the_last_mail() {
 }
 
 #[test]
+fn sync_groups_are_mailed_as_virtual_routers_are() {
+    let on = Facts { mail: true, ..Facts::default() };
+    let (faults, mut no_faults) = (config(), config());
+    no_faults.global.mail.no_faults = true;
+    let (master, fault) = (group_entering(State::Master), group_entering(State::Fault));
+    // An instance of the same name is another object.
+    let namesake = Event::Vrrp {
+        instance: "VG_1".into(),
+        from: State::Backup,
+        to: State::Master,
+        priority: 100,
+        reason: String::new(),
+    };
+    let (stop, deleted) = (group_stopped(false), group_stopped(true));
+    type Row<'a> = (&'a str, &'a Config, &'a [&'a Event], &'a [&'a str]);
+    let all: [Row<'_>; 5] = [
+        (
+            "each state, once",
+            &faults,
+            &[&master, &master, &fault],
+            &["Group VG_1 - Entering MASTER state", "Group VG_1 - Entering FAULT state"],
+        ),
+        ("no_email_faults", &no_faults, &[&fault], &[]),
+        (
+            "beside an instance of that name",
+            &faults,
+            &[&namesake, &master],
+            &["Instance VG_1 - Entering MASTER state", "Group VG_1 - Entering MASTER state"],
+        ),
+        ("stop", &faults, &[&stop], &["Group VG_1 - Stopping"]),
+        (
+            "removed and back",
+            &faults,
+            &[&master, &deleted, &master],
+            &["Group VG_1 - Entering MASTER state", "Group VG_1 - Entering MASTER state"],
+        ),
+    ];
+    for (name, config, events, want) in all {
+        let mut rules = rules(config);
+        let letters = events.iter().filter_map(|event| rules.letter(event, &on));
+        let got: Vec<String> = letters.map(|letter| letter.subject).collect();
+        let want: Vec<String> = want.iter().map(|words| format!("[LB1] VRRP {words}")).collect();
+        assert_eq!(got, want, "{name}");
+        assert_eq!(rules.letter(&group_entering(State::Backup), &Facts::default()), None, "no smtp_alert");
+    }
+}
+
+#[test]
 fn bodies_say_why() {
     let on = Facts { mail: true, ..Facts::default() };
     for (event, want) in [
@@ -167,6 +223,8 @@ fn bodies_say_why() {
         ),
         (entering(State::Master), "Entered MASTER state with priority 100: why."),
         (stopped(false), "lbd stops."),
+        (group_entering(State::Backup), "All its virtual routers entered BACKUP state: why."),
+        (group_stopped(false), "lbd stops."),
     ] {
         let letter = rules(&config()).letter(&event, &on).expect("a mail");
         assert_eq!(letter.body, want);

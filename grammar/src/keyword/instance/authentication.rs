@@ -176,14 +176,8 @@ fn key(builder: &mut HmacBuilder, call: &mut Call<'_, '_>) {
         (!path.is_empty())
             .then(|| HmacKey::File(PathBuf::from(OsStr::from_bytes(&crate::octets(path)))))
             .ok_or_else(|| "names no file".to_owned())
-    } else if let Some(digits) = word.text.strip_prefix("hex:") {
-        match hex(digits) {
-            Some(octets) => long_enough(octets.len()).map(|()| HmacKey::Hex(octets)),
-            None => Err("is not pairs of hexadecimal digits".to_owned()),
-        }
     } else {
-        let octets = crate::octets(word.text);
-        long_enough(octets.len()).map(|()| HmacKey::Text(octets.into_owned()))
+        hmac_key(&crate::octets(word.text))
     };
     match key {
         Ok(key) => builder.keys.push((id, key, call.place())),
@@ -198,13 +192,27 @@ fn key(builder: &mut HmacBuilder, call: &mut Call<'_, '_>) {
     }
 }
 
+/// A key as it is written in place or in a file: text, or pairs of digits after `hex:`; 32 to 64 octets.
+///
+/// # Errors
+/// What is wrong with it, as what is said after its name; never a part of it.
+pub fn hmac_key(written: &[u8]) -> Result<HmacKey, String> {
+    match written.strip_prefix(b"hex:") {
+        Some(digits) => match hex(digits) {
+            Some(octets) => long_enough(octets.len()).map(|()| HmacKey::Hex(octets)),
+            None => Err("is not pairs of hexadecimal digits".to_owned()),
+        },
+        None => long_enough(written.len()).map(|()| HmacKey::Text(written.to_vec())),
+    }
+}
+
 fn long_enough(length: usize) -> Result<(), String> {
     if (32..=64).contains(&length) { Ok(()) } else { Err(format!("has {length} octets")) }
 }
 
-fn hex(digits: &str) -> Option<Vec<u8>> {
-    let nibbles: Option<Vec<u8>> =
-        digits.chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
+fn hex(digits: &[u8]) -> Option<Vec<u8>> {
+    let nibble = |digit: &u8| char::from(*digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let nibbles: Option<Vec<u8>> = digits.iter().map(nibble).collect();
     let nibbles = nibbles.filter(|nibbles| nibbles.len() % 2 == 0)?;
     Some(
         nibbles

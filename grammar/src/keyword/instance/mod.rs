@@ -25,6 +25,7 @@ use crate::source::Span;
 use crate::tree::Word;
 
 pub(super) use super::resolve::instance::{Found, conflicts, lower};
+pub use authentication::hmac_key;
 pub(super) use authentication::{AUTH_HMAC, AUTHENTICATION};
 use authentication::{AuthenticationBuilder, HmacBuilder};
 pub(super) use packets::PEER_OPTIONS;
