@@ -1,28 +1,31 @@
-//! Sockets for advertisements and gratuitous ARP; nothing here waits.
+//! Sockets for advertisements, gratuitous ARP and unsolicited neighbour advertisements; nothing
+//! here waits.
 //!
-//! One raw socket receives for all interfaces, one sends with its own IP header and the interface
-//! in ancillary data, one sends Ethernet frames. Not here: what is sent when (`engine`), waiting (the caller's).
+//! Per protocol one raw socket receives for all interfaces what is for a virtual router of this
+//! host, another what is for none. Two send datagrams that have their IP header, one sends Ethernet
+//! frames. Not here: what is sent when (`engine`), waiting (the caller's).
 
-mod link_address;
+mod batch;
+mod drops;
+mod filter;
+mod frames;
+mod lane;
+mod senders;
+#[cfg(test)]
+mod tests;
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, sendmsg, setsockopt, sockopt,
-};
-use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use batch::{BATCH, Batch};
+use filter::Layout;
+use lane::{Lane, Lanes, Membership};
+use senders::Senders;
 
 use crate::types::IfIndex;
-use crate::wire::ipv4::VRRP;
-
-/// Receive buffer: a second of adverts of hundreds of virtual routers, and a burst besides.
-const RECEIVE_BUFFER: usize = 1 << 20;
-/// Longest datagram: IP header with options, 255 addresses; longer ones are cut and refused.
-const DATAGRAM: usize = 2048;
-/// Sends only; as small as the kernel allows.
-const NO_BUFFER: usize = 0;
+use crate::wire::datagram::Datagram;
 
 /// Why a socket could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +35,26 @@ pub enum NetError {
     Permission {
         /// Which socket.
         what: &'static str,
+    },
+    /// The host has no IPv6.
+    #[error(
+        "{what}: IPv6 is disabled on this host; start it without ipv6.disable=1 (or load the module \
+         ipv6), or remove the virtual routers of IPv6"
+    )]
+    NoIpv6 {
+        /// Which socket.
+        what: &'static str,
+    },
+    /// A new socket could not join a group that is joined for others.
+    #[error("multicast group {group} on the interface of index {interface}: {source}")]
+    Join {
+        /// The group.
+        group: IpAddr,
+        /// The interface.
+        interface: IfIndex,
+        /// The kernel's word.
+        #[source]
+        source: io::Error,
     },
     /// Anything else.
     #[error("{what}: {source}")]
@@ -46,192 +69,240 @@ pub enum NetError {
 
 impl NetError {
     fn of(what: &'static str) -> impl Fn(io::Error) -> Self {
-        move |source| match source.kind() {
-            io::ErrorKind::PermissionDenied => NetError::Permission { what },
+        move |source| match source.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => NetError::Permission { what },
+            Some(libc::EAFNOSUPPORT) => NetError::NoIpv6 { what },
             _ => NetError::Io { what, source },
         }
     }
 }
 
-/// A received datagram.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Datagram<'a> {
-    /// Where it came in.
-    pub interface: IfIndex,
-    /// With its IP header.
-    pub octets: &'a [u8],
+/// What is to be received: VRIDs, by protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// In IPv4 datagrams of protocol 112.
+    pub ipv4: BTreeSet<u8>,
+    /// In IPv6 datagrams.
+    pub ipv6: BTreeSet<u8>,
+    /// Behind an Authentication Header (IPv4, protocol 51).
+    pub ah: BTreeSet<u8>,
 }
 
-/// The sockets of a VRRP speaker, in the network namespace of the thread that made them.
+/// Datagrams that the kernel dropped because a buffer was full, since the start. At most: as long as
+/// one is full, newer kernels count there what the filter would have refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overflows {
+    /// For virtual routers of this host.
+    pub main: u64,
+    /// For none.
+    pub strangers: u64,
+}
+
+/// The sockets of a VRRP speaker, in the network namespace of the thread that made them: every call
+/// that may open one ([`Sockets::adapt`], [`Sockets::join`]) is to be made in the same.
 #[derive(Debug)]
 pub struct Sockets {
-    receive: Socket,
-    send: Socket,
-    frames: Socket,
-    buffer: Box<[u8; DATAGRAM]>,
+    ipv4: Lanes,
+    ipv6: Option<Lanes>,
+    ah: Option<Lanes>,
+    senders: Senders,
+    /// What sockets that are opened later join.
+    groups: BTreeSet<Membership>,
+    batch: Batch,
+    /// Of sockets that are closed.
+    overflows: Overflows,
 }
 
 impl Sockets {
-    /// Opens the sockets.
+    /// Opens what sends IPv4 and frames, and what receives IPv4: strangers only, until
+    /// [`Sockets::adapt`].
     ///
     /// # Errors
     /// [`NetError::Permission`] without CAP_NET_RAW.
     pub fn open() -> Result<Self, NetError> {
-        let what = "raw socket for VRRP (IP protocol 112)";
-        let failed = NetError::of(what);
-        let receive = Socket::new(
-            Domain::IPV4,
-            Type::RAW.nonblocking().cloexec(),
-            Some(Protocol::from(i32::from(VRRP))),
-        )
-        .map_err(&failed)?;
-        // Else each socket gets the groups that any socket of the host has joined.
-        receive.set_multicast_all_v4(false).map_err(&failed)?;
-        setsockopt(&receive, sockopt::Ipv4PacketInfo, &true).map_err(|errno| failed(errno.into()))?;
-        // More than the system's limit where we may, else what is allowed.
-        if setsockopt(&receive, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
-            receive.set_recv_buffer_size(RECEIVE_BUFFER).map_err(&failed)?;
-        }
-        // IPPROTO_RAW receives nothing.
-        let send = Socket::new(
-            Domain::IPV4,
-            Type::RAW.nonblocking().cloexec(),
-            Some(Protocol::from(libc::IPPROTO_RAW)),
-        )
-        .map_err(&failed)?;
-        send.set_header_included_v4(true).map_err(&failed)?;
-        send.set_multicast_loop_v4(false).map_err(&failed)?;
-        send.set_recv_buffer_size(NO_BUFFER).map_err(&failed)?;
-        let failed = NetError::of("packet socket for gratuitous ARP");
-        // Protocol 0 receives nothing.
-        let frames = Socket::new(Domain::PACKET, Type::RAW.nonblocking().cloexec(), Some(Protocol::from(0)))
-            .map_err(&failed)?;
-        Ok(Sockets { receive, send, frames, buffer: Box::new([0; DATAGRAM]) })
+        Ok(Sockets {
+            ipv4: Lanes::open(Layout::Ipv4, &BTreeSet::new())?,
+            ipv6: None,
+            ah: None,
+            senders: Senders::open()?,
+            groups: BTreeSet::new(),
+            batch: Batch::new(),
+            overflows: Overflows::default(),
+        })
     }
 
-    /// Becomes readable when [`Sockets::receive`] has something.
-    pub fn receive_fd(&self) -> BorrowedFd<'_> {
-        self.receive.as_fd()
+    /// Opens and closes sockets and sets filters so that exactly this is received, from now on: what
+    /// waits in a socket that stays is received all the same. Sockets for IPv6 and AH exist only
+    /// while they are wanted.
+    ///
+    /// # Errors
+    /// The first; what it does not name was done. The next call tries again.
+    pub fn adapt(&mut self, wanted: &Wanted) -> Result<(), NetError> {
+        let results = [
+            self.ipv4.filter(&wanted.ipv4),
+            self.senders.ipv6(!wanted.ipv6.is_empty()),
+            adapt(&mut self.ipv6, Layout::Ipv6, &wanted.ipv6, &self.groups, &mut self.overflows),
+            adapt(&mut self.ah, Layout::Ah, &wanted.ah, &self.groups, &mut self.overflows),
+        ];
+        results.into_iter().collect()
     }
 
-    /// Joins `group` on `interface`; being a member already is fine.
+    /// Joins `group` on `interface`; being a member already is fine. Sockets that are opened later
+    /// join it too.
     ///
     /// # Errors
     /// What the kernel says, for example when the interface is gone.
-    pub fn join(&self, group: Ipv4Addr, interface: IfIndex) -> io::Result<()> {
-        match self.receive.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(interface.get())) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(()),
-            result => result,
-        }
+    pub fn join(&mut self, group: IpAddr, interface: IfIndex) -> io::Result<()> {
+        let membership = (group, interface);
+        self.lanes_of(group).try_for_each(|lanes| lanes.join(membership))?;
+        self.groups.insert(membership);
+        Ok(())
     }
 
-    /// Leaves `group` on `interface`.
+    /// Leaves `group` on `interface`; not being a member is fine.
     ///
     /// # Errors
     /// What the kernel says; when the interface is gone, the membership is too.
-    pub fn leave(&self, group: Ipv4Addr, interface: IfIndex) -> io::Result<()> {
-        self.receive.leave_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(interface.get()))
+    pub fn leave(&mut self, group: IpAddr, interface: IfIndex) -> io::Result<()> {
+        let membership = (group, interface);
+        self.groups.remove(&membership);
+        let left: Vec<_> = self.lanes_of(group).map(|lanes| lanes.leave(membership)).collect();
+        left.into_iter().collect()
     }
 
-    /// The next datagram; `None` when there is none now.
+    /// Become readable when [`Sockets::receive`] has something. Others after [`Sockets::adapt`] and
+    /// [`Sockets::join`].
+    pub fn receive_fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.all().flat_map(|lanes| lanes.main.sockets()).map(|(_, socket)| socket.as_fd())
+    }
+
+    /// Takes what waits, at most 64 datagrams of each socket. Returns how many were read, malformed
+    /// ones among them: 0 when none waits.
+    ///
+    /// # Errors
+    /// What the kernel says, after all sockets were read.
+    pub fn receive(&mut self, mut take: impl FnMut(IfIndex, Datagram<'_>)) -> io::Result<usize> {
+        let (mut read, mut failed) = (0, None);
+        let Sockets { ipv4, ipv6, ah, batch, .. } = self;
+        let lanes = std::iter::once(&*ipv4).chain(&*ipv6).chain(&*ah).map(|lanes| &lanes.main);
+        for (layout, socket) in lanes.flat_map(Lane::sockets) {
+            match batch.receive(socket, layout, BATCH, &mut take) {
+                Ok(count) => read += count,
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(read), Err)
+    }
+
+    /// Takes at most `limit` datagrams that are for no virtual router of this host: an unknown VRID, a
+    /// TTL or hop limit other than 255 in a datagram to a group, another version, too short. For
+    /// counters and diagnosis only: to be read now and then, not when some arrive, so that a flood
+    /// of them wakes nobody. Returns how many were read.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn receive(&mut self) -> io::Result<Option<Datagram<'_>>> {
-        let mut space = nix::cmsg_space!(libc::in_pktinfo);
-        let (length, interface) = loop {
-            let mut parts = [IoSliceMut::new(self.buffer.as_mut_slice())];
-            let message = match recvmsg::<()>(
-                self.receive.as_raw_fd(),
-                &mut parts,
-                Some(&mut space),
-                MsgFlags::MSG_DONTWAIT,
-            ) {
-                Ok(message) => message,
-                Err(nix::Error::EAGAIN) => return Ok(None),
-                Err(nix::Error::EINTR) => continue,
-                Err(errno) => return Err(errno.into()),
-            };
-            let interface = message.cmsgs()?.find_map(|control| match control {
-                ControlMessageOwned::Ipv4PacketInfo(info) => u32::try_from(info.ipi_ifindex).ok(),
-                _ => None,
-            });
-            if let Some(interface) = interface.and_then(IfIndex::new) {
-                break (message.bytes, interface);
+    pub fn strangers(
+        &mut self,
+        limit: usize,
+        mut take: impl FnMut(IfIndex, Datagram<'_>),
+    ) -> io::Result<usize> {
+        let Sockets { ipv4, ipv6, ah, batch, .. } = self;
+        let lanes = std::iter::once(&*ipv4).chain(&*ipv6).chain(&*ah).map(|lanes| &lanes.strangers);
+        let sockets: Vec<_> = lanes.flat_map(Lane::sockets).collect();
+        // In turns: a flood at one hides nothing at the others.
+        let share = (limit / sockets.len().max(1)).max(1);
+        let mut read = 0;
+        loop {
+            let before = read;
+            for (layout, socket) in &sockets {
+                let most = share.min(limit - read);
+                if most > 0 {
+                    read += batch.receive(socket, *layout, most, &mut take)?;
+                }
             }
-        };
-        Ok(self.buffer.get(..length).map(|octets| Datagram { interface, octets }))
-    }
-
-    /// Sends `packet`, which has its IP header, to `destination` out of `interface`.
-    ///
-    /// # Errors
-    /// What the kernel says: the interface is gone or down, no memory for the moment.
-    pub fn send_packet(&self, interface: IfIndex, destination: Ipv4Addr, packet: &[u8]) -> io::Result<()> {
-        let index = i32::try_from(interface.get()).map_err(io::Error::other)?;
-        let any = libc::in_addr { s_addr: 0 };
-        let info = libc::in_pktinfo { ipi_ifindex: index, ipi_spec_dst: any, ipi_addr: any };
-        let mut flags = MsgFlags::MSG_DONTWAIT;
-        if destination.is_multicast() {
-            // Stays on the link, whatever the routing table says about groups.
-            flags |= MsgFlags::from_bits_retain(libc::MSG_DONTROUTE);
+            if read == before || read == limit {
+                return Ok(read);
+            }
         }
-        let to = SockaddrIn::from(SocketAddrV4::new(destination, 0));
-        let controls = [ControlMessage::Ipv4PacketInfo(&info)];
-        sendmsg(self.send.as_raw_fd(), &[IoSlice::new(packet)], &controls, flags, Some(&to))?;
-        Ok(())
     }
 
-    /// Sends an Ethernet frame out of `interface`.
+    /// Datagrams that the kernel dropped because a buffer was full, since the start.
+    pub fn overflows(&self) -> Overflows {
+        self.all().fold(self.overflows, Overflows::and)
+    }
+
+    /// What was received and is no datagram: cut short, or the kernel did not tell where it came from.
+    pub fn malformed(&self) -> u64 {
+        self.batch.malformed
+    }
+
+    /// Sends `packet`, which has its IPv4 or IPv6 header, to `destination` out of `interface`. Without
+    /// one, by the routing table and its rules for the source in the packet.
     ///
     /// # Errors
     /// What the kernel says: the interface is gone or down, no memory for the moment.
-    pub fn send_frame(&self, interface: IfIndex, frame: &[u8]) -> io::Result<()> {
-        let index = i32::try_from(interface.get()).map_err(io::Error::other)?;
-        self.frames.send_to_with_flags(frame, &link_address::of(index)?, libc::MSG_DONTWAIT)?;
-        Ok(())
+    pub fn send_packet(
+        &self,
+        interface: Option<IfIndex>,
+        destination: IpAddr,
+        packet: &[u8],
+    ) -> io::Result<()> {
+        self.senders.packet(interface, destination, packet)
+    }
+
+    /// Sends Ethernet frames, each out of its interface, by as few system calls as possible. Frames
+    /// that cannot be sent are left out; when the socket's buffer is full, all that are left.
+    /// Returns how many were sent, and the first error.
+    pub fn send_frames(&self, frames: &[(IfIndex, &[u8])]) -> (usize, Option<io::Error>) {
+        self.senders.frames(frames)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Lanes> {
+        std::iter::once(&self.ipv4).chain(&self.ipv6).chain(&self.ah)
+    }
+
+    /// Those that are open and may be members of `group`.
+    fn lanes_of(&mut self, group: IpAddr) -> impl Iterator<Item = &mut Lanes> {
+        let (ipv4, ipv6) = match group {
+            IpAddr::V4(_) => (Some([Some(&mut self.ipv4), self.ah.as_mut()]), None),
+            IpAddr::V6(_) => (None, self.ipv6.as_mut()),
+        };
+        ipv4.into_iter().flatten().flatten().chain(ipv6)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::receive;
-    use crate::wire::ipv4::Header;
-
-    /// Over loopback: what the kernel makes of our header, and what it tells about the interface.
-    #[test]
-    fn a_packet_over_loopback() {
-        let mut sockets = match Sockets::open() {
-            Err(NetError::Permission { .. }) => {
-                lbd_integration::skip::report("a_packet_over_loopback", "needs CAP_NET_RAW");
-                return;
-            }
-            sockets => sockets.expect("sockets"),
-        };
-        let loopback = IfIndex::MIN;
-        let payload = crate::wire::hex("21fb6401000170660a0000640000000000000000");
-        let to = Ipv4Addr::new(127, 93, 0, 1);
-        let header = Header {
-            tos: 0xc0,
-            id: 2,
-            ttl: 77,
-            protocol: VRRP,
-            source: Ipv4Addr::new(127, 93, 0, 2),
-            destination: to,
-        };
-        sockets.send_packet(loopback, to, &header.emit(&payload)).expect("sent");
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
-        while std::time::Instant::now() < deadline {
-            let Some(datagram) = sockets.receive().expect("readable") else { continue };
-            let (got, octets) = Header::parse(datagram.octets).expect("a datagram");
-            if got.destination != to {
-                continue;
-            }
-            assert_eq!((datagram.interface, got, octets), (loopback, header, payload.as_slice()));
-            assert_eq!(receive::vrid(octets), Some(0xfb));
-            return;
+impl Overflows {
+    fn and(self, lanes: &Lanes) -> Self {
+        Overflows {
+            main: self.main + lanes.main.overflows(),
+            strangers: self.strangers + lanes.strangers.overflows(),
         }
-        panic!("nothing came back within 5 s");
     }
+}
+
+/// Of a protocol whose sockets are there only while it is wanted.
+fn adapt(
+    lanes: &mut Option<Lanes>,
+    layout: Layout,
+    vrids: &BTreeSet<u8>,
+    groups: &BTreeSet<Membership>,
+    overflows: &mut Overflows,
+) -> Result<(), NetError> {
+    if vrids.is_empty() {
+        if let Some(closed) = lanes.take() {
+            *overflows = overflows.and(&closed);
+        }
+        return Ok(());
+    }
+    if let Some(lanes) = lanes {
+        return lanes.filter(vrids);
+    }
+    let opened = lanes.insert(Lanes::open(layout, vrids)?);
+    let mut result = Ok(());
+    for (group, interface) in groups.iter().filter(|(group, _)| group.is_ipv6() == (layout == Layout::Ipv6)) {
+        if let Err(source) = opened.join((*group, *interface)) {
+            result = result.and(Err(NetError::Join { group: *group, interface: *interface, source }));
+        }
+    }
+    result
 }
