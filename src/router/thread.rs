@@ -4,14 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant, SystemTime};
 
-use lbd_vrrp::net::Sockets;
+use lbd_vrrp::net::{Sockets, Wanted};
+use lbd_vrrp::wire::datagram::Datagram;
 use lbd_vrrp::{
     Action, DeviceAddress, Engine, Event, IfIndex, InstanceConfig, Interface, RouterId, State, TrackerId,
 };
@@ -29,6 +30,8 @@ use crate::state_file::{SavedInstance, boot_clock_ms};
 /// Datagrams taken before timers are looked at again: what waited while this process slept comes
 /// first (the master is alive), a flood delays no advert of ours by more than a millisecond.
 const DATAGRAMS: usize = 512;
+/// Datagrams for no virtual router that are counted when something else has woken the thread.
+const STRANGERS: usize = 16;
 /// Panics after which the engine is not started again, unless there is a quiet minute between.
 const PANICS: u32 = 5;
 const QUIET: Duration = Duration::from_secs(60);
@@ -173,11 +176,9 @@ impl Driver {
             }
             None => self.timer.unset()?,
         }
-        let mut fds = [
-            PollFd::new(self.timer.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.parts.sockets.receive_fd(), PollFlags::POLLIN),
-            PollFd::new(self.parts.waker.fd(), PollFlags::POLLIN),
-        ];
+        let own = [self.timer.as_fd(), self.parts.waker.fd()].into_iter();
+        let all = own.chain(self.parts.sockets.receive_fds());
+        let mut fds: Vec<_> = all.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) | Err(nix::Error::EINTR) => Ok(()),
             Err(errno) => Err(errno.into()),
@@ -242,22 +243,34 @@ impl Driver {
     }
 
     fn take_datagrams(&mut self) {
-        for _ in 0..DATAGRAMS {
-            // One time for each: a deadline that passes meanwhile is seen after them.
-            let now = Instant::now();
-            match self.parts.sockets.receive() {
-                Ok(Some(datagram)) => {
-                    let event = Event::Datagram { interface: datagram.interface, octets: datagram.octets };
-                    self.engine.on_event(now, event, &mut self.actions);
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    tracing::debug!(%error, "VRRP socket");
-                    break;
-                }
+        let mut taken = 0;
+        while taken < DATAGRAMS {
+            match self.take_batch(|sockets, take| sockets.receive(take)) {
+                0 => break,
+                count => taken += count,
             }
-            self.carry_out();
         }
+        self.take_batch(|sockets, take| sockets.strangers(STRANGERS, take));
+    }
+
+    fn take_batch(
+        &mut self,
+        read: impl FnOnce(&mut Sockets, &mut dyn FnMut(IfIndex, Datagram<'_>)) -> io::Result<usize>,
+    ) -> usize {
+        let Driver { parts, engine, actions, .. } = self;
+        let mut take = |interface, datagram: Datagram<'_>| {
+            // The engine speaks IPv4 only, and reads the header itself.
+            let Some(header) = datagram.header else { return };
+            let octets = header.emit(datagram.payload);
+            // One time for each: a deadline that passes meanwhile is seen after them.
+            engine.on_event(Instant::now(), Event::Datagram { interface, octets: &octets }, actions);
+        };
+        let count = read(&mut parts.sockets, &mut take).unwrap_or_else(|error| {
+            tracing::debug!(%error, "VRRP socket");
+            0
+        });
+        self.carry_out();
+        count
     }
 
     fn feed(&mut self, event: Event) {
@@ -393,11 +406,11 @@ impl Driver {
         let events = &self.parts.events;
         match action {
             Action::SendAdvert { router, interface, destination, packet } => {
-                let result = self.parts.sockets.send_packet(interface, destination, &packet);
+                let result = self.parts.sockets.send_packet(Some(interface), destination.into(), &packet);
                 self.note_sent(router, destination, result);
             }
             Action::SendFrame { interface, frame } => {
-                if self.parts.sockets.send_frame(interface, &frame).is_err() {
+                if self.parts.sockets.send_frames(&[(interface, &frame)]).1.is_some() {
                     self.send_errors += 1;
                 }
             }
@@ -443,19 +456,23 @@ impl Driver {
         self.parts.netconf.wake.notify_one();
     }
 
-    /// Joins and leaves groups so that exactly those of the engine are joined.
+    /// Sets filters, joins and leaves groups so that exactly what the engine wants comes in.
     fn join(&mut self) {
+        let ipv4 = self.engine.routers().iter().map(|router| router.config().vrid.get()).collect();
+        if let Err(error) = self.parts.sockets.adapt(&Wanted { ipv4, ..Wanted::default() }) {
+            tracing::error!(%error, "VRRP sockets");
+        }
         let wanted = self.engine.memberships();
         for (interface, group) in self.joined.difference(&wanted) {
             // The interface may be gone, and the membership with it.
-            let _gone = self.parts.sockets.leave(*group, *interface);
+            let _gone = self.parts.sockets.leave(IpAddr::V4(*group), *interface);
         }
         self.joined.retain(|one| wanted.contains(one));
         for (interface, group) in wanted {
             if self.joined.contains(&(interface, group)) {
                 continue;
             }
-            match self.parts.sockets.join(group, interface) {
+            match self.parts.sockets.join(IpAddr::V4(group), interface) {
                 Ok(()) => {
                     self.joined.insert((interface, group));
                 }
