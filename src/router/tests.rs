@@ -360,7 +360,7 @@ fn interfaces_scripts_and_other_peoples_hands() {
 
     // Reload without the primary of a network: its secondary stays.
     late.addresses.remove(1);
-    one.router.reload(vec![late.clone()]);
+    one.router.reload(Setup::of(vec![late.clone()]), Scheduling::default());
     net.wait(1, Ipv4Addr::new(10, 78, 0, 1), false, seconds(2));
     net.wait(1, Ipv4Addr::new(10, 78, 0, 2), true, seconds(1));
     assert_eq!(one.states(), ["FAULT", "BACKUP", "MASTER"]);
@@ -389,7 +389,7 @@ fn interfaces_scripts_and_other_peoples_hands() {
         std::thread::park_timeout(Duration::from_millis(1));
     }
     assert_eq!(one.states(), ["FAULT", "BACKUP", "MASTER", "FAULT"]);
-    one.router.reload(vec![]);
+    one.router.reload(Setup::default(), Scheduling::default());
     one.router.stop(true, seconds(5));
     assert!(
         one.received
