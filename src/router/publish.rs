@@ -70,6 +70,12 @@ impl Publisher {
         }
     }
 
+    /// There is another engine.
+    pub fn forget(&mut self) {
+        self.seen.clear();
+        (self.transitions, self.due, self.round) = (None, None, None);
+    }
+
     /// When [`Publisher::look`] wants to be called next, if nothing happens before.
     pub fn deadline(&self) -> Option<Instant> {
         self.due

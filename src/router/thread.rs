@@ -449,7 +449,7 @@ impl Driver {
         let old: Vec<RouterId> = self.publisher.seen.keys().copied().collect();
         self.actions.clear();
         self.frames.clear();
-        self.publisher.seen.clear();
+        self.publisher.forget();
         self.sent.clear();
         self.engine = Engine::new(self.setup.clone());
         self.engine.set_clock(self.clock.now(), Clock::unix());
