@@ -522,16 +522,18 @@ impl Engine {
         match moved {
             Some(Moved::Wishes) => self.elect(now, at, out),
             Some(Moved::Yielded(how)) => self.yield_all(now, at, place, &how, out),
-            Some(Moved::HearsMaster) => {
-                if self.groups.get(at).is_some_and(|group| sync::other_master(group, place, &self.routers)) {
-                    let reason = "it hears another master".to_owned();
-                    let how = Yield { release: false, soon: None, reason };
-                    self.yield_all(now, at, place, &how, out);
-                }
-            }
+            Some(Moved::HearsMaster) => self.let_go(now, at, place, out),
             None => {}
         }
         self.tell_group(at, out);
+    }
+
+    /// A member hears a master that it lets be: the others must not stay masters without it.
+    fn let_go(&mut self, now: Instant, at: usize, place: usize, out: &mut Vec<Action>) {
+        if self.groups.get(at).is_some_and(|group| sync::other_master(group, place, &self.routers)) {
+            let how = Yield { release: false, soon: None, reason: "it hears another master".into() };
+            self.yield_all(now, at, place, &how, out);
+        }
     }
 
     /// All members go together, as soon as all of them would.
