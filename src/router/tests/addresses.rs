@@ -126,7 +126,8 @@ fn a_thousand_of_each_family() {
     let mut netconf = Netconf::start(&net);
     let before = there(&net);
     let none: Arc<[DeviceAddress]> = Arc::default();
-    let makers: [(&str, fn(u16, u8) -> DeviceAddress); 2] = [("IPv4", four), ("IPv6", six)];
+    type Maker = fn(u16, u8) -> DeviceAddress;
+    let makers: [(&str, Maker); 2] = [("IPv4", four), ("IPv6", six)];
     for (family, make) in makers {
         let prefix = if family == "IPv4" { 32 } else { 128 };
         let all: Arc<[DeviceAddress]> = (1..=1000).map(|number| make(number, prefix)).collect();
