@@ -132,12 +132,8 @@ fn unserved_options_of_addresses_say_so_once_each() {
     assert_eq!(
         summaries(&loaded),
         [
-            "c:5:12: `noprefixroute` is not supported yet; the address is used without it",
-            "c:5:26: `autojoin` is not supported yet; the address is used without it",
-            "c:6:12: `peer` is not supported yet; the address is used without it",
             "c:6:26: `use_vmac` is not supported yet; the address is used without it",
             "c:6:35: `no_track` is not supported yet; the address is used without it",
-            "c:6:44: `preferred_lft` is not supported yet; the address is used without it",
             "c:6:60: `-nodad` has no meaning for an IPv4 address; remove it",
             "c:7:12: `virtual_ipaddress`: `track_group` is for static addresses; remove it",
         ]

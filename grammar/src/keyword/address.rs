@@ -30,25 +30,23 @@ pub(super) static OPTIONS: [Keyword; 16] = [
     served("brd", "ADDR|+|-", "Short for broadcast.").like("", "192.0.2.255"),
     served("label", "NAME", "Label of an IPv4 address, as old tools show it.")
         .like("1 to 15 characters", "eth0:1"),
-    option("peer", "ADDR[/LEN]", "Address of the other end; its prefix length is the address's.", WITHOUT)
+    served("peer", "ADDR[/LEN]", "Address of the other end; its prefix length is the address's.")
         .like("", "192.0.2.2/32"),
-    option("home", "", "Marks an IPv6 address as a mobile node's home address.", WITHOUT),
-    option(
+    served("home", "", "Marks an IPv6 address as a mobile node's home address."),
+    served(
         "-nodad",
         "",
         "Lets the kernel look for duplicates of an IPv6 address, for which it normally does not wait.",
-        WITHOUT,
     ),
-    option("mngtmpaddr", "", "Template from which the kernel makes IPv6 privacy addresses.", WITHOUT),
-    option("noprefixroute", "", "The kernel makes no route to the prefix of the address.", WITHOUT),
-    option("autojoin", "", "The kernel joins the group on the interface, of a multicast address.", WITHOUT),
+    served("mngtmpaddr", "", "Template from which the kernel makes IPv6 privacy addresses."),
+    served("noprefixroute", "", "The kernel makes no route to the prefix of the address."),
+    served("autojoin", "", "The kernel joins the group on the interface, of a multicast address."),
     Keyword {
         default: super::WhenAbsent::Said("0 for an IPv6 address alone (/128), else forever"),
-        ..option(
+        ..served(
             "preferred_lft",
             "SECS|forever",
             "How long the address is preferred as a source; 0 means never.",
-            WITHOUT,
         )
         .like("0..=4294967295", "forever")
     },
@@ -66,7 +64,7 @@ pub(super) static OPTIONS: [Keyword; 16] = [
         "Of a virtual address: put it on a virtual MAC interface on its interface.",
         WITHOUT,
     ),
-    option("nodad", "", "No look for duplicates of an IPv6 address, which is so anyway.", WITHOUT),
+    served("nodad", "", "No look for duplicates of an IPv6 address, which is so anyway."),
 ];
 
 const WITHOUT: &str = "the address is used without it";
@@ -131,7 +129,6 @@ fn address(mut line: Line<'_, '_, '_>, fixed: bool) -> Option<StaticAddress> {
         let taken = reading.set(&mut line, word)?;
         if let Serves::Unserved(means) = known.serves
             && taken
-            && !(known.name == "preferred_lft" && reading.is_preferred_as_always())
         {
             line.call.context.unserved(word.span, &quote(word.text), means);
         }
@@ -225,10 +222,6 @@ impl Reading<'_> {
             );
         }
         six
-    }
-
-    fn is_preferred_as_always(&self) -> bool {
-        self.vip.address.is_ipv4() && self.preferred == Some(PreferredLifetime::Forever)
     }
 
     fn scope(&mut self, line: &mut Line<'_, '_, '_>, option: Word<'_>) -> Option<()> {

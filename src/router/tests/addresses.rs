@@ -24,7 +24,11 @@ struct Netconf {
 
 impl Netconf {
     fn start(net: &Net) -> Self {
-        let (queue, reports) = sync_channel(REPORTS);
+        Self::with_queue(net, REPORTS)
+    }
+
+    fn with_queue(net: &Net, length: usize) -> Self {
+        let (queue, reports) = sync_channel(length);
         let shared = Arc::new(Shared::new().expect("eventfd"));
         let sink = Reports { queue, waker: Waker::new().expect("eventfd") };
         let spawn = || netconf::spawn(Arc::clone(&shared), sink, watch::channel(Arc::default()).0);
@@ -126,11 +130,9 @@ fn a_thousand_of_each_family() {
     let mut netconf = Netconf::start(&net);
     let before = there(&net);
     let none: Arc<[DeviceAddress]> = Arc::default();
-    type Maker = fn(u16, u8) -> DeviceAddress;
-    let makers: [(&str, Maker); 2] = [("IPv4", four), ("IPv6", six)];
-    for (family, make) in makers {
-        let prefix = if family == "IPv4" { 32 } else { 128 };
-        let all: Arc<[DeviceAddress]> = (1..=1000).map(|number| make(number, prefix)).collect();
+    let all_four: Arc<[DeviceAddress]> = (1..=1000).map(|number| four(number, 32)).collect();
+    let all_six = (1..=1000).map(|number| six(number, 128)).collect();
+    for (family, all) in [("IPv4", all_four), ("IPv6", all_six)] {
         let added = netconf.want(1, &all);
         assert_eq!(shown(&net).len(), before.len() + 1000, "{family}");
         let all_told = |eth0: &Interface| {
@@ -269,4 +271,46 @@ fn ipv6_addresses_are_told_when_they_can_be_used() {
     ip(&format!("-n {ns} link set eth1 name eth0"));
     drop(netconf);
     assert!(Netconf::start(&net).until_eth0(|eth0| eth0.forwarding), "as it is found");
+}
+
+/// Messages that the kernel could not deliver to netlink sockets of a host.
+fn drops(net: &Net) -> u64 {
+    let table = net.inside(1, || std::fs::read_to_string("/proc/thread-self/net/netlink")).expect("table");
+    let drops = |line: &str| line.split_whitespace().nth(8).and_then(|count| count.parse::<u64>().ok());
+    table.lines().filter_map(drops).sum()
+}
+
+#[test]
+fn what_was_lost_with_messages_is_found() {
+    if skip("what_was_lost_with_messages_is_found") {
+        return;
+    }
+    let net = Net::new("e");
+    // It waits when a report was not taken yet.
+    let mut netconf = Netconf::with_queue(&net, 1);
+    let hold = Arc::from([four(1, 32), four(2, 32), six(1, 128)]);
+    netconf.want(1, &hold);
+    let directory = tempfile::tempdir().expect("directory");
+    let file = directory.path().join("batch");
+    let mut text = String::new();
+    for round in 0..10_000 {
+        text.push_str("addr add 10.99.0.1/32 dev lo\naddr del 10.99.0.1/32 dev lo\n");
+        if round == 9_000 {
+            text.push_str("addr del 10.78.0.2/32 dev eth0\naddr del fd00::1/128 dev eth0\n");
+            text.push_str("addr add 10.99.0.2/32 dev eth0\n");
+        }
+    }
+    std::fs::write(&file, text).expect("batch");
+    ip(&format!("-n {} -batch {}", net.ns(1), file.display()));
+    assert!(drops(&net) > 0, "messages were lost");
+    for _ in 0..2 {
+        assert!(netconf.until(|report| matches!(report, Report::AddressLost { .. })), "told");
+    }
+    netconf.lost.sort();
+    assert_eq!(netconf.lost, ["10.78.0.2/32 on eth0", "fd00::1/128 on eth0"]);
+    let come = IpAddr::from([10, 99, 0, 2]);
+    assert!(netconf.until_eth0(|eth0| eth0.addresses.contains(&come)), "what came is told too");
+    netconf.want(1, &hold);
+    let now = there(&net);
+    assert!(["10.78.0.1/32", "10.78.0.2/32", "fd00::1/128"].iter().all(|one| now.contains(*one)), "{now:?}");
 }
