@@ -287,7 +287,10 @@ mod tests {
             &[10, 0, 0, 100],
         ]);
         let read = arp.arp().expect("ARP");
-        assert_eq!((read.operation, read.sender, read.target_mac), (1, Ipv4Addr::new(10, 0, 0, 100), BROADCAST));
+        assert_eq!(
+            (read.operation, read.sender, read.target_mac),
+            (1, Ipv4Addr::new(10, 0, 0, 100), BROADCAST)
+        );
         assert_eq!(read.ether, [BROADCAST, [2, 0, 0, 0, 0, 1]]);
         assert!(arp.vrrp().is_none() && arp.neighbour().is_none());
 

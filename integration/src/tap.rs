@@ -59,7 +59,9 @@ impl Tap {
             .collect::<Result<Vec<u32>>>()?;
         let socket = lab
             .switch()
-            .run(|| Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(i32::from(ETH_P_ALL.to_be())))))?
+            .run(|| {
+                Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(i32::from(ETH_P_ALL.to_be()))))
+            })?
             .context("packet socket")?;
         socket.attach_filter(&filter(&ports)?)?;
         socket.set_recv_buffer_size(8 << 20)?;

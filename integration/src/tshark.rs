@@ -47,7 +47,11 @@ pub fn examine(pcap: &Path, checksums: Checksums) -> Result<Opinion> {
         .arg("-o")
         .arg(format!("vrrp.v3_checksum_as_in_v2:{}", if as_v2 { "TRUE" } else { "FALSE" }))
         .args(["-T", "fields", "-E", "occurrence=a"])
-        .args(["frame.number", "vrrp", "_ws.malformed", "_ws.expert.severity", "_ws.expert.message"].iter().flat_map(|field| ["-e", field]))
+        .args(
+            ["frame.number", "vrrp", "icmpv6", "_ws.malformed", "_ws.expert.severity", "_ws.expert.message"]
+                .iter()
+                .flat_map(|field| ["-e", field]),
+        )
         .stdin(Stdio::null())
         .output()
         .context("tshark (Debian package tshark)")?;
@@ -63,8 +67,9 @@ fn opinion(lines: &str) -> Result<Opinion> {
         let mut columns = line.split('\t');
         let mut column = || columns.next().unwrap_or_default();
         let number: usize = column().parse().with_context(|| format!("tshark's line {line:?}"))?;
-        let (vrrp, malformed, severities, words) = (column(), column(), column(), column());
-        if vrrp.is_empty() {
+        let (vrrp, icmp, malformed, severities, words) = (column(), column(), column(), column(), column());
+        // A host whose daemon is away sends adverts back in an ICMPv6 error.
+        if vrrp.is_empty() || !icmp.is_empty() {
             continue;
         }
         opinion.vrrp += 1;
@@ -82,11 +87,11 @@ mod tests {
 
     #[test]
     fn notes_are_no_complaints() {
-        let lines = "1\tvrrp\t\t6291456\tBad checksum [should be 0x7573]\n\
-                     2\tvrrp\t\t\t\n\
-                     3\tvrrp\t\t4194304\t\"Time To Live\" != 255\n\
-                     4\t\t\t6291456\tabout another protocol\n\
-                     5\tvrrp\t[Malformed Packet: VRRP],_ws.malformed\t8388608\tMalformed Packet\n";
+        let lines = "1\tvrrp\t\t\t6291456\tBad checksum [should be 0x7573]\n\
+                     2\tvrrp\t\t\t\t\n\
+                     3\tvrrp\t\t\t4194304\t\"Time To Live\" != 255\n\
+                     4\tvrrp\ticmpv6\t\t6291456\tof a packet that was sent back\n\
+                     5\tvrrp\t\t[Malformed Packet: VRRP],_ws.malformed\t8388608\tMalformed Packet\n";
         let opinion = opinion(lines).expect("as tshark prints");
         assert_eq!(opinion.vrrp, 4);
         let frames: Vec<usize> = opinion.complaints.iter().map(|(frame, _)| *frame).collect();

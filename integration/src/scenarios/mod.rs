@@ -151,11 +151,8 @@ pub const ALL: &[Scenario] = &[
         180,
         interop::interop,
     )
-    .alone()
-    .lbd_only(),
-    scenario("vrrp_wire", "fields and times of what a pair sends", Need::Netns, 90, wire::wire)
-        .alone()
-        .lbd_only(),
+    .alone(),
+    scenario("vrrp_wire", "fields and times of what a pair sends", Need::Netns, 90, wire::wire).alone(),
     scenario("vrrp_floods", "five floods of wrong adverts", Need::Netns, 120, strangers::floods)
         .alone()
         .lbd_only(),

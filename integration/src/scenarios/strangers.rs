@@ -110,9 +110,8 @@ fn pair<'l>(ctx: &Ctx, lab: &'l Lab, config: impl Fn(u8) -> String) -> Result<[D
 
 /// Waits until `a` alone has the address of each of `routers`.
 fn settled(a: &Netns, b: &Netns, routers: &[Router]) -> Result<()> {
-    let there = |ns: &Netns| {
-        routers.iter().map(|router| vip::held(ns, router.vip())).collect::<Result<Vec<bool>>>()
-    };
+    let there =
+        |ns: &Netns| routers.iter().map(|router| vip::held(ns, router.vip())).collect::<Result<Vec<bool>>>();
     wait::until_ok("all addresses on a alone", START, || {
         let (on_a, on_b) = (there(a)?, there(b)?);
         if on_a.iter().all(|one| *one) && !on_b.contains(&true) {
@@ -183,11 +182,13 @@ const FLOODS: &[Flood] = &[
     },
     Flood {
         name: "wrong authentication",
-        make: |router, source| match router {
-            Router::Pass => Forged { source, authentication: (1, *b"guess\0\0\0"), ..router.forged() },
-            Router::Plain | Router::Signed => Forged { source, trailer: trailer(), ..router.forged() },
-        }
-        .datagram(),
+        make: |router, source| {
+            match router {
+                Router::Pass => Forged { source, authentication: (1, *b"guess\0\0\0"), ..router.forged() },
+                Router::Plain | Router::Signed => Forged { source, trailer: trailer(), ..router.forged() },
+            }
+            .datagram()
+        },
         counted: [Some("auth_failure"), Some("length"), Some("auth_ext_invalid_hmac")],
     },
 ];
@@ -211,9 +212,8 @@ fn flood_time() -> Duration {
 pub fn floods(ctx: &Ctx) -> Result<()> {
     let lab = lab()?;
     let tap = tap(&lab)?;
-    let directors = pair(ctx, &lab, |priority| {
-        ROUTERS.iter().map(|router| router.config(priority)).collect::<String>()
-    })?;
+    let directors =
+        pair(ctx, &lab, |priority| ROUTERS.iter().map(|router| router.config(priority)).collect::<String>())?;
     let (a, b) = (lab.host("a"), lab.host("b"));
     settled(a, b, &ROUTERS)?;
     let sender = Sender::new(lab.host("c"), C)?;
@@ -325,9 +325,8 @@ fn memory(directors: &[Director<'_>; 2]) -> Result<[u64; 2]> {
 /// Somebody on the link says that he owns the addresses: believed, unless adverts are signed.
 pub fn forged_owner(ctx: &Ctx) -> Result<()> {
     let lab = lab()?;
-    let directors = pair(ctx, &lab, |priority| {
-        ROUTERS.iter().map(|router| router.config(priority)).collect::<String>()
-    })?;
+    let directors =
+        pair(ctx, &lab, |priority| ROUTERS.iter().map(|router| router.config(priority)).collect::<String>())?;
     let (a, b) = (lab.host("a"), lab.host("b"));
     settled(a, b, &ROUTERS)?;
     let guard = vip::Masters::start(a, b, Router::Signed.vip(), ctx.poll())?;
@@ -388,11 +387,13 @@ pub fn signatures(ctx: &Ctx) -> Result<()> {
     let words = last(&tap)?;
     a.kill();
     let stream = Stream::start(Sender::new(lab.host("c"), C)?, vec![words.packet], INTERVAL / 4);
-    let taken = wait::until("b takes over although a's last advert is replayed", Duration::from_secs(3), || {
-        tap.since(words.at, |frame| frame.vrrp().filter(|one| one.port == 1)).into_iter().next()
-    })?;
+    let taken =
+        wait::until("b takes over although a's last advert is replayed", Duration::from_secs(3), || {
+            tap.since(words.at, |frame| frame.vrrp().filter(|one| one.port == 1)).into_iter().next()
+        })?;
     stream.finish()?;
-    let (took, due) = (taken.at.saturating_sub(words.at), 3 * INTERVAL + INTERVAL * (256 - u32::from(LOW)) / 256);
+    let (took, due) =
+        (taken.at.saturating_sub(words.at), 3 * INTERVAL + INTERVAL * (256 - u32::from(LOW)) / 256);
     step!("b took over {took:?} after the advert that was replayed, due {due:?}");
     // a may have sent another one before it died.
     ensure!(took <= due + INTERVAL + ctx.slack(), "took {took:?}, due {due:?}");
@@ -400,14 +401,17 @@ pub fn signatures(ctx: &Ctx) -> Result<()> {
     ensure!(replays > 0, "no replay was counted");
     ensure!(b.log().contains("auth_ext_replay"), "no replay in b's log");
 
-    for (id, key, cause) in [
-        (1, "another key of as many octets...", "auth_ext_invalid_hmac"),
-        (2, KEY, "auth_ext_unknown_key"),
-    ] {
+    for (id, key, cause) in
+        [(1, "another key of as many octets...", "auth_ext_invalid_hmac"), (2, KEY, "auth_ext_unknown_key")]
+    {
         let key = if id == 1 { hex(key) } else { key.to_owned() };
         let lines = config(HIGH, &signed("enforce", id, &key));
         a.configure(&lines)?;
-        if a.running() { load(&a, &lines)? } else { a.start_and_wait()? }
+        if a.running() {
+            load(&a, &lines)?
+        } else {
+            a.start_and_wait()?
+        }
         wait::until_ok(&format!("{cause} in counters and log"), START, || {
             ensure!(refused(&b, Router::Signed, cause)? > 0, "not counted");
             let log = b.log();
@@ -434,7 +438,5 @@ fn load(director: &Director<'_>, config: &str) -> Result<()> {
     let before = generation(director.peek()?);
     director.configure(config)?;
     director.reload()?;
-    wait::until("the new configuration", START, || {
-        (generation(director.peek().ok()?) > before).then_some(())
-    })
+    wait::until("the new configuration", START, || (generation(director.peek().ok()?) > before).then_some(()))
 }
