@@ -1,6 +1,6 @@
 //! Who holds a virtual address, seen to the millisecond: a UDP socket can be bound to it where it is, 20 µs a look.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -15,15 +15,25 @@ use crate::wait;
 ///
 /// # Errors
 /// When the namespace cannot be entered.
-pub fn held(ns: &Netns, vip: Ipv4Addr) -> Result<bool> {
+pub fn held(ns: &Netns, vip: impl Into<IpAddr>) -> Result<bool> {
+    let vip = vip.into();
     ns.run(|| bindable(vip))
+}
+
+/// How many of `vips` are addresses of the namespace now, in one visit.
+///
+/// # Errors
+/// When the namespace cannot be entered.
+pub fn count(ns: &Netns, vips: &[IpAddr]) -> Result<usize> {
+    ns.run(|| vips.iter().filter(|vip| bindable(**vip)).count())
 }
 
 /// Waits until `vip` is there (`true`) or gone.
 ///
 /// # Errors
 /// When `limit` passes first.
-pub fn expect(ns: &Netns, vip: Ipv4Addr, there: bool, limit: Duration) -> Result<()> {
+pub fn expect(ns: &Netns, vip: impl Into<IpAddr>, there: bool, limit: Duration) -> Result<()> {
+    let vip = vip.into();
     let what = format!("{vip} {} {}", if there { "in" } else { "gone from" }, ns.name());
     wait::until(&what, limit, || held(ns, vip).is_ok_and(|now| now == there).then_some(()))
 }
@@ -43,7 +53,8 @@ impl Watch {
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start(ns: &Netns, vip: Ipv4Addr, interval: Duration) -> Result<Self> {
+    pub fn start(ns: &Netns, vip: impl Into<IpAddr>, interval: Duration) -> Result<Self> {
+        let vip = vip.into();
         let stop = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stop);
         let thread = ns.thread(move || {
@@ -99,7 +110,8 @@ impl Masters {
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn start(a: &Netns, b: &Netns, vip: Ipv4Addr, interval: Duration) -> Result<Self> {
+    pub fn start(a: &Netns, b: &Netns, vip: impl Into<IpAddr>, interval: Duration) -> Result<Self> {
+        let vip = vip.into();
         Ok(Self { a: Watch::start(a, vip, interval)?, b: Watch::start(b, vip, interval)? })
     }
 
@@ -128,7 +140,7 @@ pub fn longest_overlap(one: &Holding, other: &Holding) -> Duration {
     longest
 }
 
-fn bindable(vip: Ipv4Addr) -> bool {
+fn bindable(vip: IpAddr) -> bool {
     UdpSocket::bind((vip, 0)).is_ok()
 }
 

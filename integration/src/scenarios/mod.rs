@@ -14,6 +14,7 @@ mod failover;
 mod faults;
 mod foreign_many;
 mod hostile;
+mod interop;
 mod ipv6;
 mod lan;
 mod mixed;
@@ -31,6 +32,7 @@ mod sctp;
 mod seed;
 mod services;
 mod steering;
+mod strangers;
 mod successor;
 mod synchronised;
 mod telling;
@@ -40,6 +42,7 @@ mod unloaded;
 mod unnoticed;
 mod vrrp;
 mod weights;
+mod wire;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -141,6 +144,35 @@ pub const ALL: &[Scenario] = &[
     .alone(),
     scenario("vrrp_one_master", "never two masters on a whole link", Need::Netns, 60, vrrp::one_master)
         .alone(),
+    scenario(
+        "vrrp_interop",
+        "lbd and keepalived as a pair, in every dialect that both speak",
+        Need::Netns,
+        180,
+        interop::interop,
+    )
+    .alone(),
+    scenario("vrrp_wire", "fields and times of what a pair sends", Need::Netns, 90, wire::wire).alone(),
+    scenario("vrrp_floods", "five floods of wrong adverts", Need::Netns, 120, strangers::floods)
+        .alone()
+        .lbd_only(),
+    scenario(
+        "vrrp_signatures",
+        "auth_hmac: roll-out, replays, wrong keys",
+        Need::Netns,
+        60,
+        strangers::signatures,
+    )
+    .alone()
+    .lbd_only(),
+    scenario(
+        "vrrp_forged_owner",
+        "priority 255 by somebody else, without and with auth_hmac",
+        Need::Netns,
+        60,
+        strangers::forged_owner,
+    )
+    .lbd_only(),
     scenario(
         "dr",
         "direct routing: 10/10/10, a dead server leaves and returns, sorry server",
