@@ -2,7 +2,7 @@
 //! missing when the deadline passes.
 
 use std::fmt::Display;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -67,12 +67,18 @@ pub fn throughout<E: Display>(
 
 /// Sleeps again and again until told to stop; the most that it slept too long.
 pub fn oversleep(stop: &AtomicBool) -> Duration {
+    let worst = AtomicU64::new(0);
+    watch_machine(stop, &worst);
+    Duration::from_micros(worst.load(Ordering::Relaxed))
+}
+
+/// The same for who wants to know on the way: `worst` is the most so far, in microseconds.
+pub fn watch_machine(stop: &AtomicBool, worst: &AtomicU64) {
     let nap = Duration::from_millis(10);
-    let mut worst = Duration::ZERO;
     while !stop.load(Ordering::Relaxed) {
         let start = Instant::now();
         pause(nap);
-        worst = worst.max(start.elapsed().saturating_sub(nap));
+        let late = start.elapsed().saturating_sub(nap).as_micros();
+        worst.fetch_max(u64::try_from(late).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
-    worst
 }

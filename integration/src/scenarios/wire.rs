@@ -335,7 +335,7 @@ impl Bed<'_> {
                 self.times.push(Timed {
                     what: "garp_master_delay",
                     due: Duration::from_secs(5),
-                    took: times[5] - times[0],
+                    took: times[5] - master_since,
                 });
             }
         }

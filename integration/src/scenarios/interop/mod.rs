@@ -7,6 +7,8 @@ mod pair;
 mod row;
 
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail, ensure};
 
@@ -15,7 +17,7 @@ use super::{Ctx, Skip};
 use crate::director::Daemon;
 use crate::tap::{self, Frame};
 use crate::tshark::{self, Checksums};
-use crate::{packages, run, step};
+use crate::{packages, run, step, wait};
 
 /// All rows at once, each in networks of its own: they wait most of the time. Then all that was on the wire is shown to tshark.
 pub fn interop(ctx: &Ctx) -> Result<()> {
@@ -31,10 +33,23 @@ pub fn interop(ctx: &Ctx) -> Result<()> {
         .filter(|row| row.understood || ctx.daemon == Daemon::Lbd)
         .collect();
     ensure!(!rows.is_empty(), "LBD_INTEROP_ROW={only:?} names no row");
+    let (stop, late) = (AtomicBool::new(false), AtomicU64::new(0));
     let results: Vec<Result<Vec<Frame>>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = rows.iter().map(|row| scope.spawn(|| pair::run(ctx, row))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("panicked")))).collect()
+        scope.spawn(|| wait::watch_machine(&stop, &late));
+        let mut threads = Vec::new();
+        for row in rows.iter().copied() {
+            // Not all daemons start at one moment.
+            wait::pause(Duration::from_millis(200));
+            let late = &late;
+            threads.push(scope.spawn(move || pair::run(ctx, row, late)));
+        }
+        let results =
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("panicked"))));
+        let results = results.collect();
+        stop.store(true, Ordering::Relaxed);
+        results
     });
+    step!("this machine woke up to {:?} late", Duration::from_micros(late.load(Ordering::Relaxed)));
 
     let mut failures = String::new();
     let mut captures = Vec::new();
@@ -45,18 +60,20 @@ pub fn interop(ctx: &Ctx) -> Result<()> {
         }
     }
     for checksums in [Checksums::PseudoHeader, Checksums::Message] {
-        let captures: Vec<_> = captures.iter().filter(|(row, _)| row.sums.expected() == checksums).collect();
         failures.push_str(&second_opinion(checksums, &captures)?);
     }
     ensure!(failures.is_empty(), "{failures}");
     Ok(())
 }
 
-/// What tshark complains about in these rows; empty if nothing.
-fn second_opinion(checksums: Checksums, captures: &[&(&Row, Vec<Frame>)]) -> Result<String> {
+/// What tshark complains about in frames of these checksums; empty if nothing.
+fn second_opinion(checksums: Checksums, captures: &[(&Row, Vec<Frame>)]) -> Result<String> {
     let path = run::log_dir()?.join(format!("interop-{checksums:?}.pcap").to_lowercase());
-    let frames: Vec<(&Row, &Frame)> =
-        captures.iter().flat_map(|(row, frames)| frames.iter().map(move |frame| (*row, frame))).collect();
+    let frames: Vec<(&Row, &Frame)> = captures
+        .iter()
+        .flat_map(|(row, frames)| frames.iter().map(move |frame| (*row, frame)))
+        .filter(|(row, frame)| row.sums.expected(row.side(frame.port)) == checksums)
+        .collect();
     tap::write_pcap(&path, frames.iter().map(|(_, frame)| *frame))?;
     let opinion = tshark::examine(&path, checksums)?;
     let adverts = frames.iter().filter(|(_, frame)| frame.vrrp().is_some()).count();

@@ -2,6 +2,7 @@
 //! addresses, the logs and the counters.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -56,11 +57,11 @@ const COMPLAINTS: &[&str] = &[
     "Discarding bogus packet",
 ];
 
-/// Runs one row; what was on the wire.
-pub fn run(ctx: &Ctx, row: &Row) -> Result<Vec<Frame>> {
+/// Runs one row; what was on the wire. `late` is how late this machine wakes up, in microseconds.
+pub fn run(ctx: &Ctx, row: &Row, late: &AtomicU64) -> Result<Vec<Frame>> {
     let start = Instant::now();
     let lab = lab(row)?;
-    let mut pair = Pair::new(ctx, row, &lab)?;
+    let mut pair = Pair::new(ctx, row, &lab, late)?;
     pair.start(Side::Ours)?;
     pair.start(Side::Theirs)?;
     if row.understood {
@@ -97,10 +98,11 @@ struct Pair<'l> {
     priority: u8,
     slack: Duration,
     daemon: Daemon,
+    late: &'l AtomicU64,
 }
 
 impl<'l> Pair<'l> {
-    fn new(ctx: &Ctx, row: &'l Row, lab: &'l Lab) -> Result<Self> {
+    fn new(ctx: &Ctx, row: &'l Row, lab: &'l Lab, late: &'l AtomicU64) -> Result<Self> {
         let ports: Vec<(&str, &str)> = ["a", "b"]
             .into_iter()
             .flat_map(|host| row.cards().iter().map(move |(dev, _)| (host, *dev)))
@@ -119,6 +121,7 @@ impl<'l> Pair<'l> {
             priority: HIGH,
             slack: ctx.slack(),
             daemon: ctx.daemon,
+            late,
         })
     }
 
@@ -136,8 +139,27 @@ impl<'l> Pair<'l> {
         }
     }
 
+    /// Starts a daemon and waits until it listens: a resignation that it does not hear says nothing about it.
     fn start(&mut self, side: Side) -> Result<()> {
-        self.director(side).start_and_wait()
+        let routers = self.row.vrids().len();
+        let begun = |log: &str| log.matches("Entering BACKUP STATE (init)").count();
+        let before = begun(&self.theirs.log());
+        self.director(side).start_and_wait()?;
+        if side == Side::Ours && self.daemon == Daemon::Lbd {
+            return self
+                .ours
+                .expect_status("takes part", START, |status| {
+                    let instances = status["vrrp"]["instances"].as_array();
+                    instances.is_some_and(|all| {
+                        all.len() == routers && all.iter().all(|one| one["state"] != "INIT")
+                    })
+                })
+                .map(drop);
+        }
+        let theirs = &self.theirs;
+        wait::until("keepalived takes part", START, || {
+            (side == Side::Ours || begun(&theirs.log()) >= before + routers).then_some(())
+        })
     }
 
     /// Mastership by priority, stop and crash of each side while it is master, and its return; the failure of one of two links.
@@ -232,10 +254,14 @@ impl<'l> Pair<'l> {
     fn only(&self, side: Side, limit: Duration) -> Result<()> {
         let vips = self.row.vips();
         let count = |side: Side| vip::count(self.lab.host(side.host()), &vips);
-        wait::until_ok(&format!("all addresses on {} alone", side.host()), limit + self.slack, || {
-            let (has, peer) = (count(side)?, count(side.other())?);
-            if has == vips.len() && peer == 0 { Ok(()) } else { bail!("{has} there, {peer} on the peer") }
-        })
+        wait::until_ok(
+            &format!("all addresses on {} alone", side.host()),
+            limit + self.slack + 2 * self.late(),
+            || {
+                let (has, peer) = (count(side)?, count(side.other())?);
+                if has == vips.len() && peer == 0 { Ok(()) } else { bail!("{has} there, {peer} on the peer") }
+            },
+        )
     }
 
     fn held(&self, side: Side, number: usize) -> Result<()> {
@@ -247,7 +273,7 @@ impl<'l> Pair<'l> {
     /// The peer of `gone` has taken all virtual routers over, each so long after the last advert of `gone` as is due.
     fn taken(&self, gone: Side, due: Duration) -> Result<()> {
         let (ns, vips) = (self.lab.host(gone.other().host()), self.row.vips());
-        let limit = due + 2 * self.slack + Duration::from_secs(1);
+        let limit = due + 2 * self.slack + 2 * self.late() + Duration::from_secs(1);
         wait::until_ok("the peer takes over", limit, || match vip::count(ns, &vips)? {
             has if has == vips.len() => Ok(()),
             has => bail!("it has {has} of {}", vips.len()),
@@ -260,10 +286,17 @@ impl<'l> Pair<'l> {
             self.row.name,
             gone.other().host()
         );
-        // A member of a sync group waits for the others, whose timers began with other adverts.
-        ensure!(least + EARLY >= due, "after {least:?} already, due after {due:?}");
-        ensure!(most <= due + self.slack, "after {most:?}, due after {due:?}");
+        let late = self.late();
+        ensure!(
+            least + EARLY + late >= due && most <= due + self.slack + late,
+            "after {least:?} to {most:?}, due after {due:?}; the machine is up to {late:?} late"
+        );
         Ok(())
+    }
+
+    /// How late this machine has been by itself so far.
+    fn late(&self) -> Duration {
+        Duration::from_micros(self.late.load(Ordering::Relaxed))
     }
 
     /// Of each virtual router, the time from the last advert of `gone` to its peer's first one after it.
@@ -294,7 +327,7 @@ impl<'l> Pair<'l> {
     }
 
     fn side(&self, advert: &Vrrp) -> Side {
-        if advert.port < self.row.cards().len() { Side::Ours } else { Side::Theirs }
+        self.row.side(advert.port)
     }
 
     /// The last advert of `side` of each virtual router.
