@@ -35,6 +35,9 @@ use crate::state_file::{SavedInstance, boot_clock_ms};
 /// Datagrams taken before timers are looked at again: what waited while this process slept comes
 /// first (the master is alive), a flood delays no advert of ours by more than a millisecond.
 const DATAGRAMS: usize = 512;
+/// The same before a Backup takes over: more than a receive buffer holds (4 MiB, which the kernel doubles, at 768 octets
+/// and more each), so that of all that came in time nothing is left, whatever a flood has put before it.
+const DATAGRAMS_BEFORE_TAKEOVER: usize = 16_384;
 /// Datagrams that are for no virtual router of ours, or came through a router, are looked at this often,
 /// and only so many of them: a flood of them costs next to nothing.
 const STRANGERS_EVERY: Duration = Duration::from_millis(200);
@@ -314,9 +317,13 @@ impl Driver {
 
     fn take_datagrams(&mut self) {
         let mut taken = 0;
-        while taken < DATAGRAMS {
+        loop {
             // One time for each batch: a deadline that passes meanwhile is seen after them.
             let now = self.clock.now();
+            let most = if self.engine.takeover_due(now) { DATAGRAMS_BEFORE_TAKEOVER } else { DATAGRAMS };
+            if taken >= most {
+                break;
+            }
             let Driver { sockets, engine, actions, .. } = self;
             let mut take = |interface, datagram: Datagram<'_>| {
                 engine.on_event(now, Event::Datagram { interface, datagram }, actions);

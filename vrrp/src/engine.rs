@@ -327,6 +327,13 @@ impl Engine {
         router.into_iter().chain(self.announcements.deadline()).min()
     }
 
+    /// Whether a Backup would take over at [`Event::Deadline`] now. What has arrived by then is to be fed
+    /// first: its master may be in it.
+    pub fn takeover_due(&self, now: Instant) -> bool {
+        let due = self.due.iter().take_while(|(at, _)| *at <= now);
+        due.filter_map(|(_, place)| self.routers.get(*place)).any(|router| router.state() == State::Backup)
+    }
+
     /// Feeds one event and appends the actions it causes to `out`.
     pub fn on_event(&mut self, now: Instant, event: Event<'_>, out: &mut Vec<Action>) {
         self.revision += 1;

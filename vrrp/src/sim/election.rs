@@ -63,6 +63,24 @@ fn a_silent_master_is_replaced_after_the_master_down_interval_and_an_orderly_one
 }
 
 #[test]
+fn a_backup_says_when_it_is_about_to_take_over_and_a_master_does_not() {
+    let mut sim = Sim::new(vec![config("A", 51, 150), config("B", 51, 100)]);
+    sim.begin();
+    sim.run(Duration::from_micros(3_414_100));
+    assert_eq!(sim.masters(), [0]);
+    sim.nodes[0].alive = false;
+    let due = |sim: &Sim, node: usize| {
+        let engine = &sim.nodes[node].engine;
+        let at = engine.deadline().expect("a timer runs");
+        (engine.takeover_due(at - Duration::from_nanos(1)), engine.takeover_due(at))
+    };
+    assert_eq!(due(&sim, 0), (false, false), "a master's next advert is no takeover");
+    assert_eq!(due(&sim, 1), (false, true));
+    sim.run(seconds(5));
+    assert_eq!(due(&sim, 1), (false, false), "it is master");
+}
+
+#[test]
 fn leaving_for_a_higher_priority_sends_no_priority_zero() {
     let mut sim = Sim::new(vec![config("A", 51, 150), config("B", 51, 100)]);
     sim.side[0] = 1;
