@@ -65,7 +65,7 @@ pub fn run(ctx: &Ctx, row: &Row, late: &AtomicU64) -> Result<Vec<Frame>> {
     pair.start(Side::Ours)?;
     pair.start(Side::Theirs)?;
     if row.understood {
-        pair.to_and_fro()?;
+        pair.back_and_forth()?;
     } else {
         pair.not_understood()?;
     }
@@ -163,7 +163,7 @@ impl<'l> Pair<'l> {
     }
 
     /// Mastership by priority, stop and crash of each side while it is master, and its return; the failure of one of two links.
-    fn to_and_fro(&mut self) -> Result<()> {
+    fn back_and_forth(&mut self) -> Result<()> {
         self.only(Side::Ours, START + self.row.master_down(HIGH)).context("lbd has the higher priority")?;
         self.trade(Side::Ours).context("lbd is master by priority")?;
         if self.row.group {
