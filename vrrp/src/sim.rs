@@ -303,5 +303,6 @@ mod properties;
 mod ranks;
 mod reload;
 mod starts;
+mod storm;
 mod tracking;
 mod version3;
