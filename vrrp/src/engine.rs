@@ -91,7 +91,7 @@ pub enum Event<'a> {
     /// The routers may take part from now on; those named are master already: their addresses
     /// are there and their last advert is young.
     Begin {
-        /// Masters of an earlier process.
+        /// Masters of an earlier process; if there are any, the start-up delay is over.
         resume: Vec<RouterId>,
     },
     /// Another configuration.
@@ -443,7 +443,8 @@ impl Engine {
             return;
         }
         self.begun = true;
-        let hold = self.startup_delay;
+        // A process that goes on as master where another ended must hear who else is.
+        let hold = if resume.is_empty() { self.startup_delay } else { Duration::ZERO };
         self.held_until = (!hold.is_zero()).then(|| now + hold);
         self.resituate(now, "start", out);
         let named = |place: usize, engine: &Engine| {

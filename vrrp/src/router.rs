@@ -162,6 +162,8 @@ pub struct Router {
     counters: Counters,
     told: BTreeSet<(Refusal, IpAddr)>,
     begun: bool,
+    /// Nobody takes over before (vrrp_startup_delay).
+    held_until: Option<Instant>,
     revision: u64,
     /// Changes that a reader must see at once, not with the next counters.
     transitions: u64,
@@ -190,6 +192,7 @@ impl Router {
             counters: Counters::default(),
             told: BTreeSet::new(),
             begun: false,
+            held_until: None,
             revision: 0,
             transitions: 0,
         }
@@ -412,13 +415,13 @@ impl Router {
             || old.delivery != self.config.delivery
             || old.version != self.config.version
             || priority != self.effective;
-        let down = self.master_down_interval();
+        let down_at = self.waits_from(now) + self.master_down_interval();
         let other_wait = old_down != self.down_interval_of(&self.config);
         match &mut self.phase {
             Phase::Master(_) => self.reconfigure_master(now, &old, &before, on_wire, out),
             // The priority's part was moved by `adapt`.
             Phase::Backup(backup) if other_wait => {
-                backup.down_at = now.at + down;
+                backup.down_at = down_at;
             }
             _ => {}
         }
@@ -429,6 +432,7 @@ impl Router {
             return;
         }
         self.begun = true;
+        self.held_until = Some(now.at + hold);
         if resume && self.situation.waits_only() {
             // The addresses are there and peers still count our last advert: nothing is taken away,
             // and a script's first result is not waited for.
@@ -440,21 +444,27 @@ impl Router {
         if self.config.priority != Priority::OWNER {
             self.purge(out);
         }
-        self.settle(now, hold, "start", out);
+        self.settle(now, "start", out);
+    }
+
+    /// From when on it may wait for a master: now, or when the start-up delay is over.
+    fn waits_from(&self, now: Moment) -> Instant {
+        self.held_until.map_or(now.at, |until| until.max(now.at))
     }
 
     /// Leaves Initialize or Fault as far as the situation allows.
-    fn settle(&mut self, now: Moment, hold: Duration, reason: &str, out: &mut Vec<Effect>) {
+    fn settle(&mut self, now: Moment, reason: &str, out: &mut Vec<Effect>) {
         if self.situation.faults.is_empty() {
             let was_fault = matches!(self.phase, Phase::Fault);
             self.learnt = self.config.advert_interval;
-            if self.begins_as_master && hold.is_zero() {
+            let from = self.waits_from(now);
+            if self.begins_as_master && from == now.at {
                 self.become_master(now, "address owner", out);
                 return;
             }
             let wait = if self.begins_as_master { Duration::ZERO } else { self.master_down_interval() };
             self.enter(State::Backup, reason, out);
-            self.phase = Phase::Backup(Backup::until(now.at + hold + wait));
+            self.phase = Phase::Backup(Backup::until(from + wait));
             if was_fault && matches!(self.config.delivery, Delivery::Unicast { .. }) {
                 out.push(Effect::AnnounceSource);
             }
@@ -479,7 +489,7 @@ impl Router {
         }
         let waits_only = self.situation.waits_only();
         match self.phase {
-            Phase::Initialize | Phase::Fault => self.settle(now, Duration::ZERO, reason, out),
+            Phase::Initialize | Phase::Fault => self.settle(now, reason, out),
             Phase::Backup(_) if !waits_only => {
                 self.enter(State::Fault, &self.situation.fault_text(), out);
                 self.phase = Phase::Fault;

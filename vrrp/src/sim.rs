@@ -27,6 +27,38 @@ pub fn config(name: &str, vrid: u8, priority: u8) -> InstanceConfig {
     }
 }
 
+/// A router of version 3.
+pub fn v3(name: &str, priority: u8) -> InstanceConfig {
+    InstanceConfig {
+        version: Version::V3,
+        authentication: Authentication::None,
+        ..config(name, 51, priority)
+    }
+}
+
+/// The datagrams that a router of `config` sends as it becomes master and is stopped.
+fn datagrams_of(config: &InstanceConfig) -> Vec<Vec<u8>> {
+    let mut sim = Sim::new(vec![config.clone()]);
+    let router = sim.router(0);
+    sim.event(0, Event::Begin { resume: vec![router] });
+    sim.event(0, Event::Stop);
+    let advert = |(_, action): (Duration, Action)| match action {
+        Action::SendAdvert { packet, .. } => Some(packet),
+        _ => None,
+    };
+    sim.nodes.remove(0).log.into_iter().filter_map(advert).collect()
+}
+
+/// An advert as a router of `config` sends it.
+pub fn first_advert(config: &InstanceConfig) -> Vec<u8> {
+    datagrams_of(config).swap_remove(0)
+}
+
+/// Its last one, of priority 0.
+pub fn release(config: &InstanceConfig) -> Vec<u8> {
+    datagrams_of(config).pop().expect("a master was stopped")
+}
+
 pub fn vip(address: Ipv4Addr) -> VirtualAddress {
     VirtualAddress::new(IpAddr::V4(address), 32)
 }
@@ -264,7 +296,13 @@ impl Sim {
     }
 }
 
+mod conditions;
 mod election;
+mod groups;
 mod properties;
+mod ranks;
 mod reload;
+mod starts;
+mod storm;
 mod tracking;
+mod version3;

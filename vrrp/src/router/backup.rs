@@ -61,6 +61,9 @@ impl Router {
         let held_back = if advert.priority >= own {
             backup.preempt_at = None;
             true
+        } else if config.priority == Priority::OWNER {
+            // RFC 9568 §6.1: whatever Preempt_Mode says.
+            false
         } else if !config.preempt {
             true
         } else {

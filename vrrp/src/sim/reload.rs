@@ -95,3 +95,104 @@ fn a_new_script_does_not_hold_back_a_running_instance() {
     sim.event(0, Event::Tracker(check, false));
     assert_eq!(sim.nodes[0].state(), State::Fault);
 }
+
+/// Adverts since the log was cleared: time in ms and priority.
+fn adverts(sim: &Sim) -> Vec<(u128, u8)> {
+    let advert = |(at, action): &(Duration, Action)| match action {
+        Action::SendAdvert { packet, .. } => Some((at.as_millis(), advert_of(packet).1)),
+        _ => None,
+    };
+    sim.nodes[0].log.iter().filter_map(advert).collect()
+}
+
+#[test]
+fn a_rename_costs_nothing() {
+    let mut sim = running(config("A", 51, 100));
+    sim.event(0, Event::Reload(Setup::of(vec![config("B", 51, 100)])));
+    assert_eq!(actions(&sim), Vec::<&Action>::new());
+    assert_eq!(&*sim.nodes[0].engine.routers()[0].config().name, "B");
+    sim.run(Duration::from_secs(2));
+    assert_eq!(adverts(&sim), [(4609, 100), (5609, 100)], "the next advert on time");
+}
+
+#[test]
+fn the_next_advert_of_an_unchanged_instance_is_on_time() {
+    let mut sim = running(config("A", 51, 100));
+    let other = InstanceConfig { interface: Some("eth1".into()), ..config("B", 52, 100) };
+    sim.run(Duration::from_millis(600));
+    sim.nodes[0].log.clear();
+    sim.event(0, Event::Reload(Setup::of(vec![other, config("A", 51, 100)])));
+    sim.run(Duration::from_secs(2));
+    assert_eq!(adverts(&sim), [(4609, 100), (5609, 100)]);
+}
+
+#[test]
+fn a_peer_that_is_added_changes_no_state() {
+    let unicast = |peers: &[u8]| {
+        let peers = peers.iter().map(|host| Peer::new(Ipv4Addr::new(10, 0, 0, *host))).collect();
+        let delivery = Delivery::Unicast { peers, ttl: Some(255), check_source: false };
+        InstanceConfig { delivery, ..config("A", 51, 100) }
+    };
+    let mut sim = running(unicast(&[2]));
+    let id = sim.router(0);
+    sim.event(0, Event::Reload(Setup::of(vec![unicast(&[2, 3])])));
+    assert_eq!((sim.router(0), sim.masters(), sim.nodes[0].transitions()), (id, vec![0], vec![]));
+    let to = |(_, action): &(Duration, Action)| match action {
+        Action::SendAdvert { destination, .. } => Some(destination.to_string()),
+        _ => None,
+    };
+    let to: Vec<String> = sim.nodes[0].log.iter().filter_map(to).collect();
+    assert_eq!(to, ["10.0.0.2", "10.0.0.3"], "the new one hears at once");
+    sim.event(0, Event::Reload(Setup::of(vec![unicast(&[3])])));
+    assert_eq!((sim.router(0), sim.masters()), (id, vec![0]), "and one removed");
+}
+
+#[test]
+fn interval_priority_and_addresses_change_in_place() {
+    let plain = config("A", 51, 100);
+    let mut addresses = plain.clone();
+    addresses.addresses = vec![vip(Ipv4Addr::new(10, 0, 0, 101))];
+    let interval = InstanceConfig { advert_interval: Duration::from_secs(2), ..plain.clone() };
+    for (name, new, want) in [
+        ("interval", interval, vec![(4000, 100), (6000, 100), (8000, 100)]),
+        (
+            "priority",
+            config("A", 51, 120),
+            vec![(4000, 120), (5000, 120), (6000, 120), (7000, 120), (8000, 120)],
+        ),
+        ("addresses", addresses, vec![(4000, 100), (5000, 100), (6000, 100), (7000, 100), (8000, 100)]),
+    ] {
+        let mut sim = running(plain.clone());
+        let id = sim.router(0);
+        sim.event(0, Event::Reload(Setup::of(vec![new.clone()])));
+        sim.run(Duration::from_secs(4));
+        assert_eq!((sim.router(0), sim.nodes[0].transitions()), (id, vec![]), "{name}");
+        assert_eq!(adverts(&sim), want, "{name}: at once, and from then on");
+        let held: Vec<IpAddr> = sim.nodes[0].held.iter().copied().collect();
+        let wanted: Vec<IpAddr> = new.addresses.iter().map(|one| one.address).collect();
+        assert_eq!(held, wanted, "{name}");
+    }
+}
+
+/// V2-T2: in Backup another interval is counted from now on, another priority moves the timer only.
+#[test]
+fn a_backup_waits_as_it_is_configured_anew() {
+    let plain = config("A", 51, 100);
+    let slow = InstanceConfig { advert_interval: Duration::from_secs(2), ..plain.clone() };
+    for (name, new, want_us) in [
+        ("interval: 6.609 s from 1 s on", slow, 7_609_375),
+        ("priority: 3 s and 56/256 s from the start", config("A", 51, 200), 3_218_750),
+        ("name", config("B", 51, 100), 3_609_375),
+    ] {
+        let mut sim = Sim::new(vec![plain.clone()]);
+        sim.begin();
+        sim.run(Duration::from_secs(1));
+        sim.event(0, Event::Reload(Setup::of(vec![new])));
+        assert_eq!(
+            sim.nodes[0].engine.deadline(),
+            Some(sim.start + Duration::from_micros(want_us)),
+            "{name}"
+        );
+        assert_eq!(sim.nodes[0].transitions().len(), 1, "{name}");
+    }
+}
