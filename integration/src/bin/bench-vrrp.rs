@@ -284,10 +284,17 @@ fn punctual(bed: &load::Bed, time: Duration, busy: bool) -> Result<bool> {
 }
 
 fn words(seen: &Punctuality) -> String {
-    let told = seen.told.as_ref().map(|told| format!("; by its own timers {told}")).unwrap_or_default();
+    let told = seen.told.map(|[p50, p99, most]| {
+        format!("; by its own timers, since its start: p50 {p50:.3} ms, p99 {p99:.3} ms, most {most:.2} ms")
+    });
     format!(
-        "{} adverts, late p50 {:.3} ms, p99 {:.3} ms, most {:.2} ms; {} needless take-overs{told}",
-        seen.adverts, seen.p50, seen.p99, seen.most, seen.takeovers
+        "{} adverts, late p50 {:.3} ms, p99 {:.3} ms, most {:.2} ms; {} needless take-overs{}",
+        seen.adverts,
+        seen.p50,
+        seen.p99,
+        seen.most,
+        seen.takeovers,
+        told.unwrap_or_default()
     )
 }
 

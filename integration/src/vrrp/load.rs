@@ -55,7 +55,7 @@ pub struct Cost {
 }
 
 /// How punctual a stretch was.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Punctuality {
     /// Advertisements of the Master.
     pub adverts: usize,
@@ -67,8 +67,8 @@ pub struct Punctuality {
     pub most: f64,
     /// Times that the Backup took over a virtual router.
     pub takeovers: usize,
-    /// Lateness of advertisements against their own timers as the Master itself tells it (lbd).
-    pub told: Option<Value>,
+    /// Since its start, by its own timers, as the Master itself tells it (lbd): middle, one in a hundred, worst.
+    pub told: Option<[f64; 3]>,
 }
 
 /// Two directors that run.
@@ -179,13 +179,19 @@ impl Pair<'_> {
         let seen = capture.take()?;
         drop(capture);
         let told = match self.daemon {
-            Daemon::Lbd => self.master.peek()?.pointer("/vrrp/advert_lateness").cloned(),
+            Daemon::Lbd => told(&self.master.peek()?),
             Daemon::Keepalived => None,
         };
         let mut result = read(&seen);
         result.told = told;
         Ok(result)
     }
+}
+
+fn told(status: &Value) -> Option<[f64; 3]> {
+    let lateness = status.pointer("/vrrp/advert_lateness")?;
+    let of = |name| lateness.get(name)?.as_f64();
+    Some([of("p50_ms")?, of("p99_ms")?, of("max_ms")?])
 }
 
 /// Lateness and take-overs of what the link saw.
@@ -299,6 +305,15 @@ mod tests {
         let text = "Inter-|   Receive\n face |bytes\n    lo: 1 2 3\n  eth0: 100 7 0 0 0 0 0 0 900 8 0 0\n";
         assert_eq!(packets(text), Some(Counters { received: 7, sent: 8 }));
         assert_eq!(packets("lo: 1"), None);
+    }
+
+    #[test]
+    fn lateness_as_the_status_tells_it() {
+        let status = serde_json::json!({
+            "vrrp": { "advert_lateness": { "count": 3, "max_ms": 2.5, "p50_ms": 0.064, "p99_ms": 1, "buckets": [] } }
+        });
+        assert_eq!(told(&status), Some([0.064, 1.0, 2.5]));
+        assert_eq!(told(&serde_json::json!({})), None);
     }
 
     #[test]
