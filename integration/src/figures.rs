@@ -28,6 +28,22 @@ pub fn verdict(met: bool) -> &'static str {
     if met { "met" } else { "MISSED" }
 }
 
+/// The machine and how busy it is, for people: what was measured beside other work is no figure.
+pub fn machine() -> String {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let cpus = read("/proc/cpuinfo");
+    let model = cpus
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("unknown processor", |(_, model)| model);
+    let count = std::thread::available_parallelism().map_or(0, usize::from);
+    format!(
+        "Linux {}, {count} x {model}, {}",
+        read("/proc/sys/kernel/osrelease").trim(),
+        crate::large::load()
+    )
+}
+
 /// Prints what was measured beside what was wanted; gives `met`.
 pub fn judge(name: &str, figure: &str, goal: &str, met: bool) -> bool {
     println!("{name}: {figure}, goal {goal}: {}", verdict(met));

@@ -54,5 +54,6 @@ pub mod topology;
 pub mod tshark;
 pub mod uml;
 pub mod vip;
+pub mod vrrp;
 pub mod wait;
 pub mod xstate;

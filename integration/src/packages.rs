@@ -63,6 +63,13 @@ pub const ALL: &[Package] = &[
     },
 ];
 
+/// What only `cargo bench-vrrp load` uses.
+pub const STRESS_NG: Package = Package {
+    name: "stress-ng",
+    files: &["/usr/bin/stress-ng"],
+    purpose: "busy processors while adverts are measured",
+};
+
 impl Package {
     /// Whether one of its files is there.
     pub fn is_there(&self) -> bool {
