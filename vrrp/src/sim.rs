@@ -296,6 +296,7 @@ impl Sim {
     }
 }
 
+mod adverts;
 mod conditions;
 mod election;
 mod groups;

@@ -5,6 +5,7 @@ use lbd_grammar::{Kind, load_str};
 use super::{law, said, summaries, with, with6};
 
 /// One line of [`with`] and all that is said of it.
+/// V3-F13.
 #[test]
 fn what_is_said() {
     for (lines, want) in [
@@ -205,6 +206,23 @@ fn what_is_said() {
             "c:5:2: the first address of an IPv6 instance is of the link (RFC 9568 §5.2.9), 2001:db8::1 is not; put an address of fe80::/10 before it"
         ]
     );
+}
+
+/// V3-F3, V2-F3: 1 to 255, and no default.
+#[test]
+fn virtual_router_identifiers() {
+    let with =
+        |line: &str| format!("vrrp_instance V {{\n interface eth0\n{line}\n no_virtual_ipaddress\n}}\n");
+    for (line, runs) in [
+        (" virtual_router_id 1", true),
+        (" virtual_router_id 255", true),
+        (" virtual_router_id 0", false),
+        (" virtual_router_id 256", false),
+        ("", false),
+    ] {
+        let loaded = load_str("c", &with(line));
+        assert_eq!(loaded.config.is_some(), runs, "{line}: {:?}", said(&loaded));
+    }
 }
 
 #[test]

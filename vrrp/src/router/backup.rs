@@ -52,7 +52,13 @@ impl Router {
     pub(super) fn backup_hears(&mut self, now: Moment, advert: Received, out: &mut Vec<Effect>) {
         let skew = self.skew_time(self.effective);
         let (own, config) = (self.effective, Arc::clone(&self.config));
+        let (source, priority) = (advert.source, advert.priority);
+        let of_other = self.master.is_some_and(|(known, theirs)| known != source && theirs >= own);
         let Phase::Backup(backup) = &mut self.phase else { return };
+        if of_other && config.preempt && priority < own && priority != Priority::RELEASE {
+            // The better master is about to make it yield: preempt_delay and the interval are not of it.
+            return;
+        }
         if advert.priority == Priority::RELEASE {
             backup.down_at = now.at + skew;
             backup.cause = Some(format!("{} released (priority 0)", advert.source));

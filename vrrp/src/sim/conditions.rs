@@ -103,6 +103,7 @@ fn refused_adverts_of_another_master_are_a_split_brain_too() {
 }
 
 /// V3-R15, V3-R16, V3-R17, V3-R18, V2-R9.
+/// V3-O6.
 #[test]
 fn what_differs_is_used_and_told() {
     let mut fewer = other(200);

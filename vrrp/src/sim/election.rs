@@ -127,6 +127,7 @@ fn equal_priorities_the_higher_address_wins_among_masters_only() {
     assert_eq!(sim.masters(), [0], "started one after the other: the first keeps it");
 }
 
+/// V3-O7.
 #[test]
 fn preempt_nopreempt_and_preempt_delay() {
     for (name, preempt, delay, want) in [
@@ -179,6 +180,7 @@ fn an_owner_is_master_at_once_without_backup() {
     assert_eq!(sim.masters(), [0]);
 }
 
+/// V2-R12.
 #[test]
 fn a_differing_interval_makes_two_masters_and_is_counted() {
     let mut slow = config("B", 51, 100);

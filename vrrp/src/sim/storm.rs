@@ -156,6 +156,7 @@ fn run_all(runs: u64, start: Instant) -> (Numbers, Failures) {
     total.into_inner().expect("no panic")
 }
 
+/// V3-F6, V2-F6, V3-O8.
 #[test]
 #[expect(clippy::print_stdout, reason = "the size of what was simulated is part of the result")]
 fn storms_of_two_to_five_nodes() {
