@@ -274,11 +274,13 @@ const PSEUDO: &[&str] = &[
     "28-broken-pseudo.conf:22:15: `mcast_src_ip`: `@ip` is not an IP address; for example 192.0.2.10",
     "28-broken-pseudo.conf:23:2: `lvs_sync_daemon_interface` is an old way to say `lvs_sync_daemon`",
     "28-broken-pseudo.conf:26:2: `nopreempt` leaves a living master alone",
+    "28-broken-pseudo.conf:29:3: `auth_type PASS` sends its password in clear text",
     "28-broken-pseudo.conf:40:1: unknown keyword `vrrp_server`; remove it, or check the braces before it",
 ];
 const DIALECT: &[&str] = &[
     "29-dpvs-dialect.conf:6:1: unknown keyword `local_address_group`; remove it",
     "29-dpvs-dialect.conf:14:5: unknown keyword `dpdk_interface`; did you mean `track_interface`?",
+    "29-dpvs-dialect.conf:25:9: `auth_type PASS` sends its password in clear text",
     "29-dpvs-dialect.conf:44:13: unknown lb_kind `FNAT`; did you mean `NAT`? (ignored: NAT is used)",
     "29-dpvs-dialect.conf:47:5: unknown keyword `establish_timeout`; remove it",
     "29-dpvs-dialect.conf:48:5: unknown keyword `daddr_group_name`; remove it",

@@ -422,7 +422,7 @@ pub struct InstanceStatus {
 /// Something about a virtual router that somebody should look at.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConditionStatus {
-    /// `split_brain`, `no_peer`, `equal_priority`, `address_list_differs`, `interval_differs`, `paused`,
+    /// `split_brain`, `no_peer`, `equal_priority`, `address_list_differs`, `interval_differs`, `several_owners`,
     /// `unlisted_peer`; later versions may know more.
     pub name: String,
     /// Who and what, in words.

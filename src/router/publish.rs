@@ -33,7 +33,6 @@ pub(super) struct Seen {
 /// What the driver knows that the engine does not.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Beside {
-    pub begun: bool,
     pub send_errors: u64,
     pub receive_overflows: u64,
     pub lateness: super::lateness::Lateness,
@@ -86,15 +85,16 @@ impl Publisher {
         &mut self,
         now: Instant,
         engine: &Engine,
+        begun: bool,
         last_ms: &impl Fn(RouterId) -> u64,
-        beside: Beside,
+        beside: impl FnOnce() -> Beside,
     ) {
         let routers = engine.routers();
         if self.revision != engine.revision() {
             self.revision = engine.revision();
             self.due.get_or_insert(now + EVERY);
         }
-        let urgent = self.transitions != Some(engine.transitions()) || beside.begun != self.begun;
+        let urgent = self.transitions != Some(engine.transitions()) || begun != self.begun;
         if urgent {
             self.transitions = Some(engine.transitions());
             for router in routers {
@@ -121,7 +121,8 @@ impl Publisher {
             }
         }
         if urgent || complete {
-            self.send(now, engine, beside);
+            self.begun = begun;
+            self.send(now, engine, beside());
         }
     }
 
@@ -149,7 +150,6 @@ impl Publisher {
         self.order = engine.routers().iter().map(lbd_vrrp::router::Router::id).collect();
         let known: BTreeSet<RouterId> = self.order.iter().copied().collect();
         self.seen.retain(|id, _| known.contains(id));
-        self.begun = beside.begun;
         let groups = engine.groups().iter().map(|group| {
             let config = group.config();
             let slot = self.groups.entry(Arc::clone(&config.name));
@@ -179,7 +179,7 @@ impl Publisher {
             instances: self.order.iter().filter_map(of).collect(),
             groups,
             foreign: foreign.collect(),
-            begun: beside.begun,
+            begun: self.begun,
             strangers: engine.strangers(),
             send_errors: beside.send_errors,
             receive_overflows: beside.receive_overflows,

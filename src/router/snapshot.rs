@@ -153,7 +153,8 @@ impl InstanceSnapshot {
 
 /// A time of day as status shows it.
 pub(super) fn rfc3339(time: SystemTime) -> String {
-    humantime::format_rfc3339_millis(time).to_string()
+    // A clock that was set back may show a moment before 1970, of which no date can be written.
+    humantime::format_rfc3339_millis(time.max(SystemTime::UNIX_EPOCH)).to_string()
 }
 
 impl From<&Lateness> for LatenessStatus {

@@ -15,8 +15,8 @@ use lbd_grammar::config::Scheduling;
 use lbd_vrrp::net::{Sockets, Wanted};
 use lbd_vrrp::wire::datagram::Datagram;
 use lbd_vrrp::{
-    Action, Authentication, DeviceAddress, Engine, Event, Family, IfIndex, Interface, RouterId, Setup, State,
-    TrackerId,
+    Action, Authentication, DeviceAddress, Engine, Event, Family, IfIndex, Interface, Priority, RouterId,
+    Setup, State, TrackerId,
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
@@ -74,8 +74,6 @@ pub(super) struct Parts {
 #[derive(Clone, Copy, Debug, Default)]
 struct Sent {
     last_ms: u64,
-    /// The last send failed: told once until one succeeds.
-    failing: bool,
 }
 
 struct Driver {
@@ -102,6 +100,10 @@ struct Driver {
     frames: Vec<(IfIndex, Vec<u8>)>,
     publisher: Publisher,
     sent: BTreeMap<RouterId, Sent>,
+    /// Where the last send failed: told once until one succeeds.
+    failing: BTreeSet<(RouterId, IpAddr)>,
+    /// Whose addresses netconf was told to hold.
+    holders: BTreeSet<RouterId>,
     joined: BTreeSet<(IfIndex, IpAddr)>,
     wanted: Option<Wanted>,
     /// Why the last virtual router changed its state: its group's reason.
@@ -152,6 +154,8 @@ pub(super) fn spawn(parts: Parts) -> io::Result<std::thread::JoinHandle<()>> {
             frames: Vec::new(),
             publisher: Publisher::new(parts.snapshot),
             sent: BTreeMap::new(),
+            failing: BTreeSet::new(),
+            holders: BTreeSet::new(),
             joined: BTreeSet::new(),
             wanted: None,
             reason: String::new(),
@@ -280,9 +284,15 @@ impl Driver {
             }
             // It started anew and knows nothing of what is held.
             Report::Ready => {
-                let hold = |router: &lbd_vrrp::router::Router| (router.id(), router.held());
-                for (router, hold) in self.engine.routers().iter().map(hold).collect::<Vec<_>>() {
-                    self.want(Want { router, hold, purge: Vec::new() });
+                let all = |router: &lbd_vrrp::router::Router| {
+                    // What was to be removed when it failed may be there still. Before the start, and of an
+                    // owner, addresses are not ours to remove.
+                    let purge = self.begun && router.config().priority != Priority::OWNER;
+                    let purge = purge.then(|| Arc::clone(router.addresses()));
+                    Want { router: router.id(), hold: router.held(), purge: purge.into_iter().collect() }
+                };
+                for want in self.engine.routers().iter().map(all).collect::<Vec<_>>() {
+                    self.want(want);
                 }
             }
             Report::Stopped => {}
@@ -433,7 +443,11 @@ impl Driver {
         loop {
             let rest = until.saturating_duration_since(Instant::now());
             match self.reports.recv_timeout(rest) {
-                Ok(Report::Stopped | Report::Failed(_)) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Report::Stopped) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Report::Failed(error)) => {
+                    tracing::error!(%error, "netconf failed: virtual addresses may be left");
+                    return;
+                }
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => {
                     tracing::error!("virtual addresses may be left: the kernel did not answer in time");
@@ -453,12 +467,14 @@ impl Driver {
             .map(|seen| &seen.snapshot.status)
             .map(|status| (status.interface.clone(), status.vrid, status.family.clone()))
             .collect();
-        let old: Vec<RouterId> = self.publisher.seen.keys().copied().collect();
+        let old: Vec<RouterId> = self.holders.iter().copied().collect();
         self.actions.clear();
         self.frames.clear();
         self.publisher.forget();
         self.sent.clear();
-        self.engine = Engine::new(self.setup.clone());
+        // The start-up delay is of the start of the process.
+        let startup_delay = if self.begun { Duration::ZERO } else { self.setup.startup_delay };
+        self.engine = self.engine.successor(Setup { startup_delay, ..self.setup.clone() });
         self.engine.set_clock(self.clock.now(), Clock::unix());
         for interface in self.host.values().cloned().collect::<Vec<_>>() {
             self.feed(Event::Interface(interface));
@@ -485,7 +501,7 @@ impl Driver {
     /// Gives up without the engine's help: peers take over when our adverts stay away.
     fn abandon(&mut self) {
         self.ended = true;
-        for router in self.publisher.seen.keys().copied().collect::<Vec<_>>() {
+        for router in self.holders.clone() {
             self.want(Want { router, hold: Arc::default(), purge: Vec::new() });
         }
         self.finish_netconf();
@@ -562,10 +578,15 @@ impl Driver {
     fn note_sent(&mut self, router: RouterId, destination: IpAddr, result: io::Result<()>) {
         let sent = self.sent.entry(router).or_default();
         match result {
-            Ok(()) => *sent = Sent { last_ms: boot_clock_ms(), failing: false },
+            Ok(()) => {
+                sent.last_ms = boot_clock_ms();
+                if !self.failing.is_empty() {
+                    self.failing.remove(&(router, destination));
+                }
+            }
             Err(error) => {
                 self.send_errors += 1;
-                if !std::mem::replace(&mut sent.failing, true) {
+                if self.failing.insert((router, destination)) {
                     let named = self.engine.routers().iter().find(|one| one.id() == router);
                     let instance = named.map(|one| &*one.config().name);
                     tracing::warn!(instance, %destination, %error, "advertisement could not be sent");
@@ -575,6 +596,11 @@ impl Driver {
     }
 
     fn want(&mut self, want: Want) {
+        if want.hold.is_empty() {
+            self.holders.remove(&want.router);
+        } else {
+            self.holders.insert(want.router);
+        }
         self.netconf.want(want);
     }
 
@@ -622,17 +648,16 @@ impl Driver {
         let Driver { publisher, engine, sent, sockets, clock, lateness, .. } = self;
         let known: usize = engine.routers().len();
         if sent.len() > known {
-            sent.retain(|id, _| engine.routers().iter().any(|router| router.id() == *id));
+            let known: BTreeSet<RouterId> =
+                engine.routers().iter().map(lbd_vrrp::router::Router::id).collect();
+            sent.retain(|id, _| known.contains(id));
+            self.failing.retain(|(id, _)| known.contains(id));
         }
-        let overflows = sockets.overflows();
-        let beside = Beside {
-            begun: self.begun,
-            send_errors: self.send_errors,
-            receive_overflows: overflows.main,
-            lateness: *lateness,
-        };
+        let (begun, send_errors) = (self.begun, self.send_errors);
+        let beside =
+            || Beside { send_errors, receive_overflows: sockets.overflows().main, lateness: *lateness };
         let last_ms = |id| sent.get(&id).map_or(0, |sent| sent.last_ms);
-        publisher.look(clock.now(), engine, &last_ms, beside);
+        publisher.look(clock.now(), engine, begun, &last_ms, beside);
     }
 }
 

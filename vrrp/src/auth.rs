@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::hmac::{self, Context, HmacRefusal};
+use crate::hmac::{self, Context};
 use crate::receive::Refusal;
 use crate::types::{Authentication, Delivery, InstanceConfig};
 use crate::wire::advert::{AUTHENTICATION, Advert, CHECKSUM};
@@ -160,23 +160,6 @@ fn context<'a>(config: &InstanceConfig, source: IpAddr, peers: Option<&'a [IpAdd
         source,
         checksum_at: CHECKSUM,
         peers,
-    }
-}
-
-/// Remedy for a refused trailer.
-pub(crate) fn explain(refusal: HmacRefusal) -> &'static str {
-    match refusal {
-        HmacRefusal::Missing => {
-            "not signed: give the sender auth_hmac, or set `mode permissive` here while it is rolled out"
-        }
-        HmacRefusal::Malformed => "signature of an unknown form: another version of auth_hmac",
-        HmacRefusal::UnknownKey => "signed with a key that is not configured here: add its `key ID VALUE`",
-        HmacRefusal::InvalidHmac => {
-            "wrong signature: give both routers the same key of that number, else it is forged"
-        }
-        HmacRefusal::Stale => "signed too long ago or in the future: set both clocks (NTP), or time_window",
-        HmacRefusal::Replay => "signed advertisement was received before: a replay, or a loop",
-        HmacRefusal::UnknownSender => "signed unicast from a sender that is no unicast_peer",
     }
 }
 

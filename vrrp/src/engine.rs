@@ -259,16 +259,27 @@ impl Engine {
     /// Virtual routers in Initialize; nothing is sent before [`Event::Begin`].
     pub fn new(setup: Setup) -> Self {
         let mut engine = Engine::default();
+        engine.fill(setup);
+        engine
+    }
+
+    fn fill(&mut self, setup: Setup) {
         for config in setup.instances {
-            let id = engine.new_id();
-            engine.routers.push(Router::new(id, Arc::new(config)));
+            let id = self.new_id();
+            self.routers.push(Router::new(id, Arc::new(config)));
         }
-        engine.garp_intervals = setup.garp_intervals;
-        engine.startup_delay = setup.startup_delay;
-        engine.strangers.tell_all = setup.log_unknown_vrids;
-        let configs = engine.configs();
-        engine.groups = sync::groups(setup.groups, &configs, &[]);
-        engine.arrange(&configs);
+        self.garp_intervals = setup.garp_intervals;
+        self.startup_delay = setup.startup_delay;
+        self.strangers.tell_all = setup.log_unknown_vrids;
+        let configs = self.configs();
+        self.groups = sync::groups(setup.groups, &configs, &[]);
+        self.arrange(&configs);
+    }
+
+    /// Another engine that never uses a handle of this one.
+    pub fn successor(&self, setup: Setup) -> Self {
+        let mut engine = Engine { next_id: self.next_id, ..Engine::default() };
+        engine.fill(setup);
         engine
     }
 
@@ -417,13 +428,13 @@ impl Engine {
         };
         let places = |interface| self.by_number.get(&(interface, family, vrid)).map(Vec::as_slice);
         let here = places(Some(interface)).unwrap_or_default();
-        if let [only] = here {
+        let without = places(None).unwrap_or_default();
+        if let ([only], []) = (here, without) {
             return Some(*only);
         }
-        let anywhere = if here.is_empty() { places(None).unwrap_or_default() } else { here };
-        // The first of the best.
+        // The first of the best, those of the interface before those without one.
         let best = |place: &&usize| self.routers.get(**place).map(fit);
-        anywhere.iter().rev().max_by_key(best).copied()
+        without.iter().rev().chain(here.iter().rev()).max_by_key(best).copied()
     }
 
     fn on_interface(&mut self, now: Instant, interface: Interface, out: &mut Vec<Action>) {

@@ -14,7 +14,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use crate::auth::{self, Session};
+use crate::auth::Session;
 use crate::hmac::HmacRefusal;
 use crate::types::{
     Authentication, Delivery, Family, InstanceConfig, Peer, Priority, UnicastChecksum, Version,
@@ -102,7 +102,7 @@ impl Refusal {
             Refusal::AuthenticationFailure => {
                 "wrong password, or a replay: give both routers the same auth_pass"
             }
-            Refusal::Signature(refusal) => auth::explain(refusal),
+            Refusal::Signature(refusal) => refusal.explain(),
             Refusal::Interval => "advertisement interval differs: give both routers the same advert_int",
             Refusal::Type => "not an advertisement (type is not 1)",
             Refusal::Checksum => "wrong checksum",

@@ -161,6 +161,8 @@ pub struct Router {
     conditions: Conditions,
     counters: Counters,
     told: BTreeSet<(Refusal, IpAddr)>,
+    /// When `told` was emptied last for another master that was heard.
+    told_anew: Option<Instant>,
     begun: bool,
     /// Nobody takes over before (vrrp_startup_delay).
     held_until: Option<Instant>,
@@ -191,6 +193,7 @@ impl Router {
             conditions: Conditions::default(),
             counters: Counters::default(),
             told: BTreeSet::new(),
+            told_anew: None,
             begun: false,
             held_until: None,
             revision: 0,
@@ -338,6 +341,9 @@ impl Router {
     /// Feeds one event and appends what it causes to `out`.
     pub(crate) fn on_event(&mut self, now: Moment, event: Event, out: &mut Vec<Effect>) {
         self.revision += 1;
+        if !matches!(event, Event::Begin { .. } | Event::Stop { .. } | Event::Yield(_)) {
+            self.step_back_after_pause(now, out);
+        }
         match event {
             Event::Begin { resume, hold } => self.begin(now, resume, hold, out),
             Event::Deadline => self.on_deadline(now, out),
@@ -386,6 +392,7 @@ impl Router {
         situation: Situation,
         out: &mut Vec<Effect>,
     ) {
+        self.step_back_after_pause(now, out);
         let old = std::mem::replace(&mut self.config, config);
         self.revision += 1;
         if *old == *self.config {
@@ -402,7 +409,9 @@ impl Router {
             self.addresses = after.into();
         }
         let priority = self.effective;
-        if old.advert_interval != self.config.advert_interval || old.version != self.config.version {
+        // What a master that is heard said of its interval holds on.
+        let heard = self.master.is_some() && self.listens();
+        if old.version != self.config.version || !heard {
             self.learnt = self.config.advert_interval;
         }
         if old.authentication != self.config.authentication {
@@ -416,7 +425,9 @@ impl Router {
             || old.version != self.config.version
             || priority != self.effective;
         let down_at = self.waits_from(now) + self.master_down_interval();
-        let other_wait = old_down != self.down_interval_of(&self.config);
+        let heard = heard && self.config.version == Version::V3;
+        let other_adverts = old.down_timer_adverts != self.config.down_timer_adverts;
+        let other_wait = old_down != self.down_interval_of(&self.config) && (!heard || other_adverts);
         match &mut self.phase {
             Phase::Master(_) => self.reconfigure_master(now, &old, &before, on_wire, out),
             // The priority's part was moved by `adapt`.
@@ -480,6 +491,11 @@ impl Router {
         }
         let priority = situation.priority.unwrap_or(self.config.priority);
         let source_moved = self.situation.source != situation.source;
+        let is_master = matches!(self.phase, Phase::Master(_));
+        if is_master && !situation.waits_only() && situation.interface == self.situation.interface {
+            // From where it sent so far: the address that is gone may be its source.
+            self.send_advert(now, Priority::RELEASE, None, out);
+        }
         self.situation = situation;
         if priority != self.effective {
             self.change_priority(now, priority, reason, out);
@@ -495,7 +511,6 @@ impl Router {
                 self.phase = Phase::Fault;
             }
             Phase::Master(_) if !waits_only => {
-                self.send_advert(now, Priority::RELEASE, None, out);
                 self.leave_master(State::Fault, &self.situation.fault_text(), out);
                 self.phase = Phase::Fault;
             }
@@ -540,7 +555,6 @@ impl Router {
             self.on_refused(now, Refusal::OwnAddress, advert.source, out);
             return;
         }
-        self.step_back_after_pause(now, out);
         self.counters.received += 1;
         self.last_heard = Some(now.at);
         self.note(now, &advert, out);

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::conditions::QUIET;
 use super::{Effect, Moment, Phase, Router};
 use crate::receive::Received;
 use crate::types::{Priority, Version};
@@ -49,6 +50,15 @@ impl Router {
         }
     }
 
+    /// Two that take turns must neither fill the log nor have everything published each time.
+    fn hears_another(&mut self, now: Moment) {
+        if self.told_anew.is_none_or(|at| now.at >= at + QUIET) {
+            self.told_anew = Some(now.at);
+            self.told.clear();
+            self.transitions += 1;
+        }
+    }
+
     pub(super) fn backup_hears(&mut self, now: Moment, advert: Received, out: &mut Vec<Effect>) {
         let skew = self.skew_time(self.effective);
         let (own, config) = (self.effective, Arc::clone(&self.config));
@@ -89,8 +99,7 @@ impl Router {
             backup.down_at = down_at;
         }
         if self.master.is_none_or(|(known, _)| known != advert.source) {
-            self.told.clear();
-            self.transitions += 1;
+            self.hears_another(now);
         }
         self.master = Some((advert.source, advert.priority));
         if self.grouped {

@@ -15,6 +15,10 @@ use crate::types::{InstanceConfig, Priority, State, Version};
 /// Shortest gap between two answers to lower-priority advertisements: one answer to each would
 /// make the router a 1:1 reflector.
 const ANSWER_GAP: Duration = Duration::from_millis(100);
+/// The same between announcements and events for lower priorities: a burst is many frames for each address.
+const BURST_GAP: Duration = Duration::from_secs(1);
+/// Shortest gap between an advertisement and one that answers a release: a backup waits longer than this.
+const RELEASE_GAP: Duration = Duration::from_millis(5);
 /// Gratuitous ARP waits for the addresses to be on the interface, at most this long.
 const ANNOUNCE_LIMIT: Duration = Duration::from_millis(250);
 /// So many advertisements of another master, after we answered the first, are no accident.
@@ -31,6 +35,7 @@ pub(super) struct Master {
     refresh_at: Option<Instant>,
     lower_burst_at: Option<Instant>,
     answered_at: Option<Instant>,
+    announced_at: Option<Instant>,
     rival: Option<Rival>,
 }
 
@@ -65,6 +70,7 @@ impl Router {
             ..Master::default()
         });
         self.counters.became_master += 1;
+        self.last_sent = Some(now.at);
         self.told.clear();
         self.send_advert(now, self.effective, None, out);
         let hold = Arc::clone(&self.addresses);
@@ -80,9 +86,6 @@ impl Router {
     }
 
     pub(super) fn on_master_deadline(&mut self, now: Moment, out: &mut Vec<Effect>) {
-        if self.step_back_after_pause(now, out) {
-            return;
-        }
         let interval = self.config.advert_interval;
         let garp = self.config.garp;
         let Phase::Master(master) = &mut self.phase else { return };
@@ -110,6 +113,9 @@ impl Router {
             master.rival = None;
             self.contention_is_over(out);
         }
+        let mut over = Vec::new();
+        self.conditions.expire(now.at, &mut over);
+        self.tell(over, out);
     }
 
     /// Hosts may have learnt the other master's hardware address last.
@@ -124,10 +130,13 @@ impl Router {
         let source = self.situation.source;
         if advert.priority == Priority::RELEASE {
             let interval = self.config.advert_interval;
+            let soon = self.last_sent.filter(|sent| now.at < *sent + RELEASE_GAP);
             if let Phase::Master(master) = &mut self.phase {
-                master.advert_at = Some(now.at + interval);
+                master.advert_at = Some(soon.map_or(now.at + interval, |sent| sent + RELEASE_GAP));
             }
-            self.send_advert(now, self.effective, None, out);
+            if soon.is_none() {
+                self.send_advert(now, self.effective, None, out);
+            }
             return;
         }
         if (advert.priority, Some(advert.source)) > (self.effective, source) {
@@ -188,6 +197,14 @@ impl Router {
             return;
         }
         master.answered_at = Some(now.at);
+        if !config.lower_priority_no_advert {
+            self.send_advert(now, self.effective, None, out);
+        }
+        let Phase::Master(master) = &mut self.phase else { return };
+        if master.announced_at.is_some_and(|at| now.at < at + BURST_GAP) {
+            return;
+        }
+        master.announced_at = Some(now.at);
         if config.garp.lower_priority_repeat > 0 {
             if !config.garp.lower_priority_delay.is_zero() {
                 master.lower_burst_at = Some(now.at + config.garp.lower_priority_delay);
@@ -199,22 +216,19 @@ impl Router {
             instance: Arc::clone(&config.name),
             priority: self.effective,
         }));
-        if !config.lower_priority_no_advert {
-            self.send_advert(now, self.effective, None, out);
-        }
     }
 
     /// After a pause in which a peer must have taken over, going on would be a fight between two masters: the
-    /// router listens for an interval first. `true` if it did step back.
-    pub(super) fn step_back_after_pause(&mut self, now: Moment, out: &mut Vec<Effect>) -> bool {
-        let (Phase::Master(_), Some(sent)) = (&self.phase, self.last_sent) else { return false };
+    /// router listens for an interval first.
+    pub(super) fn step_back_after_pause(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        let (Phase::Master(_), Some(sent)) = (&self.phase, self.last_sent) else { return };
         let config = &self.config;
         let first = config.late_backup.unwrap_or(Priority(254));
         let (version, interval) = (config.version, config.advert_interval);
         let dead = timers::master_down_interval(version, interval, config.down_timer_adverts, first);
         let silent = now.at.saturating_duration_since(sent);
         if silent <= dead {
-            return false;
+            return;
         }
         let reason = format!(
             "paused for {} ms, longer than peers wait for a master ({} ms)",
@@ -225,7 +239,6 @@ impl Router {
         let how = Yield { release: false, soon: Some(interval + self.skew_time(self.effective)), reason };
         self.yield_to_backup(now, &how, out);
         out.push(Effect::Yielded(how));
-        true
     }
 
     pub(super) fn yield_to_backup(&mut self, now: Moment, how: &Yield, out: &mut Vec<Effect>) {

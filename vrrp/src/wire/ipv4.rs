@@ -1,6 +1,6 @@
 //! The IPv4 header that we write ourselves (RFC 791 §3.1; RFC 3768 §5.2).
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use super::{Reader, fill_checksum};
 
@@ -13,14 +13,6 @@ pub const TOS: u8 = 0xc0;
 /// TTL of a multicast advertisement (RFC 3768 §5.2.3).
 pub const TTL: u8 = 255;
 const LENGTH: usize = 20;
-
-/// An address, if it is of this family.
-pub fn address(address: IpAddr) -> Option<Ipv4Addr> {
-    match address {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
-    }
-}
 
 /// A header. Lengths and the checksum are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
