@@ -392,7 +392,9 @@ impl Router {
         situation: Situation,
         out: &mut Vec<Effect>,
     ) {
-        self.step_back_after_pause(now, out);
+        if *self.config != *config {
+            self.step_back_after_pause(now, out);
+        }
         let old = std::mem::replace(&mut self.config, config);
         self.revision += 1;
         if *old == *self.config {
