@@ -126,15 +126,6 @@ pub const ROWS: &[Row] = &[
         says: "Setting unicast VRRPv3 checksum to old version",
         ..ROW3
     },
-    Row {
-        name: "v3 old_unicast_checksum of keepalived",
-        unicast: true,
-        lines: ["", "old_unicast_checksum"],
-        sums: Sums::OldUnicast,
-        // Until lbd has heard it once and sends the same.
-        says: "Invalid VRRPv3 checksum",
-        ..ROW3
-    },
     // keepalived 2.2.7 has no such keyword and takes the checksum that RFC 9568 asks for to be wrong.
     Row {
         name: "v3 v3_checksum_as_v2 of lbd",
