@@ -75,7 +75,7 @@ pub enum Event {
         /// vrrp_instance
         instance: Arc<str>,
         /// Which, as status names it: `split_brain`, `no_peer`, `equal_priority`, `address_list_differs`,
-        /// `interval_differs`, `unlisted_peer`, `several_owners`.
+        /// `interval_differs`, `unlisted_peer`, `several_owners`, `clock_skew`.
         condition: &'static str,
         /// It began.
         active: bool,

@@ -423,7 +423,7 @@ pub struct InstanceStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConditionStatus {
     /// `split_brain`, `no_peer`, `equal_priority`, `address_list_differs`, `interval_differs`, `several_owners`,
-    /// `unlisted_peer`; later versions may know more.
+    /// `unlisted_peer`, `clock_skew`; later versions may know more.
     pub name: String,
     /// Who and what, in words.
     pub detail: String,

@@ -230,8 +230,9 @@ fn condition_words(condition: &str) -> &'static str {
         "equal_priority" => "another router has the same priority",
         "address_list_differs" => "another router advertises other addresses",
         "interval_differs" => "another router advertises at another interval",
-        "paused" => "lbd did not run for longer than a peer waits for a master",
         "unlisted_peer" => "a router that is no unicast_peer sends adverts",
+        "several_owners" => "another router owns the addresses too",
+        "clock_skew" => "another router's clock differs from ours",
         _ => "needs a look",
     }
 }

@@ -85,6 +85,7 @@ impl InstanceSnapshot {
             ("address_list", counters.address_list),
             ("interval_used", counters.interval),
             ("unlisted_peer_used", counters.unlisted_peer),
+            ("unsigned_used", counters.unsigned),
         ];
         let used =
             used.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count));

@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::hmac::{self, Context};
+use crate::hmac::{self, Checked, Context};
 use crate::receive::Refusal;
 use crate::types::{Authentication, Delivery, InstanceConfig};
 use crate::wire::advert::{AUTHENTICATION, Advert, CHECKSUM};
@@ -122,7 +122,8 @@ impl Session {
         self.hmac.seal(hmac, unix, &context(config, source, None), message)
     }
 
-    /// Checks the trailer of a received advertisement; without auth_hmac there must be none.
+    /// Checks the trailer of a received advertisement; without auth_hmac there must be none, and `None` is the
+    /// answer.
     ///
     /// # Errors
     /// Each cause by its name.
@@ -132,9 +133,9 @@ impl Session {
         unix: Duration,
         source: IpAddr,
         advert: &Advert<'_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<Checked>, Refusal> {
         let Authentication::Hmac(hmac) = &config.authentication else {
-            return if advert.trailing.is_empty() { Ok(()) } else { Err(Refusal::Length) };
+            return if advert.trailing.is_empty() { Ok(None) } else { Err(Refusal::Length) };
         };
         let trailer = match advert.trailing.len() {
             0 => None,
@@ -146,10 +147,8 @@ impl Session {
             Delivery::Multicast { .. } => None,
         };
         let context = context(config, source, peers.as_deref());
-        match self.hmac.check(hmac, unix, &context, advert.message, trailer) {
-            Ok(_) => Ok(()),
-            Err(refusal) => Err(Refusal::Signature(refusal)),
-        }
+        let checked = self.hmac.check(hmac, unix, &context, advert.message, trailer);
+        checked.map(Some).map_err(Refusal::Signature)
     }
 }
 

@@ -243,7 +243,7 @@ pub struct Engine {
     garp_intervals: GarpIntervals,
     strangers: Strangers,
     startup_delay: Duration,
-    /// Until then nobody listens (vrrp_startup_delay).
+    /// Until then none takes part, but for those that go on as masters (vrrp_startup_delay).
     held_until: Option<Instant>,
     next_id: u64,
     begun: bool,
@@ -401,10 +401,8 @@ impl Engine {
             return;
         };
         let moment = self.moment(now);
-        let held = self.held_until.is_some_and(|until| now < until);
         let Some(router) = self.routers.get_mut(place) else { return };
-        let result = if held { Err(Refusal::NotRunning) } else { router.check(moment.unix, datagram) };
-        let event = match result {
+        let event = match router.check(moment, datagram) {
             Ok(advert) => RouterEvent::Advert(advert),
             Err(cause) => RouterEvent::Refused(cause, datagram.source),
         };
@@ -454,8 +452,7 @@ impl Engine {
             return;
         }
         self.begun = true;
-        // A process that goes on as master where another ended must hear who else is.
-        let hold = if resume.is_empty() { self.startup_delay } else { Duration::ZERO };
+        let hold = self.startup_delay;
         self.held_until = (!hold.is_zero()).then(|| now + hold);
         self.resituate(now, "start", out);
         let named = |place: usize, engine: &Engine| {

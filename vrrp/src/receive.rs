@@ -133,6 +133,10 @@ pub struct Received {
     pub listed: bool,
     /// Which checksum it has.
     pub form: ChecksumForm,
+    /// auth_hmac is configured, and it is not signed: the mode accepts that.
+    pub unsigned: bool,
+    /// Difference of our clock and its sender's, if it is more than half the time window of auth_hmac.
+    pub skew: Option<Duration>,
 }
 
 /// The forms in which the checksum of version 3 over IPv4 is sent; of others it is always `Usual`.
@@ -191,7 +195,7 @@ pub fn check(
         return Err(Refusal::Version);
     }
     let advert = Advert::parse(message, config.version, config.family).ok_or(Refusal::Length)?;
-    session.check(config, unix, datagram.source, &advert)?;
+    let checked = session.check(config, unix, datagram.source, &advert)?;
     if config.version == Version::V2 {
         config.authentication.check(&advert)?;
     }
@@ -221,6 +225,8 @@ pub fn check(
         same_addresses: same_addresses(addresses, advert.addresses, config.family),
         listed: listed(&config.delivery, datagram)?,
         form,
+        unsigned: checked.is_some_and(|checked| !checked.signed),
+        skew: checked.and_then(|checked| checked.skew),
     })
 }
 

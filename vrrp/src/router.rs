@@ -126,6 +126,8 @@ pub struct Counters {
     pub interval: u64,
     /// Used although from no unicast_peer.
     pub unlisted_peer: u64,
+    /// Used although not signed (auth_hmac, mode permissive or receive-only).
+    pub unsigned: u64,
     /// Version 3 over IPv4 with a checksum without pseudo header.
     pub checksum_without_pseudo_header: u64,
     /// Version 3 over IPv4 with the checksum of old unicast peers.
@@ -329,13 +331,13 @@ impl Router {
     /// Checks a datagram for this virtual router.
     pub(crate) fn check(
         &mut self,
-        unix: Duration,
+        now: Moment,
         datagram: &crate::wire::datagram::Datagram<'_>,
     ) -> Result<Received, Refusal> {
-        if !self.listens() {
+        if !self.listens() || self.held_until.is_some_and(|until| now.at < until) {
             return Err(Refusal::NotRunning);
         }
-        receive::check(&self.config, &self.address_octets, &mut self.session, unix, datagram)
+        receive::check(&self.config, &self.address_octets, &mut self.session, now.unix, datagram)
     }
 
     /// Feeds one event and appends what it causes to `out`.
@@ -448,7 +450,8 @@ impl Router {
         self.held_until = Some(now.at + hold);
         if resume && self.situation.waits_only() {
             // The addresses are there and peers still count our last advert: nothing is taken away,
-            // and a script's first result is not waited for.
+            // and a script's first result is not waited for. It must hear who else is.
+            self.held_until = None;
             self.become_master(now, "resumed after a restart", out);
             return;
         }
@@ -611,6 +614,16 @@ impl Router {
             self.counters.unlisted_peer += 1;
             changes.extend(self.conditions.raise(now.at, Condition::UnlistedPeer, || {
                 format!("{source} is no unicast_peer and is used all the same; check_unicast_src refuses it")
+            }));
+        }
+        self.counters.unsigned += u64::from(advert.unsigned);
+        if let Some(skew) = advert.skew {
+            changes.extend(self.conditions.raise(now.at, Condition::ClockSkew, || {
+                let seconds = skew.as_secs_f64();
+                format!(
+                    "the clock of {source} is {seconds:.1} s from ours, more than half of what auth_hmac accepts: \
+                     synchronise both"
+                )
             }));
         }
         if advert.priority == self.effective && advert.priority != Priority::OWNER {

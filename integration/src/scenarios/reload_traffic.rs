@@ -43,19 +43,20 @@ pub fn reload_traffic(ctx: &Ctx) -> Result<()> {
     vip::expect(a.ns(), VIP, true, READY)?;
     table::expect_dests(a.ns(), KEY, &REAL, READY)?;
 
-    let witness = Witness::start(ctx, client, a.ns(), None)?;
-    // One for each server that stays, the witness's beside them.
-    let (mut held, mut opened) = (Vec::new(), 1);
-    while held.len() < 2 && opened < 20 {
+    // One for each server that stays, before others' connections take turns of the scheduler: a round of it has five.
+    let (mut held, mut opened) = (Vec::<Held>::new(), 0);
+    while held.len() < 2 && opened < 10 {
         let one = Held::open(client, SERVICE)?;
         opened += 1;
-        if one.server == ["r1", "r2"][held.len()] {
-            held.push(one);
-        } else {
+        if one.server == "r3" || held.iter().any(|other| other.server == one.server) {
             one.finish()?;
+        } else {
+            held.push(one);
         }
     }
     ensure!(held.len() == 2, "no connections to r1 and r2");
+    let witness = Witness::start(ctx, client, a.ns(), None)?;
+    opened += 1;
     let (start, before) = (Instant::now(), writes(&a)?);
     for reload in 1..=RELOADS {
         load(&a, &config(reload)).with_context(|| format!("reload {reload}"))?;

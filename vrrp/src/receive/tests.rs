@@ -390,11 +390,12 @@ fn signatures() {
     let config = |mode| InstanceConfig { authentication: hmac(mode), ..v3() };
     for (name, mode, want) in [
         ("enforce", HmacMode::Enforce, Err(Refusal::Signature(HmacRefusal::Missing))),
-        ("permissive", HmacMode::Permissive, Ok(())),
-        ("receive-only", HmacMode::ReceiveOnly, Ok(())),
+        ("permissive", HmacMode::Permissive, Ok(true)),
+        ("receive-only", HmacMode::ReceiveOnly, Ok(true)),
     ] {
-        assert_eq!(Sent::v3().checked_by(&config(mode)).map(|_| ()), want, "{name}: unsigned");
+        assert_eq!(Sent::v3().checked_by(&config(mode)).map(|got| got.unsigned), want, "{name}: unsigned");
     }
+    assert_eq!(Sent::v3().checked_by(&v3()).map(|got| got.unsigned), Ok(false), "nothing to sign with");
     let enforced = config(HmacMode::Enforce);
     let mut message = Sent::v3().message();
     let trailer = Session::default().seal(&enforced, NOW, PEER.into(), &message).expect("signed");

@@ -32,9 +32,23 @@ pub enum Condition {
     UnlistedPeer,
     /// Several routers own the addresses (priority 255, RFC 9568 §8.3.2).
     Owners,
+    /// Another router's clock is further from ours than half of what auth_hmac accepts.
+    ClockSkew,
 }
 
 impl Condition {
+    /// Every one of them.
+    pub const ALL: [Condition; 8] = [
+        Condition::SplitBrain,
+        Condition::NoPeer,
+        Condition::EqualPriority,
+        Condition::AddressList,
+        Condition::Interval,
+        Condition::UnlistedPeer,
+        Condition::Owners,
+        Condition::ClockSkew,
+    ];
+
     /// Name in status and log.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -45,6 +59,7 @@ impl Condition {
             Condition::Interval => "interval_differs",
             Condition::UnlistedPeer => "unlisted_peer",
             Condition::Owners => "several_owners",
+            Condition::ClockSkew => "clock_skew",
         }
     }
 }
@@ -190,6 +205,8 @@ mod tests {
                 same_addresses: true,
                 listed: true,
                 form: ChecksumForm::Usual,
+                unsigned: false,
+                skew: None,
             };
             conditions.hear(start + Duration::from_secs(host.into()), &advert);
             conditions.hear(start + Duration::from_secs(host.into()), &advert);

@@ -219,13 +219,15 @@ impl Router {
     }
 
     /// After a pause in which a peer must have taken over, going on would be a fight between two masters: the
-    /// router listens for an interval first.
+    /// router listens for an interval first. An interval that was missed is no pause, even where peers wait for one
+    /// only (down_timer_adverts 1).
     pub(super) fn step_back_after_pause(&mut self, now: Moment, out: &mut Vec<Effect>) {
         let (Phase::Master(_), Some(sent)) = (&self.phase, self.last_sent) else { return };
         let config = &self.config;
         let first = config.late_backup.unwrap_or(Priority(254));
         let (version, interval) = (config.version, config.advert_interval);
-        let dead = timers::master_down_interval(version, interval, config.down_timer_adverts, first);
+        let adverts = config.down_timer_adverts.max(2);
+        let dead = timers::master_down_interval(version, interval, adverts, first);
         let silent = now.at.saturating_duration_since(sent);
         if silent <= dead {
             return;

@@ -178,3 +178,26 @@ fn a_foreign_virtual_router_is_told_once_and_changes_nothing() {
     assert_eq!(sim.nodes[0].engine.strangers(), 3);
     assert_eq!(sim.nodes[0].engine.deadline(), Some(sim.start + Duration::from_micros(3_609_375)));
 }
+
+/// Told while the messages of a clock that drifts away are still accepted.
+#[test]
+fn a_clock_that_drifts_away_is_told_before_it_matters() {
+    use crate::types::{AntiReplay, Hmac, HmacKey, HmacMode};
+    let hmac = Hmac {
+        keys: vec![(NonZeroU8::MIN, HmacKey::Text(b"0123456789abcdef0123456789abcdef".to_vec()))],
+        active: NonZeroU8::MIN,
+        anti_replay: AntiReplay::Time { window: ms(5000) },
+        mode: HmacMode::Enforce,
+    };
+    let signed =
+        |config| InstanceConfig { authentication: Authentication::Hmac(Box::new(hmac.clone())), ..config };
+    for (skew, want) in [(2500, vec![]), (2600, vec![(0, "clock_skew", true)])] {
+        let mut sim = Sim::new(vec![signed(v3("A", 100))]);
+        sim.begin();
+        let now = sim.now;
+        sim.nodes[0].engine.set_clock(now, ms(skew));
+        sim.deliver(0, &first_advert(&signed(other(200))));
+        assert_eq!(sim.nodes[0].engine.routers()[0].counters().received, 1, "{skew} ms");
+        assert_eq!(told(&sim), want, "{skew} ms");
+    }
+}

@@ -90,6 +90,17 @@ fn a_resumed_master_hears_others_at_once() {
     assert_eq!(sim.nodes[0].state(), State::Backup);
 }
 
+/// V3-T10. Who goes on as master takes nothing of the delay from others.
+#[test]
+fn beside_a_resumed_master_others_wait() {
+    let other = InstanceConfig { name: "B".into(), vrid: NonZeroU8::new(9).expect("VRID"), ..v3("B", 100) };
+    let mut sim = Sim::of(vec![Setup { startup_delay: ms(5000), ..Setup::of(vec![v3("A", 100), other]) }]);
+    let router = sim.router(0);
+    sim.event(0, Event::Begin { resume: vec![router] });
+    sim.run(ms(10_000));
+    assert_eq!(became_master(&sim, 0), [0, 8609]);
+}
+
 #[test]
 fn a_master_that_was_paused_longer_than_peers_wait_steps_back() {
     // Peers take over after 3 s and a skew: of priority 254, 7.8 ms, or of timer_expired_backup.
@@ -116,6 +127,23 @@ fn a_master_that_was_paused_longer_than_peers_wait_steps_back() {
         // An interval and 156/256 s.
         let again = if steps_back { vec![(woken * 1000 + 375 + 1_609_375) / 1000] } else { vec![] };
         assert_eq!(became_master(&sim, 0), again, "{name}: nobody else was there");
+    }
+}
+
+/// With down_timer_adverts 1 one advert that is late is no pause.
+#[test]
+fn one_missed_interval_is_no_pause() {
+    for (pause, steps_back) in [(2007, false), (2008, true)] {
+        let mut sim = Sim::new(vec![InstanceConfig { down_timer_adverts: 1, ..v3("A", 100) }]);
+        sim.begin();
+        // The advert on becoming master.
+        sim.run(Duration::from_micros(1_609_375));
+        assert_eq!(sim.masters(), [0]);
+        sim.nodes[0].alive = false;
+        sim.run(ms(pause));
+        sim.nodes[0].alive = true;
+        sim.run(Duration::ZERO);
+        assert_eq!(sim.masters().is_empty(), steps_back, "{pause} ms");
     }
 }
 

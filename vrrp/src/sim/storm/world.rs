@@ -73,7 +73,7 @@ struct Host {
     /// Clock, in ms from the right time.
     clock: i64,
     deaf_until: Instant,
-    held_until: Instant,
+    held_until: [Instant; MOST_SEGMENTS],
     /// The longest interval that each router can have learnt.
     longest: [Duration; MOST_SEGMENTS],
     /// When it heard a priority 0 last, if it heard nothing else since.
@@ -135,7 +135,7 @@ impl<'a> World<'a> {
             loss: 0,
             clock: 0,
             deaf_until: start,
-            held_until: start,
+            held_until: [start; MOST_SEGMENTS],
             longest: [Duration::ZERO; MOST_SEGMENTS],
             released_at: [None; MOST_SEGMENTS],
             heard: [None; MOST_SEGMENTS],
@@ -304,7 +304,7 @@ impl<'a> World<'a> {
         let (now, config) = (self.now, self.plan.config(node, segment));
         let lets_be = Priority(priority) >= own || !config.preempt && config.priority != Priority::OWNER;
         let host = &mut self.hosts[node];
-        if host.ledger.state[segment] != State::Backup || now < host.held_until || self.plan.hmac {
+        if host.ledger.state[segment] != State::Backup || now < host.held_until[segment] || self.plan.hmac {
             return;
         }
         self.changed = true;
@@ -427,7 +427,7 @@ impl<'a> World<'a> {
         let now = self.now;
         self.segments.forget(node);
         let setup = self.plan.setups[node].clone();
-        let hold = if resume { Duration::ZERO } else { setup.startup_delay };
+        let (held_until, resumes) = (now + setup.startup_delay, resume);
         let host = &mut self.hosts[node];
         host.engine = Engine::new(setup);
         host.ledger = host.ledger.restarted();
@@ -435,7 +435,7 @@ impl<'a> World<'a> {
         host.paused_until = None;
         host.buffer.clear();
         host.waiting.clear();
-        host.held_until = now + hold;
+        host.held_until = [if resumes { now } else { held_until }; MOST_SEGMENTS];
         host.released_at = [None; MOST_SEGMENTS];
         host.heard = [None; MOST_SEGMENTS];
         if self.plan.hmac {
@@ -459,6 +459,13 @@ impl<'a> World<'a> {
             self.feed(node, Event::Tracker(script(), good))?;
         }
         self.feed(node, Event::Begin { resume })?;
+        if resumes {
+            // Those that cannot go on as masters start as others do.
+            let Host { held_until: held, ledger, .. } = &mut self.hosts[node];
+            for (held, state) in held.iter_mut().zip(ledger.state) {
+                *held = if state == State::Master { now } else { held_until };
+            }
+        }
         if !early {
             self.feed(node, Event::Tracker(script(), good))?;
         }
@@ -516,7 +523,6 @@ impl<'a> World<'a> {
         let before = host.ledger.state;
         host.engine.on_event(now, event, &mut actions);
         let verdict = host.ledger.check(&host.engine, &actions, unchanged);
-        let early = before != host.ledger.state && now < host.held_until;
         let after = host.ledger.state;
         for (segment, (before, after)) in before.iter().zip(after).enumerate() {
             let fresh = match (before, after) {
@@ -536,10 +542,12 @@ impl<'a> World<'a> {
         }
         verdict.map_err(|violation| violation.of_node(node))?;
         let host = &self.hosts[node];
-        let takes_over =
-            |(before, after): (&State, State)| *before != State::Master && after == State::Master;
-        if early && before.iter().zip(after).any(takes_over) {
-            let left = host.held_until - now;
+        let mut changes = before.iter().zip(after).zip(host.held_until);
+        let early = changes.find(|((before, after), held_until)| {
+            **before != State::Master && *after == State::Master && now < *held_until
+        });
+        if let Some((_, held_until)) = early {
+            let left = held_until - now;
             return Err(Rule::StartupDelay.broken(|| format!("node {node}, {left:?} too early")));
         }
         self.check_early(node, &before)?;
@@ -628,7 +636,7 @@ impl<'a> World<'a> {
                     down,
                     skew,
                     released_at: host.released_at[segment],
-                    held_until: host.held_until,
+                    held_until: host.held_until[segment],
                     deaf_until: host.deaf_until,
                 });
             }
