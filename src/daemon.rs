@@ -264,7 +264,13 @@ impl Daemon {
         // Texts and diagnostics have been said.
         drop(checked);
         let started = tokio::select! {
-            started = daemon.start(&config, saved) => started.map(|()| true)?,
+            started = daemon.start(&config, saved) => match started {
+                Ok(()) => true,
+                Err(failure) => {
+                    daemon.remove_left_addresses().await;
+                    return Err(failure);
+                }
+            },
             () = signals.stop(ignore_interrupt) => false,
         };
         let (stop_control, stopped) = oneshot::channel::<()>();
@@ -402,6 +408,9 @@ impl Daemon {
         } else {
             None
         };
+        // From here on a stop removes what an earlier run left.
+        let router = router.map(Arc::new);
+        self.shared.parts().router.clone_from(&router);
         let resumes = self.options.take_over || saved.instances.iter().any(|instance| instance.master);
         self.start_sync(config, saved.sync.clone())?;
         let config_of_files = config.clone();
@@ -416,17 +425,10 @@ impl Daemon {
                 Err(failure) if config.virtual_servers.is_empty() => {
                     warn!("services of an earlier run are not removed: {failure}");
                 }
-                Err(failure) => {
-                    if let Some(router) = router.filter(|_| left_addresses) {
-                        remove_left_addresses(router).await;
-                    }
-                    return Err(failure);
-                }
+                Err(failure) => return Err(failure),
             }
         }
         if let Some(router) = router {
-            let router = Arc::new(router);
-            self.shared.parts().router = Some(router.clone());
             self.track(config);
             if resumes && let Some(tracker) = &self.tracker {
                 // A master that goes on advertises its priority with what its scripts add.
@@ -506,7 +508,7 @@ impl Daemon {
         Ok(Router::start(RouterOptions {
             setup: self.setup(config),
             scheduling: config.global.scheduling.vrrp.clone(),
-            saved,
+            saved: if self.options.parts.vrrp { saved } else { Vec::new() },
             take_over: self.options.take_over && self.starting,
             events: self.events.clone(),
         })?)
@@ -692,6 +694,15 @@ impl Daemon {
         }
     }
 
+    /// A start that fails leaves no address of a crashed run without its table.
+    async fn remove_left_addresses(&mut self) {
+        let router = self.shared.parts().router.take();
+        if let Some(router) = router.filter(|_| self.leftover_addresses) {
+            let stopping = tokio::task::spawn_blocking(move || router.stop(true, STOP_LIMIT));
+            let _limit = tokio::time::timeout(STOP_LIMIT * 2, stopping).await;
+        }
+    }
+
     async fn stop(&mut self) {
         let Parts { owner, checkers, router, sync } = std::mem::take(&mut *self.shared.parts());
         let stop = if self.options.keep_ipvs { Stop::Keep } else { Stop::Empty };
@@ -762,14 +773,6 @@ fn lock_state(path: &Path) -> Result<LockedFile, Failure> {
             }
         }
     })
-}
-
-/// A start that fails leaves no address of a crashed run without its table.
-async fn remove_left_addresses(router: Router) {
-    router.reload(Setup::default(), Default::default());
-    router.begin();
-    let stopping = tokio::task::spawn_blocking(move || router.stop(true, STOP_LIMIT));
-    let _limit = tokio::time::timeout(STOP_LIMIT * 2, stopping).await;
 }
 
 /// Publishes the addresses of this host, for ha_suspend.

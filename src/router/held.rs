@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use lbd_vrrp::{DeviceAddress, RouterId};
 
+use super::kernel;
 use super::mailbox::Want;
 
 /// Interface, address, prefix length.
@@ -47,7 +48,10 @@ impl Held {
 /// What wants come down to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// To be added first, in order: an address that moves never leaves.
+    /// To be removed before all: the kernel has no room for what replaces it, another prefix length of an IPv6
+    /// address or other options of the same address.
+    pub replaced: Vec<DeviceAddress>,
+    /// To be added then, in order: an address that moves never leaves.
     pub add: Vec<HeldKey>,
     /// To be removed then, in order.
     pub remove: Vec<DeviceAddress>,
@@ -59,6 +63,8 @@ pub(super) struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Done {
     pub router: RouterId,
+    /// It wants any.
+    pub holds: bool,
     /// So many have been added.
     pub added: usize,
     /// So many have been removed; `None` if it does not wait for any.
@@ -82,14 +88,22 @@ impl Book {
         for want in wants {
             for address in want.hold.iter() {
                 let at = key(address);
-                if self.hold(want.router, address, &at) || !is_there(address) {
+                let (known, before) = self.hold(want.router, address, &at);
+                if before.is_some() || !known || !is_there(address) {
                     plan.add.push(at);
                 }
+                plan.replaced.extend(before);
             }
-            plan.done.push(Done { router: want.router, added: plan.add.len(), removed: None });
+            let holds = !want.hold.is_empty();
+            plan.done.push(Done { router: want.router, holds, added: plan.add.len(), removed: None });
         }
+        let six: HashSet<(&str, IpAddr)> =
+            plan.add.iter().filter(|at| at.1.is_ipv6()).map(|at| (at.0.as_str(), at.1)).collect();
         for (want, done) in wants.iter().zip(&mut plan.done) {
             let mut unwanted = self.unwanted(want);
+            let makes_room =
+                |one: &mut DeviceAddress| six.contains(&(one.device.as_str(), one.address.address));
+            plan.replaced.extend(unwanted.extract_if(.., makes_room));
             if !unwanted.is_empty() {
                 // Last in, first out: a primary address would take its secondary ones along.
                 unwanted.reverse();
@@ -100,16 +114,24 @@ impl Book {
         plan
     }
 
-    /// Whether the address has to be added.
-    fn hold(&mut self, router: RouterId, address: &DeviceAddress, at: &HeldKey) -> bool {
+    /// Whether the address was added, and as what if the kernel has it otherwise.
+    fn hold(
+        &mut self,
+        router: RouterId,
+        address: &DeviceAddress,
+        at: &HeldKey,
+    ) -> (bool, Option<DeviceAddress>) {
         match self.held.entry(at.clone()) {
             Entry::Occupied(mut held) => {
                 let held = held.get_mut();
                 held.holders.insert(router);
+                let mut before = None;
                 if held.address != *address {
-                    held.address = address.clone();
+                    let old = std::mem::replace(&mut held.address, address.clone());
+                    let message = |one: &DeviceAddress| kernel::addition(0, &one.address);
+                    before = (held.set && message(&old) != message(address)).then_some(old);
                 }
-                !held.set
+                (held.set, before)
             }
             Entry::Vacant(vacant) => {
                 vacant.insert(Held {
@@ -119,7 +141,7 @@ impl Book {
                     failing: None,
                 });
                 self.missing.insert(at.clone());
-                true
+                (false, None)
             }
         }
     }
@@ -179,6 +201,12 @@ impl Book {
             }
             _ => false,
         }
+    }
+
+    /// Forgets everything; what was held.
+    pub fn forget(&mut self) -> impl Iterator<Item = DeviceAddress> + use<> {
+        let Book { held, .. } = std::mem::take(self);
+        held.into_values().map(|held| held.address)
     }
 
     pub fn get(&self, at: &HeldKey) -> Option<&Held> {
@@ -282,6 +310,7 @@ mod tests {
         ] {
             let plan = book.plan(&wants, |address| there.contains(&key(address)));
             assert_eq!(plan.add.iter().map(|at| last(at.1)).collect::<Vec<_>>(), add, "{name}");
+            assert_eq!(plan.replaced, [], "{name}");
             assert_eq!(
                 plan.remove.iter().map(|one| last(one.address.address)).collect::<Vec<_>>(),
                 remove,

@@ -48,14 +48,22 @@ pub(super) struct Commands {
     pub panic: bool,
 }
 
+/// Of the virtual routers, the one that clears up what an earlier process, or an earlier attempt, left.
+pub(super) const LEFTOVERS: RouterId = RouterId(0);
+
 /// What the VRRP thread wants of netconf.
 #[derive(Debug, Default)]
 pub(super) struct Wants {
     /// With the number of the word.
     routers: HashMap<RouterId, (u64, Want)>,
     said: u64,
+    /// Everything that is wanted is said, since netconf is ready.
+    pub complete: bool,
     /// Do what is there and end.
     pub stop: bool,
+    /// Makes netconf panic.
+    #[cfg(test)]
+    pub panic: bool,
 }
 
 /// Addresses of one virtual router.

@@ -205,7 +205,8 @@ impl Router {
     }
 
     /// Ends both threads. With `release` masters send priority 0 and the addresses are removed, then
-    /// the stops are announced; without, everything is left as it is (handover).
+    /// the stops are announced; without, everything is left as it is (handover). Before [`Router::begin`] what an
+    /// earlier process left is removed.
     ///
     /// Waits, at most `limit` and a little more.
     pub fn stop(&self, release: bool, limit: Duration) {

@@ -22,9 +22,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 use tokio::sync::watch;
 
-use super::held::{Book, HeldKey};
+use super::held::{Book, Done, HeldKey};
 use super::kernel::{self, AddressKey, Change, Mirror, Told};
-use super::mailbox::{Slot, Waker, Want, Wants};
+use super::mailbox::{LEFTOVERS, Slot, Waker, Want, Wants};
 use super::route::{self, Answer, DATAGRAM, Incoming, Refusal, RouteSocket};
 use super::snapshot::Interfaces;
 
@@ -46,7 +46,11 @@ pub(super) enum Report {
     Ready,
     Interface(Interface),
     InterfaceGone(String),
-    AddressesSet(RouterId),
+    /// Its latest word was done; `holds`: it was to hold addresses.
+    AddressesSet {
+        router: RouterId,
+        holds: bool,
+    },
     AddressLost {
         router: RouterId,
         what: String,
@@ -75,6 +79,25 @@ impl Shared {
         self.wake.wake();
     }
 
+    /// Says what all routers want, to a thread that is ready and knows nothing of it; waits for nothing.
+    pub fn want_all(&self, all: Vec<Want>) {
+        self.wants.with(|wants| {
+            all.into_iter().for_each(|want| wants.put(want));
+            wants.complete = true;
+        });
+        self.wake.wake();
+    }
+
+    /// As `want`, and the thread panics with it.
+    #[cfg(test)]
+    pub fn want_then_panic(&self, want: Want) {
+        self.wants.with(|wants| {
+            wants.put(want);
+            wants.panic = true;
+        });
+        self.wake.wake();
+    }
+
     /// Do what was wanted and end; waits for nothing.
     pub fn stop(&self) {
         self.wants.with(|wants| wants.stop = true);
@@ -97,6 +120,16 @@ impl Reports {
     }
 }
 
+/// What an attempt leaves to the next one.
+#[derive(Default)]
+struct Carried {
+    /// Interfaces as the engine was told.
+    told: BTreeMap<String, Interface>,
+    book: Book,
+    /// Held by an earlier attempt or about to be removed: to go, unless somebody holds it.
+    removing: Vec<DeviceAddress>,
+}
+
 /// Starts the thread, in the network namespace of the calling one. When it fails or panics it
 /// says so and starts anew after a second, as long as somebody reads its reports.
 pub(super) fn spawn(
@@ -105,9 +138,9 @@ pub(super) fn spawn(
     interfaces: watch::Sender<Arc<Interfaces>>,
 ) -> io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new().name("netconf".into()).spawn(move || {
-        let mut told = BTreeMap::new();
+        let mut carried = Carried::default();
         loop {
-            let attempt = || run(&shared, &reports, &interfaces, &mut told);
+            let attempt = || run(&shared, &reports, &interfaces, &mut carried);
             let error = match catch_unwind(AssertUnwindSafe(attempt)) {
                 Ok(Ok(())) => {
                     reports.send(Report::Stopped);
@@ -128,8 +161,10 @@ fn run(
     shared: &Shared,
     reports: &Reports,
     interfaces: &watch::Sender<Arc<Interfaces>>,
-    told: &mut BTreeMap<String, Interface>,
+    carried: &mut Carried,
 ) -> io::Result<()> {
+    let Carried { told, book, removing } = carried;
+    removing.extend(book.forget());
     let mut netconf = Netconf {
         shared,
         reports,
@@ -138,7 +173,9 @@ fn run(
         buffer: vec![0; DATAGRAM],
         mirror: Mirror::default(),
         told,
-        book: Book::default(),
+        book,
+        removing,
+        complete: false,
         lost: Vec::new(),
         collateral: Vec::new(),
         gone: HashSet::new(),
@@ -158,9 +195,11 @@ struct Netconf<'a> {
     socket: RouteSocket,
     buffer: Vec<u8>,
     mirror: Mirror,
-    /// Interfaces as the engine was told.
     told: &'a mut BTreeMap<String, Interface>,
-    book: Book,
+    book: &'a mut Book,
+    removing: &'a mut Vec<DeviceAddress>,
+    /// Every router has said what it wants.
+    complete: bool,
     /// Held addresses that went without our doing.
     lost: Vec<HeldKey>,
     /// Held addresses that went with one that was removed here.
@@ -193,8 +232,15 @@ impl Netconf<'_> {
             self.shared.wake.reset();
             self.drain()?;
             let wants = self.shared.wants.take();
-            let stop = wants.stop;
-            let wants = wants.in_order();
+            #[cfg(test)]
+            assert!(!wants.panic, "a test asked for a panic");
+            let (stop, complete) = (wants.stop, wants.complete);
+            let mut wants = wants.in_order();
+            if complete && !self.removing.is_empty() {
+                let purge = vec![std::mem::take(self.removing).into()];
+                wants.push(Want { router: LEFTOVERS, hold: Arc::default(), purge });
+            }
+            self.complete |= complete;
             if !wants.is_empty() {
                 self.apply(&wants)?;
             }
@@ -217,26 +263,36 @@ impl Netconf<'_> {
     fn apply(&mut self, wants: &[Want]) -> io::Result<()> {
         let mirror = &self.mirror;
         let plan = self.book.plan(wants, |address| mirror.has(address));
+        self.removing.extend(plan.replaced.iter().chain(&plan.remove).cloned());
+        self.remove(&plan.replaced, |_, _| ())?;
         let mut added = plan.done.iter().filter(|done| done.removed.is_none()).peekable();
         self.add(&plan.add, |this, count| {
             while let Some(done) = added.next_if(|done| done.added <= count) {
-                this.set(done.router);
+                this.set(done);
             }
         })?;
         let mut removed = plan.done.iter().filter(|done| done.removed.is_some()).peekable();
         self.remove(&plan.remove, |this, count| {
             while let Some(done) = removed.next_if(|done| done.removed.is_none_or(|end| end <= count)) {
-                this.set(done.router);
+                this.set(done);
             }
-        })
+        })?;
+        if self.complete {
+            self.removing.clear();
+        }
+        if !plan.remove.is_empty() && self.book.has_missing() {
+            // What was in the way may be gone.
+            self.retry = Some(Instant::now());
+        }
+        Ok(())
     }
 
     /// A router has what it wants. What its announcements need is told before.
-    fn set(&mut self, router: RouterId) {
+    fn set(&mut self, done: &Done) {
         if self.mirror.is_forwarding_different() {
             self.tell();
         }
-        self.reports.send(Report::AddressesSet(router));
+        self.reports.send(Report::AddressesSet { router: done.router, holds: done.holds });
     }
 
     /// Adds addresses that are held, batch by batch, and says each time how many were tried.
@@ -284,7 +340,9 @@ impl Netconf<'_> {
                 }
                 None
             }
-            Outcome::Refused(refusal) if refusal.errno == Errno::EEXIST => None,
+            Outcome::Refused(refusal) if refusal.errno == Errno::EEXIST => {
+                (!self.is_there(at)).then(|| "the interface has it with another prefix length".to_owned())
+            }
             Outcome::Refused(refusal) => Some(refusal.to_string()),
         };
         self.tried(at, failure);

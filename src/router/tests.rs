@@ -411,14 +411,25 @@ fn a_panic_of_the_engine_costs_no_mastership() {
     net.wait(1, VIP, true, seconds(5));
     assert_eq!(first.states(), ["BACKUP", "MASTER"]);
     let before = first.wait_state("MASTER", seconds(1)).last_advert_ms;
-    first.router.command(|commands| commands.panic = true);
+    // What else is asked for at that moment is not lost.
+    let two = InstanceConfig { vrid: NonZeroU8::new(78).expect("VRID"), name: "B".into(), ..config(200) };
+    first.router.command(|commands| {
+        commands.panic = true;
+        let two = InstanceConfig { addresses: Vec::new(), ..two };
+        commands.reload = Some((Setup::of(vec![config(200), two]), Scheduling::default()));
+    });
     let until = Instant::now() + seconds(1);
     while first.instance().last_advert_ms <= before {
         assert!(Instant::now() < until, "an advert within one interval");
         assert!(net.has(1, VIP));
         std::thread::park_timeout(Duration::from_millis(1));
     }
-    assert_eq!(first.states(), ["MASTER"], "resumed");
+    assert_eq!(first.states()[0], "MASTER", "resumed");
+    let snapshot = || first.router.snapshot().borrow().clone();
+    while snapshot().instances.len() < 2 {
+        assert!(Instant::now() < until, "reloaded");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
     // Again and again: it gives up, and the other one takes over.
     let until = Instant::now() + seconds(5);
     while net.has(1, VIP) {
@@ -426,9 +437,27 @@ fn a_panic_of_the_engine_costs_no_mastership() {
         first.router.command(|commands| commands.panic = true);
         std::thread::park_timeout(Duration::from_millis(20));
     }
-    net.wait(2, VIP, true, seconds(5));
+    // It was told, and waits for its skew time only.
+    net.wait(2, VIP, true, seconds(2));
     first.router.stop(true, seconds(1));
     second.router.stop(true, seconds(5));
+}
+
+#[test]
+fn a_stop_before_the_beginning_removes_what_was_left() {
+    if skip("a_stop_before_the_beginning_removes_what_was_left") {
+        return;
+    }
+    for release in [false, true] {
+        let net = Net::new("q");
+        ip(&format!("-n {} addr add {VIP}/32 dev eth0", net.ns(1)));
+        let saved =
+            SavedInstance { addresses: vec![(format!("{VIP}/32"), "eth0".into())], ..Default::default() };
+        let mut one = net.start(1, config(200), vec![saved]);
+        one.router.stop(release, seconds(5));
+        assert_eq!(net.has(1, VIP), !release, "release: {release}");
+        assert!(one.states().is_empty(), "of what did not begin nothing is told");
+    }
 }
 
 struct Keepalived(Child);

@@ -15,8 +15,8 @@ use lbd_grammar::config::Scheduling;
 use lbd_vrrp::net::{Sockets, Wanted};
 use lbd_vrrp::wire::datagram::Datagram;
 use lbd_vrrp::{
-    Action, Authentication, DeviceAddress, Engine, Event, Family, IfIndex, Interface, Priority, RouterId,
-    Setup, State, TrackerId,
+    Action, Authentication, DeviceAddress, Engine, Event, Family, IfIndex, Interface, RouterId, Setup, State,
+    TrackerId,
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 use super::clock::Clock;
 use super::lateness::Lateness;
-use super::mailbox::{Commands, Slot, Waker, Want};
+use super::mailbox::{Commands, LEFTOVERS, Slot, Waker, Want};
 use super::netconf::{self, Report};
 use super::publish::{Beside, Publisher};
 use super::scheduling::ThreadScheduling;
@@ -45,8 +45,6 @@ const STRANGERS: usize = 64;
 /// Panics after which the engine is not started again, unless there is a quiet minute between.
 const PANICS: u32 = 5;
 const QUIET: Duration = Duration::from_secs(60);
-/// Of the virtual routers, the one that clears up what an earlier process left.
-const LEFTOVERS: RouterId = RouterId(0);
 
 /// What the thread is made of.
 pub(super) struct Parts {
@@ -184,6 +182,11 @@ impl Driver {
             panics = if last.elapsed() > QUIET { 1 } else { panics + 1 };
             last = Instant::now();
             tracing::error!(panics, "VRRP engine panicked; starting it again where it was");
+            // A stop that was asked for goes on without it.
+            if self.ended {
+                self.abandon();
+                return;
+            }
             if panics > PANICS || catch_unwind(AssertUnwindSafe(|| self.restart())).is_err() {
                 tracing::error!("VRRP engine keeps panicking: it gives up its addresses and ends");
                 self.abandon();
@@ -203,6 +206,8 @@ impl Driver {
             self.take_report(report);
         }
         self.join();
+        // What was left when the engine before panicked.
+        self.take_commands();
         self.publish();
         let _told_before = self.life.try_send(());
         while !self.ended {
@@ -277,33 +282,35 @@ impl Driver {
                 self.feed(Event::InterfaceGone(name));
                 self.join();
             }
-            Report::AddressesSet(router) => self.feed(Event::AddressesSet(router)),
+            Report::AddressesSet { router, holds: true } => self.feed(Event::AddressesSet(router)),
+            Report::AddressesSet { holds: false, .. } => {}
             Report::AddressLost { router, what } => self.feed(Event::AddressLost { router, what }),
             Report::Failed(error) => {
                 tracing::error!(%error, "netconf failed: virtual addresses cannot be changed until it is back");
             }
             // It started anew and knows nothing of what is held.
             Report::Ready => {
-                let all = |router: &lbd_vrrp::router::Router| {
-                    // What was to be removed when it failed may be there still. Before the start, and of an
-                    // owner, addresses are not ours to remove.
-                    let purge = self.begun && router.config().priority != Priority::OWNER;
-                    let purge = purge.then(|| Arc::clone(router.addresses()));
-                    Want { router: router.id(), hold: router.held(), purge: purge.into_iter().collect() }
+                let want = |router: &lbd_vrrp::router::Router| Want {
+                    router: router.id(),
+                    hold: router.held(),
+                    purge: Vec::new(),
                 };
-                for want in self.engine.routers().iter().map(all).collect::<Vec<_>>() {
-                    self.want(want);
-                }
+                let all: Vec<Want> = self.engine.routers().iter().map(want).collect();
+                all.iter().for_each(|want| self.note_holder(want));
+                self.netconf.want_all(all);
             }
             Report::Stopped => {}
         }
     }
 
+    /// One after the other, each out of the slot before it is carried out: a panic costs that one only.
     fn take_commands(&mut self) {
-        let commands = self.commands.take();
         #[cfg(test)]
-        assert!(!commands.panic, "a test asked for a panic");
-        if let Some((setup, wishes)) = commands.reload {
+        assert!(
+            !self.commands.with(|commands| std::mem::take(&mut commands.panic)),
+            "a test asked for a panic"
+        );
+        if let Some((setup, wishes)) = self.commands.with(|commands| commands.reload.take()) {
             self.setup.clone_from(&setup);
             self.feed(Event::Reload(setup));
             self.join();
@@ -312,15 +319,15 @@ impl Driver {
                 self.schedule();
             }
         }
-        for (id, good) in commands.trackers {
+        while let Some((id, good)) = self.commands.with(|commands| commands.trackers.pop_first()) {
             self.trackers.insert(id.clone(), good);
             self.feed(Event::Tracker(id, good));
         }
-        if commands.begin && !self.begun {
+        if self.commands.with(|commands| std::mem::take(&mut commands.begin)) && !self.begun {
             self.begun = true;
             self.begin();
         }
-        if let Some(release) = commands.stop {
+        if let Some(release) = self.commands.with(|commands| commands.stop.take()) {
             self.stop(release);
         }
     }
@@ -386,10 +393,15 @@ impl Driver {
             .filter(|router| resume.contains(&router.id()))
             .flat_map(|router| router.addresses().iter().map(saved_address).collect::<Vec<_>>())
             .collect();
+        self.feed(Event::Begin { resume });
+        self.remove_leftovers(&held);
+    }
+
+    /// Removes what an earlier process left, but for what is held.
+    fn remove_leftovers(&mut self, held: &BTreeSet<(String, String)>) {
         let leftovers = self.saved.iter().flat_map(|saved| &saved.addresses);
         let purge: Arc<[DeviceAddress]> =
             leftovers.filter(|saved| !held.contains(*saved)).filter_map(from_saved).collect();
-        self.feed(Event::Begin { resume });
         self.want(Want { router: LEFTOVERS, hold: Arc::default(), purge: vec![purge] });
     }
 
@@ -425,6 +437,9 @@ impl Driver {
             self.netconf.stop();
             return;
         }
+        if !self.begun {
+            self.remove_leftovers(&BTreeSet::new());
+        }
         self.engine.on_event(self.clock.now(), Event::Stop, &mut self.actions);
         let told =
             |action: &mut Action| matches!(action, Action::Stopped { .. } | Action::GroupStopped { .. });
@@ -459,14 +474,21 @@ impl Driver {
 
     /// After a panic: a new engine that takes over what the old one had.
     fn restart(&mut self) {
-        let masters: BTreeSet<(String, u8, String)> = self
+        type Identity = (String, u8, String);
+        let identity = |router: &lbd_vrrp::router::Router| -> Identity {
+            let config = router.config();
+            let family = config.family.to_string().to_lowercase();
+            (config.interface_name().to_owned(), config.vrid.get(), family)
+        };
+        // As it was published, or as the engine still knows it.
+        let mut states: BTreeMap<Identity, State> = self
             .publisher
             .seen
             .values()
-            .filter(|seen| seen.state == State::Master)
-            .map(|seen| &seen.snapshot.status)
-            .map(|status| (status.interface.clone(), status.vrid, status.family.clone()))
+            .map(|seen| (&seen.snapshot.status, seen.state))
+            .map(|(status, state)| ((status.interface.clone(), status.vrid, status.family.clone()), state))
             .collect();
+        states.extend(self.engine.routers().iter().map(|router| (identity(router), router.state())));
         let old: Vec<RouterId> = self.holders.iter().copied().collect();
         self.actions.clear();
         self.frames.clear();
@@ -483,11 +505,8 @@ impl Driver {
             self.feed(Event::Tracker(id, good));
         }
         if self.begun {
-            let was = |router: &&lbd_vrrp::router::Router| {
-                let config = router.config();
-                let family = config.family.to_string().to_lowercase();
-                masters.contains(&(config.interface_name().to_owned(), config.vrid.get(), family))
-            };
+            let was =
+                |router: &&lbd_vrrp::router::Router| states.get(&identity(router)) == Some(&State::Master);
             let resume = self.engine.routers().iter().filter(was).map(lbd_vrrp::router::Router::id).collect();
             self.feed(Event::Begin { resume });
         }
@@ -498,9 +517,17 @@ impl Driver {
         }
     }
 
-    /// Gives up without the engine's help: peers take over when our adverts stay away.
+    /// Gives up, with as much of the engine's help as there is: where it cannot send priority 0, peers take over
+    /// when our adverts stay away.
     fn abandon(&mut self) {
         self.ended = true;
+        self.actions.clear();
+        self.frames.clear();
+        let release = || {
+            self.engine.on_event(self.clock.now(), Event::Stop, &mut self.actions);
+            self.carry_out();
+        };
+        let _panicked = catch_unwind(AssertUnwindSafe(release));
         for router in self.holders.clone() {
             self.want(Want { router, hold: Arc::default(), purge: Vec::new() });
         }
@@ -596,12 +623,16 @@ impl Driver {
     }
 
     fn want(&mut self, want: Want) {
+        self.note_holder(&want);
+        self.netconf.want(want);
+    }
+
+    fn note_holder(&mut self, want: &Want) {
         if want.hold.is_empty() {
             self.holders.remove(&want.router);
         } else {
             self.holders.insert(want.router);
         }
-        self.netconf.want(want);
     }
 
     /// Sets filters, joins and leaves groups so that exactly what the engine wants comes in.

@@ -125,7 +125,7 @@ pub enum Action {
     },
     /// Make these the addresses that the router holds; take away all others that it held, and
     /// those of `purge` even if it never held them. An address that another router holds stays.
-    /// Answered with [`Event::AddressesSet`].
+    /// Answered with [`Event::AddressesSet`], unless `hold` is empty.
     SetAddresses {
         /// Whose.
         router: RouterId,
@@ -472,8 +472,10 @@ impl Engine {
         for place in 0..self.routers.len() {
             self.tell(now, place, RouterEvent::Stop { deleted: false }, out);
         }
-        for group in std::mem::take(&mut self.groups) {
-            out.push(Action::GroupStopped { group: group.config.name, deleted: false });
+        let groups = std::mem::take(&mut self.groups);
+        if self.begun {
+            let stopped = |group: Group| Action::GroupStopped { group: group.config.name, deleted: false };
+            out.extend(groups.into_iter().map(stopped));
         }
         self.group_of.clear();
     }

@@ -675,6 +675,9 @@ impl Router {
         }
         self.transitions += 1;
         self.phase = Phase::Stopped;
+        if !self.begun {
+            return;
+        }
         out.push(Effect::Act(Action::Stopped {
             router: self.id,
             instance: Arc::clone(&self.config.name),
