@@ -83,7 +83,7 @@ impl<'lab> Director<'lab> {
         Self::of(daemon, binaries, name, ns, config)
     }
 
-    /// The same with binaries that were built already; keepalived needs none.
+    /// The same with binaries that were built already, which are lbd's; keepalived is the host's own.
     ///
     /// # Errors
     /// When the configuration cannot be written.
@@ -100,7 +100,7 @@ impl<'lab> Director<'lab> {
             ns,
             cell: None,
             daemon,
-            binaries,
+            binaries: binaries.filter(|_| daemon == Daemon::Lbd),
             dir,
             child: None,
             extra: Vec::new(),

@@ -71,8 +71,7 @@ impl Bed {
         shape: &Shape,
         config: &str,
     ) -> Result<Native<'bed>> {
-        let binaries = Some(self.binaries.clone()).filter(|_| daemon == Daemon::Lbd);
-        let mut director = Director::of(daemon, binaries, "large", ns, config)?.quiet();
+        let mut director = Director::of(daemon, Some(self.binaries.clone()), "large", ns, config)?.quiet();
         let folder = director.path("");
         for (name, value) in self.stand_in.env_with_log(&folder) {
             director = director.env(name, value);

@@ -302,7 +302,7 @@ pub struct VrrpStatus {
     /// How late adverts were sent.
     #[serde(default)]
     pub advert_lateness: LatenessStatus,
-    /// VRRP datagrams that were for no virtual router of ours.
+    /// VRRP datagrams that were for no virtual router of ours, those among them that nobody read.
     #[serde(default)]
     pub strangers: u64,
     /// Adverts and gratuitous ARP that the kernel did not take.
@@ -311,6 +311,9 @@ pub struct VrrpStatus {
     /// Datagrams that the kernel dropped because the receive buffer was full.
     #[serde(default)]
     pub receive_overflows: u64,
+    /// Datagrams that are cut short or no IP at all.
+    #[serde(default)]
+    pub malformed: u64,
 }
 
 /// A virtual router that is not configured here.

@@ -155,6 +155,7 @@ impl Page {
         let lost = [
             (vrrp.send_errors, "adverts or gratuitous ARP could not be sent"),
             (vrrp.receive_overflows, "datagrams came while the receive buffer was full"),
+            (vrrp.malformed, "datagrams were cut short or no IP at all"),
         ];
         let lost: Vec<String> = lost
             .into_iter()

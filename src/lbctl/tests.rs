@@ -231,6 +231,7 @@ fn sample() -> Status {
             strangers: 5,
             send_errors: 2,
             receive_overflows: 1,
+            malformed: 3,
         },
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use lbd_vrrp::net::Overflows;
 use lbd_vrrp::{Engine, RouterId, State};
 use tokio::sync::watch;
 
@@ -34,7 +35,9 @@ pub(super) struct Seen {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Beside {
     pub send_errors: u64,
-    pub receive_overflows: u64,
+    /// Not read: of strangers there is a limit to it.
+    pub overflows: Overflows,
+    pub malformed: u64,
     pub lateness: super::lateness::Lateness,
 }
 
@@ -180,9 +183,10 @@ impl Publisher {
             groups,
             foreign: foreign.collect(),
             begun: self.begun,
-            strangers: engine.strangers(),
+            strangers: engine.strangers() + beside.overflows.strangers,
             send_errors: beside.send_errors,
-            receive_overflows: beside.receive_overflows,
+            receive_overflows: beside.overflows.main,
+            malformed: beside.malformed,
             lateness: beside.lateness,
         };
         self.sender.send_replace(Arc::new(snapshot));

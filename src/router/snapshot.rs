@@ -27,12 +27,14 @@ pub struct RouterSnapshot {
     pub foreign: Vec<ForeignStatus>,
     /// [`super::Router::begin`] was carried out.
     pub begun: bool,
-    /// VRRP datagrams that were for no virtual router of ours.
+    /// VRRP datagrams that were for no virtual router of ours, those among them that nobody read.
     pub strangers: u64,
     /// Adverts and ARP frames that the kernel did not take.
     pub send_errors: u64,
     /// Datagrams that the kernel dropped because the receive buffer was full.
     pub receive_overflows: u64,
+    /// Datagrams that are cut short or no IP at all.
+    pub malformed: u64,
     /// How late adverts were sent.
     pub lateness: Lateness,
 }
@@ -48,6 +50,7 @@ impl RouterSnapshot {
             strangers: self.strangers,
             send_errors: self.send_errors,
             receive_overflows: self.receive_overflows,
+            malformed: self.malformed,
         }
     }
 

@@ -685,8 +685,12 @@ impl Driver {
             self.failing.retain(|(id, _)| known.contains(id));
         }
         let (begun, send_errors) = (self.begun, self.send_errors);
-        let beside =
-            || Beside { send_errors, receive_overflows: sockets.overflows().main, lateness: *lateness };
+        let beside = || Beside {
+            send_errors,
+            overflows: sockets.overflows(),
+            malformed: sockets.malformed(),
+            lateness: *lateness,
+        };
         let last_ms = |id| sent.get(&id).map_or(0, |sent| sent.last_ms);
         publisher.look(clock.now(), engine, begun, &last_ms, beside);
     }

@@ -15,8 +15,10 @@
 //! it can have learnt since it was last started or master: that is within the largest interval of all such
 //! routers, and each is held to its own. Losses shorten the time; a datagram under way prolongs it by the
 //! delay of the link. The time begins when the last master of its side ended (one that runs again after a
-//! pause is one for that moment, and its priority 0 leaves a whole skew time), or when the router itself began: started (after the start-up delay), left FAULT, came to this side, or its process ran again after a
-//! pause. A router that heard a priority 0 since waits for its skew time only. A member of a sync group waits for the slowest member, and only if no member hears a master.
+//! pause is one for that moment, and its priority 0 leaves a whole skew time), or when the router itself began:
+//! started (after the start-up delay), left FAULT, came to this side, or its process ran again after a pause.
+//! A router that heard a priority 0 since waits for its skew time only. A member of a sync group waits for the
+//! slowest member, and only if no member hears a master.
 //! preempt_delay does not matter: it only holds back while there is a master.
 
 use std::time::{Duration, Instant};
