@@ -35,7 +35,10 @@ use crate::state_file::{SavedInstance, boot_clock_ms};
 /// Datagrams taken before timers are looked at again: what waited while this process slept comes
 /// first (the master is alive), a flood delays no advert of ours by more than a millisecond.
 const DATAGRAMS: usize = 512;
-/// The same before a Backup takes over: more than a receive buffer holds (4 MiB, which the kernel doubles, at 768 octets
+/// Datagrams that are read in one go at first, and when there were as many: room for them costs more than they do.
+const FEW: usize = 4;
+const MANY: usize = 64;
+/// The same as [`DATAGRAMS`] before a Backup takes over: more than a receive buffer holds (4 MiB, which the kernel doubles, at 768 octets
 /// and more each), so that of all that came in time nothing is left, whatever a flood has put before it.
 const DATAGRAMS_BEFORE_TAKEOVER: usize = 16_384;
 /// Datagrams that are for no virtual router of ours, or came through a router, are looked at this often,
@@ -92,6 +95,8 @@ struct Driver {
     stop_limit: Arc<Slot<Duration>>,
     life: SyncSender<()>,
     timer: TimerFd,
+    /// What it is set to.
+    armed: Option<Instant>,
     engine: Engine,
     actions: Vec<Action>,
     /// Ethernet frames of the actions at hand, sent together.
@@ -148,6 +153,7 @@ pub(super) fn spawn(parts: Parts) -> io::Result<std::thread::JoinHandle<()>> {
             stop_limit: parts.stop_limit,
             life: parts.life,
             timer,
+            armed: None,
             actions: Vec::new(),
             frames: Vec::new(),
             publisher: Publisher::new(parts.snapshot),
@@ -245,11 +251,18 @@ impl Driver {
     fn wait(&mut self) -> io::Result<Woken> {
         let deadlines = [self.engine.deadline(), self.publisher.deadline(), self.strangers_at];
         match deadlines.into_iter().flatten().min() {
+            // Woken too early it is set anew then: with each advert that a Backup hears its deadline moves away.
+            Some(at) if self.armed.is_some_and(|armed| armed <= at) => {}
             Some(at) => {
                 let due = self.clock.absolute(at);
                 self.timer.set(Expiration::OneShot(due), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
+                self.armed = Some(at);
             }
-            None => self.timer.unset()?,
+            None if self.armed.is_none() => {}
+            None => {
+                self.timer.unset()?;
+                self.armed = None;
+            }
         }
         let own = [self.timer.as_fd(), self.waker.fd()].into_iter();
         let all = own.chain(self.sockets.receive_fds());
@@ -259,7 +272,10 @@ impl Driver {
             Err(nix::Error::EINTR) => return Ok(Woken::default()),
             Err(errno) => return Err(errno.into()),
         }
-        let mut ready = fds.iter().skip(1).map(|fd| fd.any().unwrap_or_default());
+        let mut ready = fds.iter().map(|fd| fd.any().unwrap_or_default());
+        if ready.next().unwrap_or_default() {
+            self.armed = None;
+        }
         Ok(Woken { told: ready.next().unwrap_or_default(), packets: ready.any(|ready| ready) })
     }
 
@@ -333,7 +349,7 @@ impl Driver {
     }
 
     fn take_datagrams(&mut self) {
-        let mut taken = 0;
+        let (mut taken, mut batch) = (0, FEW);
         loop {
             // One time for each batch: a deadline that passes meanwhile is seen after them.
             let now = self.clock.now();
@@ -345,11 +361,11 @@ impl Driver {
             let mut take = |interface, datagram: Datagram<'_>| {
                 engine.on_event(now, Event::Datagram { interface, datagram }, actions);
             };
-            let result = sockets.receive(&mut take);
+            let result = sockets.receive(batch, &mut take);
             self.carry_out();
             match result {
-                Ok(0) => break,
-                Ok(count) => taken += count,
+                Ok(got) if got.more => (taken, batch) = (taken + got.read, MANY),
+                Ok(_) => break,
                 Err(error) => {
                     tracing::debug!(%error, "VRRP socket");
                     break;

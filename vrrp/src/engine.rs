@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use crate::receive::{self, Refusal};
 use crate::router::{Condition, Effect, Event as RouterEvent, Moment, Router, Situation, Yield};
+use crate::timers;
 use crate::types::{
     Delivery, Family, GarpIntervals, IfIndex, InstanceConfig, Priority, Setup, State, TrackerId,
     VirtualAddress,
@@ -380,8 +381,15 @@ impl Engine {
         // Those that are due now; one that is due again at once waits for the next round.
         let due: Vec<usize> =
             self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, place)| *place).collect();
+        let mut adverts = 0;
         for place in due {
-            self.tell(now, place, RouterEvent::Deadline, out);
+            let Some(router) = self.routers.get(place) else { continue };
+            let mut sooner = Duration::ZERO;
+            if let Some(late) = router.advert_late(now) {
+                sooner = timers::spread(adverts, router.config().advert_interval, late);
+                adverts += 1;
+            }
+            self.tell(now, place, RouterEvent::Deadline { sooner }, out);
         }
         let Engine { announcements, surroundings, .. } = self;
         announcements.on_deadline(now, &mut |device, address| frame(surroundings, device, address, out));

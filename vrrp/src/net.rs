@@ -98,6 +98,15 @@ pub struct Overflows {
     pub strangers: u64,
 }
 
+/// What [`Sockets::receive`] took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Datagrams, malformed ones among them.
+    pub read: usize,
+    /// Some socket gave as many as were asked for, and may have more.
+    pub more: bool,
+}
+
 /// The sockets of a VRRP speaker, in the network namespace of the thread that made them: every call
 /// that may open one ([`Sockets::adapt`], [`Sockets::join`]) is to be made in the same.
 #[derive(Debug)]
@@ -176,22 +185,25 @@ impl Sockets {
         self.all().flat_map(|lanes| lanes.main.sockets()).map(|(_, socket)| socket.as_fd())
     }
 
-    /// Takes what waits, at most 64 datagrams of each socket. Returns how many were read, malformed
-    /// ones among them: 0 when none waits.
+    /// Takes what waits, at most `most` datagrams (and 64) of each socket: few cost less where few wait.
     ///
     /// # Errors
     /// What the kernel says, after all sockets were read.
-    pub fn receive(&mut self, mut take: impl FnMut(IfIndex, Datagram<'_>)) -> io::Result<usize> {
-        let (mut read, mut failed) = (0, None);
+    pub fn receive(&mut self, most: usize, mut take: impl FnMut(IfIndex, Datagram<'_>)) -> io::Result<Taken> {
+        let most = most.min(BATCH);
+        let (mut taken, mut failed) = (Taken::default(), None);
         let Sockets { ipv4, ipv6, ah, batch, .. } = self;
         let lanes = std::iter::once(&*ipv4).chain(&*ipv6).chain(&*ah).map(|lanes| &lanes.main);
         for (layout, socket) in lanes.flat_map(Lane::sockets) {
-            match batch.receive(socket, layout, BATCH, &mut take) {
-                Ok(count) => read += count,
+            match batch.receive(socket, layout, most, &mut take) {
+                Ok(count) => {
+                    taken.read += count;
+                    taken.more |= count == most;
+                }
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
-        failed.map_or(Ok(read), Err)
+        failed.map_or(Ok(taken), Err)
     }
 
     /// Takes at most `limit` datagrams that are for no virtual router of this host: an unknown VRID, a

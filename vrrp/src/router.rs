@@ -44,8 +44,9 @@ pub(crate) struct Moment {
 pub(crate) enum Event {
     /// May take part from now on; `resume`: it is master already; `hold`: nobody takes over before.
     Begin { resume: bool, hold: Duration },
-    /// Time has passed; harmless when early, late or repeated.
-    Deadline,
+    /// Time has passed; harmless when early, late or repeated. The next advert, if one is due, is to come so much
+    /// sooner than the interval says.
+    Deadline { sooner: Duration },
     /// An acceptable advertisement.
     Advert(Received),
     /// One that is not.
@@ -318,6 +319,12 @@ impl Router {
         }
     }
 
+    /// How late an advert is that is due now.
+    pub(crate) fn advert_late(&self, now: Instant) -> Option<Duration> {
+        let Phase::Master(master) = &self.phase else { return None };
+        master.advert_at.and_then(|at| now.checked_duration_since(at))
+    }
+
     /// Whether adverts are looked at at all.
     pub(crate) fn listens(&self) -> bool {
         matches!(self.phase, Phase::Backup(_) | Phase::Master(_))
@@ -348,7 +355,7 @@ impl Router {
         }
         match event {
             Event::Begin { resume, hold } => self.begin(now, resume, hold, out),
-            Event::Deadline => self.on_deadline(now, out),
+            Event::Deadline { sooner } => self.on_deadline(now, sooner, out),
             Event::Advert(advert) => self.on_advert(now, advert, out),
             Event::Refused(cause, source) => self.on_refused(now, cause, source, out),
             Event::Situation(situation, reason) => self.adapt(now, situation, &reason, out),
@@ -547,10 +554,10 @@ impl Router {
         }
     }
 
-    fn on_deadline(&mut self, now: Moment, out: &mut Vec<Effect>) {
+    fn on_deadline(&mut self, now: Moment, sooner: Duration, out: &mut Vec<Effect>) {
         match &self.phase {
             Phase::Backup(backup) if now.at >= backup.down_at => self.on_down(now, out),
-            Phase::Master(_) => self.on_master_deadline(now, out),
+            Phase::Master(_) => self.on_master_deadline(now, sooner, out),
             _ => {}
         }
     }

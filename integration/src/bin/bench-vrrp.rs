@@ -15,13 +15,14 @@ use lbd_integration::vrrp::failover::{self, Cell, Sample};
 use lbd_integration::vrrp::load::{self, Punctuality, Stress};
 
 const USAGE: &str = "usage: cargo bench-vrrp failover [--cell INTERVAL:VIPS:END ...] [-n N] [--rt PRIORITY]
-       cargo bench-vrrp load [--rounds N] [--cost SECONDS] [--idle SECONDS] [--busy SECONDS] [--rt PRIORITY]
+       cargo bench-vrrp load [--rounds N] [--cost SECONDS] [--routers N] [--idle SECONDS] [--busy SECONDS] [--rt PRIORITY]
   failover   take-over by a Backup after a scripted master, milliseconds beyond the protocol's own time
-  load       250 virtual routers at 10 ms on a pair: CPU time per advert, lateness and needless take-overs, idle and busy
+  load       virtual routers at 10 ms on a pair: CPU time per advert; of 250 lateness and needless take-overs, idle and busy
   --cell     INTERVAL 1 (version 2), 0.1, 0.01 (version 3); VIPS 1, 100, 1000; END kill (silence), stop (priority 0);
              any part may be empty or left out; given again for more cells (all)
   -n N       pairs of each cell (20)
   --rounds N rounds of CPU time, at least 5 (5); --cost SECONDS of each (5)
+  --routers N    of them for CPU time (100: with more a core is not enough for keepalived)
   --idle, --busy SECONDS   of lateness with idle and with busy processors (20, 60)
   --rt N     vrrp_rt_priority of both daemons (failover: none, load: 50); 0 for none";
 
@@ -35,6 +36,8 @@ const DIFFERENCE: (f64, f64) = (1.0, 5.0);
 const ARP: f64 = 100.0;
 /// CPU time per advert as a part of keepalived's, at most.
 const COST: f64 = 0.5;
+/// Virtual routers of which lateness and take-overs are looked at.
+const ROUTERS: u8 = 250;
 /// Lateness that one advert in a hundred exceeds, idle and busy.
 const LATENESS: (f64, f64) = (1.0, 5.0);
 
@@ -54,7 +57,7 @@ fn main() -> ExitCode {
 #[derive(Clone, Debug, PartialEq)]
 enum Plan {
     Failover { cells: Vec<Cell>, n: usize, real_time: Option<u8> },
-    Load { rounds: usize, cost: Duration, idle: Duration, busy: Duration, real_time: Option<u8> },
+    Load { rounds: usize, cost: Duration, routers: u8, idle: Duration, busy: Duration, real_time: Option<u8> },
     Help,
 }
 
@@ -66,7 +69,7 @@ impl Plan {
         }
         let mut patterns = Vec::new();
         let (mut n, mut rounds) = (20, 5);
-        let (mut cost, mut idle, mut busy) = (5, 20, 60);
+        let (mut cost, mut routers, mut idle, mut busy) = (5, 100, 20, 60);
         let mut real_time = if mode == "load" { 50 } else { 0 };
         let mut rest = rest.iter();
         while let Some(word) = rest.next() {
@@ -77,6 +80,7 @@ impl Plan {
                 ("failover", "-n") => n = usize::from(number()?),
                 ("load", "--rounds") => rounds = usize::from(number()?),
                 ("load", "--cost") => cost = number()?,
+                ("load", "--routers") => routers = u8::try_from(number()?)?,
                 ("load", "--idle") => idle = number()?,
                 ("load", "--busy") => busy = number()?,
                 ("failover" | "load", "--rt") => real_time = u8::try_from(number()?)?,
@@ -97,7 +101,7 @@ impl Plan {
                 ensure!(rounds >= 5, "at least 5 rounds");
                 let seconds = |number: u16| Duration::from_secs(number.into());
                 let (cost, idle, busy) = (seconds(cost), seconds(idle), seconds(busy));
-                Ok(Self::Load { rounds, cost, idle, busy, real_time })
+                Ok(Self::Load { rounds, cost, routers, idle, busy, real_time })
             }
             _ => bail!("{USAGE}"),
         }
@@ -127,9 +131,10 @@ fn run(words: &[String]) -> Result<bool> {
     println!("{}", machine());
     let good = match plan {
         Plan::Failover { cells, n, real_time } => failover(binaries, &cells, n, real_time)?,
-        Plan::Load { rounds, cost, idle, busy, real_time } => {
-            let bed = load::Bed { binaries, real_time };
+        Plan::Load { rounds, cost, routers, idle, busy, real_time } => {
+            let bed = load::Bed { binaries, real_time, routers };
             let cheap = costs(&bed, rounds, cost)?;
+            let bed = load::Bed { routers: ROUTERS, ..bed };
             let calm = punctual(&bed, idle, false)?;
             let busy = punctual(&bed, busy, true)?;
             cheap && calm && busy
@@ -233,7 +238,7 @@ fn order(round: usize) -> [Daemon; 2] {
 }
 
 fn costs(bed: &load::Bed, rounds: usize, time: Duration) -> Result<bool> {
-    println!("CPU time per advert, {} virtual routers at 10 ms, {rounds} rounds of {time:?}", load::ROUTERS);
+    println!("CPU time per advert, {} virtual routers at 10 ms, {rounds} rounds of {time:?}", bed.routers);
     let mut ratios = Vec::new();
     for round in 0..rounds {
         let mut costs = [None; 2];

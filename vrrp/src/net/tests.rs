@@ -128,7 +128,7 @@ impl Host {
                 other.sockets.receive_fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
             poll(&mut fds, PollTimeout::from(20_u8)).expect("poll");
             let last = |datagram: Datagram<'_>| datagram.payload.ends_with(&number.to_be_bytes());
-            while other.sockets.receive(|_, datagram| arrived |= last(datagram)).expect("read") > 0 {}
+            while other.sockets.receive(64, |_, datagram| arrived |= last(datagram)).expect("read").more {}
             if arrived {
                 return;
             }
@@ -146,7 +146,7 @@ impl Host {
                 self.sockets.receive_fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
             poll(&mut fds, PollTimeout::try_from(rest).expect("a short time")).expect("poll");
             let take = |interface, datagram: Datagram<'_>| got.push(Got::of(interface, datagram));
-            self.sockets.receive(take).expect("read");
+            self.sockets.receive(64, take).expect("read");
         }
         got
     }
@@ -223,7 +223,7 @@ fn a_packet_over_loopback() {
                 came = true;
             }
         };
-        sockets.receive(take).expect("readable");
+        sockets.receive(64, take).expect("readable");
     }
     assert!(came, "nothing came back within {LIMIT:?}");
 }
@@ -271,7 +271,11 @@ fn each_datagram_comes_to_its_side() {
     let mut got = [receiver.receive(want[0].len()), receiver.strangers(want[1].len())];
     got.iter_mut().chain(&mut want).for_each(order);
     assert_eq!(got, want);
-    assert_eq!(receiver.sockets.receive(|_, _| ()).expect("read"), 0, "nothing comes twice");
+    assert_eq!(
+        receiver.sockets.receive(64, |_, _| ()).expect("read"),
+        Taken::default(),
+        "nothing comes twice"
+    );
     assert_eq!(receiver.sockets.strangers(9, |_, _| ()).expect("read"), 0, "nothing comes twice");
     assert_eq!((receiver.sockets.overflows(), receiver.sockets.malformed()), (Overflows::default(), 0));
 }
@@ -292,7 +296,7 @@ fn own_adverts_do_not_come_back() {
     right.send(GROUP, 255, VRRP, &vrrp(0x31, 1));
     let got: Vec<IpAddr> = left.receive(1).iter().map(|one| one.source).collect();
     assert_eq!(got, [right.ipv4]);
-    assert_eq!(left.sockets.receive(|_, _| ()).expect("read"), 0);
+    assert_eq!(left.sockets.receive(64, |_, _| ()).expect("read"), Taken::default());
 }
 
 #[test]
@@ -316,12 +320,15 @@ fn a_burst_comes_in_batches() {
     sender.send(receiver.ipv4.into(), 255, VRRP, &vrrp(0x21, 2));
     receiver.strangers(1);
     got.clear();
-    let sizes: Vec<usize> = std::iter::repeat_with(|| {
-        receiver.sockets.receive(|interface, datagram| got.push(Got::of(interface, datagram))).expect("read")
-    })
-    .take_while(|read| *read > 0)
-    .collect();
-    assert_eq!((sizes, got.len()), (vec![64, 64, 64, 8], 200));
+    let mut sizes = Vec::new();
+    for most in [4, 64, 1000, 64, 4] {
+        let take = |interface, datagram: Datagram<'_>| got.push(Got::of(interface, datagram));
+        let Taken { read, more } = receiver.sockets.receive(most, take).expect("read");
+        sizes.push((read, more));
+    }
+    let want = [(4, true), (64, true), (64, true), (64, true), (4, true)];
+    assert_eq!((sizes.as_slice(), got.len()), (&want[..], 200));
+    assert_eq!(receiver.sockets.receive(4, |_, _| ()).expect("read"), Taken::default());
 }
 
 #[test]
@@ -388,7 +395,7 @@ fn more_groups_than_a_socket_may_join() {
     assert_eq!(destinations(receiver.receive(51)), to.iter().copied().collect());
     assert_eq!(destinations(receiver.strangers(51)), to.iter().copied().collect());
     // Each once, unicast too.
-    assert_eq!(receiver.sockets.receive(|_, _| ()).expect("read"), 0);
+    assert_eq!(receiver.sockets.receive(64, |_, _| ()).expect("read"), Taken::default());
     assert_eq!(receiver.sockets.strangers(9, |_, _| ()).expect("read"), 0);
     // Another filter is another for all of them.
     receiver.adapt(&only(&[1, 7]));

@@ -85,13 +85,13 @@ impl Router {
         }
     }
 
-    pub(super) fn on_master_deadline(&mut self, now: Moment, out: &mut Vec<Effect>) {
+    pub(super) fn on_master_deadline(&mut self, now: Moment, sooner: Duration, out: &mut Vec<Effect>) {
         let interval = self.config.advert_interval;
         let garp = self.config.garp;
         let Phase::Master(master) = &mut self.phase else { return };
         if let Some(at) = due(&mut master.advert_at, now.at) {
             // Keeps the rhythm, unless more than a whole interval was slept through.
-            let next = at + interval;
+            let next = at + interval.saturating_sub(sooner);
             master.advert_at = Some(if next > now.at { next } else { now.at + interval });
             self.send_advert(now, self.effective, Some(at), out);
         }

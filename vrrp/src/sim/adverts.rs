@@ -1,5 +1,7 @@
 //! What adverts say, and what waits for what.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 fn adverts(sim: &Sim) -> Vec<Vec<u8>> {
@@ -88,4 +90,46 @@ fn nothing_is_heard_before_the_start() {
         .map(|(at, _)| at.as_millis())
         .collect();
     assert_eq!(sent, [0, 1000, 2000]);
+}
+
+/// 250 that begin together, each of which takes 12 us to send: none is late by more than a few of them from the third
+/// interval on, and each goes on at its interval.
+#[test]
+fn many_adverts_of_one_host_spread_out() {
+    let interval = Duration::from_millis(10);
+    let config = |vrid: u8| InstanceConfig {
+        vrid: NonZeroU8::new(vrid).expect("VRID"),
+        name: format!("V{vrid}").into(),
+        advert_interval: interval,
+        ..v3("A", 100)
+    };
+    let mut engine = Engine::new(Setup::of((1..=250).map(config).collect()));
+    let (start, mut out) = (Instant::now(), Vec::new());
+    let mut now = start;
+    engine.on_event(now, Event::Interface(interface(1)), &mut out);
+    engine.on_event(now, Event::Begin { resume: vec![] }, &mut out);
+    let mut sent: BTreeMap<RouterId, Vec<Instant>> = BTreeMap::new();
+    let (mut adverts, mut most) = (0, Duration::ZERO);
+    while now < start + Duration::from_millis(500) {
+        now = now.max(engine.deadline().expect("a deadline"));
+        out.clear();
+        engine.on_event(now, Event::Deadline, &mut out);
+        for action in &out {
+            let Action::SendAdvert { router, due, .. } = action else { continue };
+            now += Duration::from_micros(12);
+            let times = sent.entry(*router).or_default();
+            times.push(now);
+            if times.len() > 3 {
+                adverts += 1;
+                most = most.max(now - due.expect("in its rhythm"));
+            }
+        }
+    }
+    assert!(adverts > 250 * 40, "{adverts}");
+    assert!(most <= Duration::from_micros(300), "{most:?}");
+    for times in sent.values().map(|times| &times[3..]) {
+        let (first, last) = (times[0], times[times.len() - 1]);
+        let mean = (last - first) / u32::try_from(times.len() - 1).expect("few");
+        assert!(mean > Duration::from_micros(9950) && mean < Duration::from_micros(10_050), "{mean:?}");
+    }
 }

@@ -3,6 +3,7 @@
 //! Here: who does what when, who hears whom. Not here: what happens to them (`weather`), what is right (`ledger`,
 //! `segments`).
 
+use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
