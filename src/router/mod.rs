@@ -8,6 +8,7 @@ mod held;
 mod kernel;
 pub mod lateness;
 mod mailbox;
+mod moderation;
 mod netconf;
 mod publish;
 mod route;

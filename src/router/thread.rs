@@ -18,13 +18,15 @@ use lbd_vrrp::{
     Action, Authentication, DeviceAddress, Engine, Event, Family, IfIndex, Interface, RouterId, Setup, State,
     TrackerId,
 };
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use tokio::sync::watch;
 
 use super::clock::Clock;
 use super::lateness::Lateness;
 use super::mailbox::{Commands, LEFTOVERS, Slot, Waker, Want};
+use super::moderation::Moderation;
 use super::netconf::{self, Report};
 use super::publish::{Beside, Publisher};
 use super::scheduling::ThreadScheduling;
@@ -114,6 +116,7 @@ struct Driver {
     /// For a new engine after a panic.
     host: BTreeMap<String, Interface>,
     trackers: BTreeMap<TrackerId, bool>,
+    packets: Moderation,
     strangers_at: Option<Instant>,
     begun: bool,
     lateness: Lateness,
@@ -165,6 +168,7 @@ pub(super) fn spawn(parts: Parts) -> io::Result<std::thread::JoinHandle<()>> {
             reason: String::new(),
             host: BTreeMap::new(),
             trackers: BTreeMap::new(),
+            packets: Moderation::default(),
             strangers_at: None,
             begun: false,
             lateness: Lateness::default(),
@@ -264,10 +268,11 @@ impl Driver {
                 self.armed = None;
             }
         }
+        let pause = self.packets.pause(self.clock.now());
         let own = [self.timer.as_fd(), self.waker.fd()].into_iter();
-        let all = own.chain(self.sockets.receive_fds());
-        let mut fds: Vec<_> = all.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-        match poll(&mut fds, PollTimeout::NONE) {
+        let sockets = self.sockets.receive_fds().filter(|_| pause.is_none());
+        let mut fds: Vec<_> = own.chain(sockets).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        match ppoll(&mut fds, pause.map(TimeSpec::from_duration), None) {
             Ok(_) => {}
             Err(nix::Error::EINTR) => return Ok(Woken::default()),
             Err(errno) => return Err(errno.into()),
@@ -276,7 +281,9 @@ impl Driver {
         if ready.next().unwrap_or_default() {
             self.armed = None;
         }
-        Ok(Woken { told: ready.next().unwrap_or_default(), packets: ready.any(|ready| ready) })
+        let told = ready.next().unwrap_or_default();
+        // Whatever ended a pause: what came meanwhile counts.
+        Ok(Woken { told, packets: pause.is_some() || ready.any(|ready| ready) })
     }
 
     fn take_reports(&mut self) {
@@ -349,6 +356,7 @@ impl Driver {
     }
 
     fn take_datagrams(&mut self) {
+        let started = self.clock.now();
         let (mut taken, mut batch) = (0, FEW);
         loop {
             // One time for each batch: a deadline that passes meanwhile is seen after them.
@@ -364,14 +372,19 @@ impl Driver {
             let result = sockets.receive(batch, &mut take);
             self.carry_out();
             match result {
-                Ok(got) if got.more => (taken, batch) = (taken + got.read, MANY),
-                Ok(_) => break,
+                Ok(got) => {
+                    (taken, batch) = (taken + got.read, MANY);
+                    if !got.more {
+                        break;
+                    }
+                }
                 Err(error) => {
                     tracing::debug!(%error, "VRRP socket");
                     break;
                 }
             }
         }
+        self.packets.looked(started, taken);
     }
 
     fn take_strangers(&mut self, now: Instant) {

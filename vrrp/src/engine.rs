@@ -11,7 +11,7 @@ mod strangers;
 mod surroundings;
 mod sync;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -381,13 +381,20 @@ impl Engine {
         // Those that are due now; one that is due again at once waits for the next round.
         let due: Vec<usize> =
             self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, place)| *place).collect();
-        let mut adverts = 0;
-        for place in due {
-            let Some(router) = self.routers.get(place) else { continue };
+        // Adverts of one moment, and how many each moment has.
+        let advert = |place: &usize| self.routers.get(*place)?.advert_due(now);
+        let adverts: Vec<Option<Instant>> = due.iter().map(advert).collect();
+        let mut together: BTreeMap<Instant, (usize, usize)> = BTreeMap::new();
+        for at in adverts.iter().flatten() {
+            together.entry(*at).or_default().1 += 1;
+        }
+        for (place, advert) in due.into_iter().zip(adverts) {
             let mut sooner = Duration::ZERO;
-            if let Some(late) = router.advert_late(now) {
-                sooner = timers::spread(adverts, router.config().advert_interval, late);
-                adverts += 1;
+            if let Some((rank, count)) = advert.and_then(|at| together.get_mut(&at))
+                && let Some(router) = self.routers.get(place)
+            {
+                sooner = timers::spread(*rank, *count, router.config().advert_interval);
+                *rank += 1;
             }
             self.tell(now, place, RouterEvent::Deadline { sooner }, out);
         }

@@ -319,10 +319,10 @@ impl Router {
         }
     }
 
-    /// How late an advert is that is due now.
-    pub(crate) fn advert_late(&self, now: Instant) -> Option<Duration> {
+    /// When an advert was due that is due now.
+    pub(crate) fn advert_due(&self, now: Instant) -> Option<Instant> {
         let Phase::Master(master) = &self.phase else { return None };
-        master.advert_at.and_then(|at| now.checked_duration_since(at))
+        master.advert_at.filter(|at| *at <= now)
     }
 
     /// Whether adverts are looked at at all.

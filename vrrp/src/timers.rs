@@ -34,21 +34,16 @@ pub fn master_down_interval(
 
 /// So many adverts of one host may be due at one moment.
 const AT_ONCE: usize = 8;
-/// Time for them, at most; a 64th of the interval where that is less.
-const SLOT: Duration = Duration::from_micros(200);
 
 /// How much sooner than the interval says the next advert is to come of the virtual router that is number `rank`,
-/// from 0, of those that are due at one moment on this host.
+/// from 0, of `count` that are due at one moment on this host.
 ///
 /// Hundreds that became master together would send together for ever, the last of them late each time. So they spread
-/// out, at most half an interval, once; a peer hears one advert early, which prolongs nothing. Zero when this one is
-/// `late` by more than a quarter of the interval: a host that has no time for its adverts gets no more of them.
-pub fn spread(rank: usize, interval: Duration, late: Duration) -> Duration {
-    if late > interval / 4 {
-        return Duration::ZERO;
-    }
-    let slots = u32::try_from(rank / AT_ONCE).unwrap_or(u32::MAX);
-    SLOT.min(interval / 64).saturating_mul(slots).min(interval / 2)
+/// out over the interval, once, a few at a time; a peer hears one advert early, which prolongs nothing.
+pub fn spread(rank: usize, count: usize, interval: Duration) -> Duration {
+    let number = |rank: usize| u32::try_from(rank / AT_ONCE).unwrap_or(u32::MAX);
+    let slots = number(count.saturating_sub(1)).saturating_add(1);
+    (interval / slots).saturating_mul(number(rank)).min(interval)
 }
 
 #[cfg(test)]
@@ -58,18 +53,22 @@ mod tests {
 
     #[test]
     fn adverts_spread_out() {
-        for (name, rank, interval_ms, late_us, want_us) in [
-            ("the first", 0, 10, 0, 0),
-            ("few at once", 7, 10, 0, 0),
-            ("the ninth", 8, 10, 2500, 156),
-            ("the last of 250", 249, 10, 0, 4843),
-            ("no time for them", 249, 10, 2501, 0),
-            ("a second", 249, 1000, 0, 6200),
-            ("not more than half an interval", 100_000, 1000, 0, 500_000),
-            ("any number", usize::MAX, 10, 0, 5000),
+        for (name, rank, count, interval_ms, want_us) in [
+            ("alone", 0, 1, 10, 0),
+            ("few at once", 7, 8, 10, 0),
+            ("the first of nine", 0, 9, 10, 0),
+            ("the ninth", 8, 9, 10, 5000),
+            ("the last of sixteen", 15, 16, 10, 5000),
+            ("of seventeen", 16, 17, 10, 6666),
+            ("the ninth of 250", 8, 250, 10, 312),
+            ("the last of 250", 249, 250, 10, 9687),
+            ("a second", 249, 250, 1000, 968_750),
+            ("nobody", 0, 0, 10, 0),
+            ("any number", usize::MAX, usize::MAX, 10, 0),
+            ("not of them", usize::MAX, 9, 10, 10_000),
         ] {
-            let (interval, late) = (Duration::from_millis(interval_ms), Duration::from_micros(late_us));
-            assert_eq!(spread(rank, interval, late).as_micros(), want_us, "{name}");
+            let got = spread(rank, count, Duration::from_millis(interval_ms));
+            assert_eq!(got.as_micros(), want_us, "{name}");
         }
     }
 
