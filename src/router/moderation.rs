@@ -1,9 +1,11 @@
-//! How often the sockets are looked at while adverts come thick and fast: each look costs more than an advert.
+//! How often the sockets are looked at while adverts come thick and fast: to wake up costs more than an advert.
 
 use std::time::{Duration, Instant};
 
-/// Longest wait of an advert. A Backup that would take over meanwhile looks first.
-const PAUSE: Duration = Duration::from_micros(250);
+/// How long others are waited for, to be read together. A Backup that would take over meanwhile looks first.
+const PAUSE: Duration = Duration::from_micros(200);
+/// Adverts come thick and fast when some came so short a time ago.
+const BUSY: Duration = Duration::from_millis(1);
 
 /// When the sockets were looked at.
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,19 +15,24 @@ pub(super) struct Moderation {
 }
 
 impl Moderation {
-    /// So many datagrams were there now.
+    /// Something is there: whether it waits for more.
+    pub fn waits(&mut self, now: Instant) -> bool {
+        let busy = self.last.is_some_and(|last| now.saturating_duration_since(last) < BUSY);
+        self.until = busy.then(|| now + PAUSE);
+        busy
+    }
+
+    /// How long the sockets are not to be polled.
+    pub fn pause(&self, now: Instant) -> Option<Duration> {
+        self.until.map(|until| until.saturating_duration_since(now))
+    }
+
+    /// So many datagrams were read.
     pub fn looked(&mut self, now: Instant, count: usize) {
         self.until = None;
         if count > 0 {
-            let soon = self.last.is_some_and(|last| now.saturating_duration_since(last) < PAUSE * 2);
-            self.until = soon.then(|| now + PAUSE);
             self.last = Some(now);
         }
-    }
-
-    /// How long they are not to be waited for.
-    pub fn pause(&self, now: Instant) -> Option<Duration> {
-        self.until.map(|until| until.saturating_duration_since(now)).filter(|rest| !rest.is_zero())
     }
 }
 
@@ -38,21 +45,23 @@ mod tests {
         let start = Instant::now();
         let us = Duration::from_micros;
         let mut packets = Moderation::default();
-        for (name, at, count, want) in [
-            ("the first", 0, 1, None),
-            ("another, soon after", 20, 1, Some(250)),
-            ("after the pause, and there was something", 270, 3, Some(250)),
-            ("nothing more", 520, 0, None),
-            ("half a millisecond after the last", 770, 1, None),
-            ("seldom", 10_770, 9, None),
-            ("seldom again", 20_770, 1, None),
+        for (name, at, waits) in [
+            ("the first", 0, false),
+            ("another, soon after", 20, true),
+            ("soon after that", 1200, true),
+            ("a millisecond after the last look", 2400, false),
+            ("seldom", 12_400, false),
         ] {
             let now = start + us(at);
-            packets.looked(now, count);
-            assert_eq!(packets.pause(now).map(|pause| pause.as_micros()), want, "{name}");
+            assert_eq!(packets.pause(now), None, "{name}");
+            assert_eq!(packets.waits(now), waits, "{name}");
+            assert_eq!(packets.pause(now + us(50)), waits.then(|| us(150)), "{name}");
+            let read = now + if waits { us(200) } else { Duration::ZERO };
+            packets.looked(read, 1);
         }
-        packets.looked(start + us(20_800), 1);
-        assert_eq!(packets.pause(start + us(20_900)), Some(us(150)));
-        assert_eq!(packets.pause(start + us(21_050)), None);
+        assert!(packets.waits(start + us(12_500)));
+        assert_eq!(packets.pause(start + us(13_000)), Some(Duration::ZERO), "over");
+        packets.looked(start + us(13_000), 0);
+        assert!(!packets.waits(start + us(13_400)), "nothing was read since");
     }
 }

@@ -278,12 +278,17 @@ impl Driver {
             Err(errno) => return Err(errno.into()),
         }
         let mut ready = fds.iter().map(|fd| fd.any().unwrap_or_default());
-        if ready.next().unwrap_or_default() {
+        let timer = ready.next().unwrap_or_default();
+        if timer {
             self.armed = None;
         }
         let told = ready.next().unwrap_or_default();
-        // Whatever ended a pause: what came meanwhile counts.
-        Ok(Woken { told, packets: pause.is_some() || ready.any(|ready| ready) })
+        let arrived = ready.any(|ready| ready);
+        // Before anything else is done what has come by then counts.
+        let now = timer || told || pause.is_some();
+        let packets =
+            if now { arrived || pause.is_some() } else { arrived && !self.packets.waits(self.clock.now()) };
+        Ok(Woken { told, packets })
     }
 
     fn take_reports(&mut self) {
