@@ -1,38 +1,44 @@
 //! How often the sockets are looked at while adverts come thick and fast: to wake up costs more than an advert.
+//!
+//! Above a thousand in a second they are read every millisecond, as long as there are any. A Backup that would take
+//! over meanwhile reads first.
 
 use std::time::{Duration, Instant};
 
-/// How long others are waited for, to be read together. A Backup that would take over meanwhile looks first.
-const PAUSE: Duration = Duration::from_micros(200);
-/// Adverts come thick and fast when some came so short a time ago.
-const BUSY: Duration = Duration::from_millis(1);
+/// Time between two looks, and how soon one must follow another for the next to wait.
+const PAUSE: Duration = Duration::from_millis(1);
+/// Datagrams for which there is room in one call: room costs, too.
+const FEW: usize = 4;
+/// The same where many wait.
+pub(super) const MANY: usize = 64;
 
 /// When the sockets were looked at.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Moderation {
     last: Option<Instant>,
     until: Option<Instant>,
+    count: usize,
 }
 
 impl Moderation {
-    /// Something is there: whether it waits for more.
-    pub fn waits(&mut self, now: Instant) -> bool {
-        let busy = self.last.is_some_and(|last| now.saturating_duration_since(last) < BUSY);
-        self.until = busy.then(|| now + PAUSE);
-        busy
+    /// So many datagrams were read.
+    pub fn looked(&mut self, now: Instant, count: usize) {
+        let soon = self.last.is_some_and(|last| now.saturating_duration_since(last) < PAUSE * 3 / 2);
+        self.until = (count > 0 && soon).then(|| now + PAUSE);
+        if count > 0 {
+            self.last = Some(now);
+        }
+        self.count = count;
     }
 
-    /// How long the sockets are not to be polled.
+    /// How long the sockets are not to be polled, but read then.
     pub fn pause(&self, now: Instant) -> Option<Duration> {
         self.until.map(|until| until.saturating_duration_since(now))
     }
 
-    /// So many datagrams were read.
-    pub fn looked(&mut self, now: Instant, count: usize) {
-        self.until = None;
-        if count > 0 {
-            self.last = Some(now);
-        }
+    /// So many datagrams may be there.
+    pub fn expected(&self) -> usize {
+        (self.count * 2).clamp(FEW, MANY)
     }
 }
 
@@ -45,23 +51,22 @@ mod tests {
         let start = Instant::now();
         let us = Duration::from_micros;
         let mut packets = Moderation::default();
-        for (name, at, waits) in [
-            ("the first", 0, false),
-            ("another, soon after", 20, true),
-            ("soon after that", 1200, true),
-            ("a millisecond after the last look", 2400, false),
-            ("seldom", 12_400, false),
+        for (name, at, count, want, expected) in [
+            ("the first", 0, 1, None, 4),
+            ("another, soon after", 20, 1, Some(us(1000)), 4),
+            ("after the pause, and there were some", 1020, 10, Some(us(1000)), 20),
+            ("after the next", 2025, 80, Some(us(1000)), 64),
+            ("nothing more", 3025, 0, None, 4),
+            ("after a while", 4000, 1, None, 4),
+            ("seldom", 14_000, 9, None, 18),
+            ("seldom again", 24_000, 1, None, 4),
         ] {
             let now = start + us(at);
-            assert_eq!(packets.pause(now), None, "{name}");
-            assert_eq!(packets.waits(now), waits, "{name}");
-            assert_eq!(packets.pause(now + us(50)), waits.then(|| us(150)), "{name}");
-            let read = now + if waits { us(200) } else { Duration::ZERO };
-            packets.looked(read, 1);
+            packets.looked(now, count);
+            assert_eq!((packets.pause(now), packets.expected()), (want, expected), "{name}");
         }
-        assert!(packets.waits(start + us(12_500)));
-        assert_eq!(packets.pause(start + us(13_000)), Some(Duration::ZERO), "over");
-        packets.looked(start + us(13_000), 0);
-        assert!(!packets.waits(start + us(13_400)), "nothing was read since");
+        packets.looked(start + us(24_500), 1);
+        assert_eq!(packets.pause(start + us(25_000)), Some(us(500)));
+        assert_eq!(packets.pause(start + us(26_000)), Some(Duration::ZERO), "over");
     }
 }

@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use super::clock::Clock;
 use super::lateness::Lateness;
 use super::mailbox::{Commands, LEFTOVERS, Slot, Waker, Want};
-use super::moderation::Moderation;
+use super::moderation::{self, Moderation};
 use super::netconf::{self, Report};
 use super::publish::{Beside, Publisher};
 use super::scheduling::ThreadScheduling;
@@ -37,9 +37,6 @@ use crate::state_file::{SavedInstance, boot_clock_ms};
 /// Datagrams taken before timers are looked at again: what waited while this process slept comes
 /// first (the master is alive), a flood delays no advert of ours by more than a millisecond.
 const DATAGRAMS: usize = 512;
-/// Datagrams that are read in one go at first, and when there were as many: room for them costs more than they do.
-const FEW: usize = 4;
-const MANY: usize = 64;
 /// The same as [`DATAGRAMS`] before a Backup takes over: more than a receive buffer holds (4 MiB, which the kernel doubles, at 768 octets
 /// and more each), so that of all that came in time nothing is left, whatever a flood has put before it.
 const DATAGRAMS_BEFORE_TAKEOVER: usize = 16_384;
@@ -278,16 +275,12 @@ impl Driver {
             Err(errno) => return Err(errno.into()),
         }
         let mut ready = fds.iter().map(|fd| fd.any().unwrap_or_default());
-        let timer = ready.next().unwrap_or_default();
-        if timer {
+        if ready.next().unwrap_or_default() {
             self.armed = None;
         }
         let told = ready.next().unwrap_or_default();
-        let arrived = ready.any(|ready| ready);
-        // Before anything else is done what has come by then counts.
-        let now = timer || told || pause.is_some();
-        let packets =
-            if now { arrived || pause.is_some() } else { arrived && !self.packets.waits(self.clock.now()) };
+        // Whatever ended a pause: what came meanwhile counts.
+        let packets = pause.is_some() || ready.any(|ready| ready);
         Ok(Woken { told, packets })
     }
 
@@ -362,7 +355,7 @@ impl Driver {
 
     fn take_datagrams(&mut self) {
         let started = self.clock.now();
-        let (mut taken, mut batch) = (0, FEW);
+        let (mut taken, mut batch) = (0, self.packets.expected());
         loop {
             // One time for each batch: a deadline that passes meanwhile is seen after them.
             let now = self.clock.now();
@@ -378,7 +371,7 @@ impl Driver {
             self.carry_out();
             match result {
                 Ok(got) => {
-                    (taken, batch) = (taken + got.read, MANY);
+                    (taken, batch) = (taken + got.read, moderation::MANY);
                     if !got.more {
                         break;
                     }
