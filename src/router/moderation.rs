@@ -21,10 +21,10 @@ pub(super) struct Moderation {
 }
 
 impl Moderation {
-    /// So many datagrams were read.
-    pub fn looked(&mut self, now: Instant, count: usize) {
+    /// So many datagrams were read; `left`: there are more.
+    pub fn looked(&mut self, now: Instant, count: usize, left: bool) {
         let soon = self.last.is_some_and(|last| now.saturating_duration_since(last) < PAUSE * 3 / 2);
-        self.until = (count > 0 && soon).then(|| now + PAUSE);
+        self.until = (count > 0 && soon && !left).then(|| now + PAUSE);
         if count > 0 {
             self.last = Some(now);
         }
@@ -62,11 +62,13 @@ mod tests {
             ("seldom again", 24_000, 1, None, 4),
         ] {
             let now = start + us(at);
-            packets.looked(now, count);
+            packets.looked(now, count, false);
             assert_eq!((packets.pause(now), packets.expected()), (want, expected), "{name}");
         }
-        packets.looked(start + us(24_500), 1);
+        packets.looked(start + us(24_500), 1, false);
         assert_eq!(packets.pause(start + us(25_000)), Some(us(500)));
         assert_eq!(packets.pause(start + us(26_000)), Some(Duration::ZERO), "over");
+        packets.looked(start + us(26_000), 512, true);
+        assert_eq!(packets.pause(start + us(26_000)), None, "there are more");
     }
 }

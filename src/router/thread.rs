@@ -355,7 +355,7 @@ impl Driver {
 
     fn take_datagrams(&mut self) {
         let started = self.clock.now();
-        let (mut taken, mut batch) = (0, self.packets.expected());
+        let (mut taken, mut left, mut batch) = (0, true, self.packets.expected());
         loop {
             // One time for each batch: a deadline that passes meanwhile is seen after them.
             let now = self.clock.now();
@@ -372,7 +372,8 @@ impl Driver {
             match result {
                 Ok(got) => {
                     (taken, batch) = (taken + got.read, moderation::MANY);
-                    if !got.more {
+                    left = got.more;
+                    if !left {
                         break;
                     }
                 }
@@ -382,7 +383,8 @@ impl Driver {
                 }
             }
         }
-        self.packets.looked(started, taken);
+        // With some left it goes on at once.
+        self.packets.looked(started, taken, left);
     }
 
     fn take_strangers(&mut self, now: Instant) {
