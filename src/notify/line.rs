@@ -258,3 +258,16 @@ pub fn real_server(service: &VirtualServerId, address: SocketAddr) -> String {
 fn trio(protocol: &str, address: SocketAddr) -> String {
     format!("[{}]:{}:{}", address.ip(), protocol.to_lowercase(), address.port())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_condition_has_words() {
+        for condition in lbd_vrrp::Condition::ALL {
+            let words = condition_words(condition.as_str());
+            assert_ne!(words, condition_words("one of a later version"), "{condition:?}");
+        }
+    }
+}

@@ -26,6 +26,8 @@ pub(super) struct Held {
     holders: BTreeSet<RouterId>,
     /// The last attempt to add it succeeded.
     set: bool,
+    /// It was put there by VRRP, not by the host itself: it may be replaced.
+    made: bool,
     /// Why it could not be added, as it was logged; `None` once it was.
     pub failing: Option<String>,
 }
@@ -126,10 +128,11 @@ impl Book {
                 let held = held.get_mut();
                 held.holders.insert(router);
                 let mut before = None;
-                if held.address != *address {
+                // With several holders the first one's options count.
+                if held.address != *address && held.holders.len() == 1 {
                     let old = std::mem::replace(&mut held.address, address.clone());
                     let message = |one: &DeviceAddress| kernel::addition(0, &one.address);
-                    before = (held.set && message(&old) != message(address)).then_some(old);
+                    before = (held.set && held.made && message(&old) != message(address)).then_some(old);
                 }
                 (held.set, before)
             }
@@ -138,6 +141,7 @@ impl Book {
                     address: address.clone(),
                     holders: BTreeSet::from([router]),
                     set: false,
+                    made: false,
                     failing: None,
                 });
                 self.missing.insert(at.clone());
@@ -191,11 +195,18 @@ impl Book {
         news.then_some(&*held)
     }
 
+    /// It is there because VRRP put it there.
+    pub fn made(&mut self, at: &HeldKey) {
+        if let Some(held) = self.held.get_mut(at) {
+            held.made = true;
+        }
+    }
+
     /// It is there no more; whether that is a loss: somebody holds it, and it was there.
     pub fn gone(&mut self, at: &HeldKey) -> bool {
         match self.held.get_mut(at) {
             Some(held) if held.set => {
-                held.set = false;
+                (held.set, held.made) = (false, false);
                 self.missing.insert(at.clone());
                 true
             }
@@ -258,7 +269,7 @@ mod tests {
     #[test]
     fn a_failure_that_lasts_is_told_once() {
         let address = list(&[1])[0].clone();
-        let mut held = Held { address, holders: BTreeSet::new(), set: false, failing: None };
+        let mut held = Held { address, holders: BTreeSet::new(), set: false, made: false, failing: None };
         for (name, failure, news) in [
             ("added at once", None, false),
             ("first failure", Some("A"), true),

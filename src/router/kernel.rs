@@ -58,6 +58,8 @@ struct Entry {
     usable: Use,
     /// Address of the other end, without which IPv4 addresses are not deleted.
     peer: Option<IpAddr>,
+    /// VRRP put it there (kernels from 5.18 on tell).
+    of_vrrp: bool,
 }
 
 /// Whether an address can be used.
@@ -247,7 +249,7 @@ impl Mirror {
         };
         let index = message.header.index;
         let place = self.place(told, own.ip, own.flags, message.header.scope.into());
-        self.put(index, (own.ip, own.prefix), Entry { place, usable, peer: own.peer })
+        self.put(index, (own.ip, own.prefix), Entry { place, usable, peer: own.peer, of_vrrp: own.of_vrrp })
     }
 
     /// The kernel acknowledged that it added this. It tells an IPv6 address only when it begins to
@@ -262,7 +264,7 @@ impl Mirror {
         let scope = if ip.is_unicast_link_local() { AddressScope::Link } else { AddressScope::Universe };
         let place = self.place(Told::Event, at.0, AddressFlags::empty(), scope.into());
         let usable = if address.detect_duplicates { Use::NotYet } else { Use::Now };
-        self.put(index, at, Entry { place, usable, peer: address.peer });
+        self.put(index, at, Entry { place, usable, peer: address.peer, of_vrrp: true });
     }
 
     fn place(&mut self, told: Told, ip: IpAddr, flags: AddressFlags, scope: u8) -> Place {
@@ -274,6 +276,8 @@ impl Mirror {
         let Some(link) = self.links.get_mut(&index) else { return Change::Nothing };
         let before = link.addresses.get(&at).copied();
         if let Some(before) = before {
+            // Older kernels do not tell; what was put there stays ours until it goes.
+            entry.of_vrrp |= before.of_vrrp;
             if before.place.stays(entry.place) {
                 entry.place = before.place;
             }
@@ -312,6 +316,11 @@ impl Mirror {
     /// Whether it is there, usable or not.
     pub fn has(&self, address: &DeviceAddress) -> bool {
         self.entry(address).is_some()
+    }
+
+    /// Whether it is there and VRRP put it there.
+    pub fn has_of_vrrp(&self, address: &DeviceAddress) -> bool {
+        self.entry(address).is_some_and(|(_, entry)| entry.of_vrrp)
     }
 
     fn entry(&self, address: &DeviceAddress) -> Option<(u32, &Entry)> {
@@ -375,6 +384,7 @@ struct OwnAddress {
     prefix: u8,
     peer: Option<IpAddr>,
     flags: AddressFlags,
+    of_vrrp: bool,
 }
 
 impl OwnAddress {
@@ -382,18 +392,22 @@ impl OwnAddress {
         // IFA_LOCAL is the own address; with it IFA_ADDRESS is the other end, or the same.
         let mut local = None;
         let mut address = None;
+        let mut of_vrrp = false;
         let mut flags = AddressFlags::from_bits_retain(message.header.flags.bits().into());
         for attribute in &message.attributes {
             match attribute {
                 AddressAttribute::Local(ip) => local = Some(*ip),
                 AddressAttribute::Address(ip) => address = Some(*ip),
                 AddressAttribute::Flags(all) => flags = *all,
+                AddressAttribute::Protocol(protocol) => {
+                    of_vrrp = *protocol == AddressProtocol::Other(PROTOCOL_VRRP);
+                }
                 _ => {}
             }
         }
         let ip = local.or(address)?;
         let peer = address.filter(|address| *address != ip);
-        Some(OwnAddress { ip, prefix: message.header.prefix_len, peer, flags })
+        Some(OwnAddress { ip, prefix: message.header.prefix_len, peer, flags, of_vrrp })
     }
 }
 

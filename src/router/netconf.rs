@@ -22,7 +22,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 use tokio::sync::watch;
 
-use super::held::{Book, Done, HeldKey};
+use super::held::{Book, Done, HeldKey, key};
 use super::kernel::{self, AddressKey, Change, Mirror, Told};
 use super::mailbox::{LEFTOVERS, Slot, Waker, Want, Wants};
 use super::route::{self, Answer, DATAGRAM, Incoming, Refusal, RouteSocket};
@@ -165,6 +165,7 @@ fn run(
 ) -> io::Result<()> {
     let Carried { told, book, removing } = carried;
     removing.extend(book.forget());
+    let complete = removing.is_empty();
     let mut netconf = Netconf {
         shared,
         reports,
@@ -175,7 +176,7 @@ fn run(
         told,
         book,
         removing,
-        complete: false,
+        complete,
         lost: Vec::new(),
         collateral: Vec::new(),
         gone: HashSet::new(),
@@ -198,7 +199,7 @@ struct Netconf<'a> {
     told: &'a mut BTreeMap<String, Interface>,
     book: &'a mut Book,
     removing: &'a mut Vec<DeviceAddress>,
-    /// Every router has said what it wants.
+    /// Every router has said what it wants, or there was nothing before.
     complete: bool,
     /// Held addresses that went without our doing.
     lost: Vec<HeldKey>,
@@ -265,6 +266,9 @@ impl Netconf<'_> {
         let plan = self.book.plan(wants, |address| mirror.has(address));
         self.removing.extend(plan.replaced.iter().chain(&plan.remove).cloned());
         self.remove(&plan.replaced, |_, _| ())?;
+        let replaced: HashSet<HeldKey> = plan.replaced.iter().map(key).collect();
+        // What the kernel says of IPv6 addresses does not name who asked for it.
+        self.lost.retain(|at| !replaced.contains(at));
         let mut added = plan.done.iter().filter(|done| done.removed.is_none()).peekable();
         self.add(&plan.add, |this, count| {
             while let Some(done) = added.next_if(|done| done.added <= count) {
@@ -335,12 +339,16 @@ impl Netconf<'_> {
                 return self.retry = Some(Instant::now());
             }
             Outcome::Done => {
+                self.book.made(at);
                 if let Some(held) = self.book.get(at) {
                     self.mirror.acknowledged(index, &held.address.address);
                 }
                 None
             }
             Outcome::Refused(refusal) if refusal.errno == Errno::EEXIST => {
+                if self.book.get(at).is_some_and(|held| self.mirror.has_of_vrrp(&held.address)) {
+                    self.book.made(at);
+                }
                 (!self.is_there(at)).then(|| "the interface has it with another prefix length".to_owned())
             }
             Outcome::Refused(refusal) => Some(refusal.to_string()),

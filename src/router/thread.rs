@@ -15,8 +15,8 @@ use lbd_grammar::config::Scheduling;
 use lbd_vrrp::net::{Sockets, Wanted};
 use lbd_vrrp::wire::datagram::Datagram;
 use lbd_vrrp::{
-    Action, Authentication, DeviceAddress, Engine, Event, Family, IfIndex, Interface, RouterId, Setup, State,
-    TrackerId,
+    Action, Authentication, DeviceAddress, Engine, Event, Family, Identity, IfIndex, Interface, RouterId,
+    Setup, State, TrackerId,
 };
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
@@ -47,6 +47,8 @@ const STRANGERS: usize = 64;
 /// Panics after which the engine is not started again, unless there is a quiet minute between.
 const PANICS: u32 = 5;
 const QUIET: Duration = Duration::from_secs(60);
+/// Longest wait for netconf when giving up.
+const ABANDON_LIMIT: Duration = Duration::from_secs(5);
 
 /// What the thread is made of.
 pub(super) struct Parts {
@@ -214,6 +216,7 @@ impl Driver {
         }
         self.join();
         // What was left when the engine before panicked.
+        self.take_reports();
         self.take_commands();
         self.publish();
         let _told_before = self.life.try_send(());
@@ -235,7 +238,8 @@ impl Driver {
             if self.ended {
                 return;
             }
-            if woken.packets {
+            // Who would take over looks first whether a master was heard meanwhile.
+            if woken.packets || self.engine.takeover_due(self.clock.now()) {
                 self.take_datagrams();
             }
             let now = self.clock.now();
@@ -271,7 +275,7 @@ impl Driver {
         let mut fds: Vec<_> = own.chain(sockets).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         match ppoll(&mut fds, pause.map(TimeSpec::from_duration), None) {
             Ok(_) => {}
-            Err(nix::Error::EINTR) => return Ok(Woken::default()),
+            Err(nix::Error::EINTR) => return Ok(Woken { told: false, packets: pause.is_some() }),
             Err(errno) => return Err(errno.into()),
         }
         let mut ready = fds.iter().map(|fd| fd.any().unwrap_or_default());
@@ -475,15 +479,15 @@ impl Driver {
         let stopped: Vec<Action> = self.actions.extract_if(.., told).collect();
         self.carry_out();
         self.publish();
-        self.finish_netconf();
+        self.finish_netconf(self.stop_limit.with(|limit| *limit));
         // Scripts of the stop run after the addresses are gone.
         self.actions = stopped;
         self.carry_out();
     }
 
-    fn finish_netconf(&mut self) {
+    fn finish_netconf(&mut self, limit: Duration) {
         self.netconf.stop();
-        let until = Instant::now() + self.stop_limit.with(|limit| *limit);
+        let until = Instant::now() + limit;
         loop {
             let rest = until.saturating_duration_since(Instant::now());
             match self.reports.recv_timeout(rest) {
@@ -503,21 +507,18 @@ impl Driver {
 
     /// After a panic: a new engine that takes over what the old one had.
     fn restart(&mut self) {
-        type Identity = (String, u8, String);
-        let identity = |router: &lbd_vrrp::router::Router| -> Identity {
-            let config = router.config();
-            let family = config.family.to_string().to_lowercase();
-            (config.interface_name().to_owned(), config.vrid.get(), family)
-        };
-        // As it was published, or as the engine still knows it.
-        let mut states: BTreeMap<Identity, State> = self
+        // As the engine still knows it, or as it was published.
+        let identity = |router: &lbd_vrrp::router::Router| Identity::of(router.config());
+        let before: Vec<(Identity, State)> =
+            self.engine.routers().iter().map(|router| (identity(router), router.state())).collect();
+        let published: BTreeSet<(String, u8, String)> = self
             .publisher
             .seen
             .values()
-            .map(|seen| (&seen.snapshot.status, seen.state))
-            .map(|(status, state)| ((status.interface.clone(), status.vrid, status.family.clone()), state))
+            .filter(|seen| seen.state == State::Master)
+            .map(|seen| &seen.snapshot.status)
+            .map(|status| (status.interface.clone(), status.vrid, status.family.clone()))
             .collect();
-        states.extend(self.engine.routers().iter().map(|router| (identity(router), router.state())));
         let old: Vec<RouterId> = self.holders.iter().copied().collect();
         self.actions.clear();
         self.frames.clear();
@@ -534,8 +535,15 @@ impl Driver {
             self.feed(Event::Tracker(id, good));
         }
         if self.begun {
-            let was =
-                |router: &&lbd_vrrp::router::Router| states.get(&identity(router)) == Some(&State::Master);
+            let was = |router: &&lbd_vrrp::router::Router| {
+                let own = identity(router);
+                if let Some((_, state)) = before.iter().find(|(other, _)| *other == own) {
+                    return *state == State::Master;
+                }
+                let config = router.config();
+                let family = config.family.to_string().to_lowercase();
+                published.contains(&(config.interface_name().to_owned(), config.vrid.get(), family))
+            };
             let resume = self.engine.routers().iter().filter(was).map(lbd_vrrp::router::Router::id).collect();
             self.feed(Event::Begin { resume });
         }
@@ -550,17 +558,13 @@ impl Driver {
     /// when our adverts stay away.
     fn abandon(&mut self) {
         self.ended = true;
-        self.actions.clear();
-        self.frames.clear();
-        let release = || {
-            self.engine.on_event(self.clock.now(), Event::Stop, &mut self.actions);
-            self.carry_out();
-        };
+        let release = || self.engine.on_event(self.clock.now(), Event::Stop, &mut self.actions);
         let _panicked = catch_unwind(AssertUnwindSafe(release));
+        let _panicked = catch_unwind(AssertUnwindSafe(|| self.carry_out()));
         for router in self.holders.clone() {
             self.want(Want { router, hold: Arc::default(), purge: Vec::new() });
         }
-        self.finish_netconf();
+        self.finish_netconf(ABANDON_LIMIT);
     }
 
     fn carry_out(&mut self) {

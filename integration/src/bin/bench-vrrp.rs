@@ -244,7 +244,8 @@ fn costs(bed: &load::Bed, rounds: usize, time: Duration) -> Result<bool> {
         let mut costs = [None; 2];
         for daemon in order(round) {
             let lab = load::lab()?;
-            let cost = bed.start(daemon, &lab)?.cost(time)?;
+            let pair = bed.start(daemon, &lab)?;
+            let cost = pair.cost(time)?;
             println!(
                 "  round {} {:<10} {:.1} µs sent, {:.1} µs received ({:.0} adverts/s)",
                 round + 1,
@@ -253,7 +254,8 @@ fn costs(bed: &load::Bed, rounds: usize, time: Duration) -> Result<bool> {
                 cost.received,
                 cost.rate
             );
-            costs[usize::from(daemon == Daemon::Keepalived)] = Some(cost);
+            // Of one that does not settle each side sends and receives.
+            costs[usize::from(daemon == Daemon::Keepalived)] = Some(cost).filter(|_| pair.settled);
         }
         if let [Some(ours), Some(theirs)] = costs {
             ratios.push((ours.sent / theirs.sent, ours.received / theirs.received));

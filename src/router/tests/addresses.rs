@@ -255,6 +255,24 @@ fn addresses_that_change_are_replaced() {
     for gone in ["fd00::1/64", "eth0:a", "10.78.9.1"] {
         assert!(!text.contains(gone), "{gone} in {text}");
     }
+    // What the host itself has stays as it is, and so does what another router holds too.
+    ip(&format!("-n {} addr add 10.78.0.4/24 dev eth0 label eth0:own", net.ns(1)));
+    let labelled = |label: &str| {
+        let mut address = four(4, 24);
+        address.address.label = Some(label.into());
+        address
+    };
+    for label in ["eth0:c", "eth0:d"] {
+        netconf.want(4, &Arc::from([labelled(label)]));
+    }
+    netconf.want(2, &Arc::from([four(3, 32)]));
+    netconf
+        .want(3, &Arc::from([eth0(VirtualAddress { label: Some("eth0:e".into()), ..four(3, 32).address })]));
+    let text = String::from_utf8(show.output().expect("ip").stdout).expect("text");
+    assert!(
+        text.contains("eth0:own") && !["eth0:c", "eth0:d", "eth0:e"].iter().any(|one| text.contains(one)),
+        "{text}"
+    );
     // From one router to another, each in its own time.
     netconf.want(2, &Arc::from([six(1, 48)]));
     netconf.want(1, &Arc::default());
@@ -281,6 +299,10 @@ fn a_failure_loses_no_removal() {
     netconf.want(1, &all);
     netconf.want(2, &Arc::from([four(3, 32)]));
     ip(&format!("-n {} addr add 10.78.0.9/32 dev eth0", net.ns(1)));
+    // What was removed before is nobody's.
+    netconf.want(3, &Arc::from([four(4, 32)]));
+    netconf.want(3, &Arc::default());
+    ip(&format!("-n {} addr add 10.78.0.4/32 dev eth0", net.ns(1)));
     let before = there(&net);
     netconf.shared.want_then_panic(Want { router: RouterId(1), hold: Arc::clone(&kept), purge: Vec::new() });
     assert!(netconf.until(|report| matches!(report, Report::Ready)), "ready again");
@@ -288,7 +310,7 @@ fn a_failure_loses_no_removal() {
     // The second one was deleted meanwhile.
     netconf.shared.want_all(vec![Want { router: RouterId(1), hold: kept, purge: Vec::new() }]);
     assert!(netconf.until(|report| matches!(report, Report::AddressesSet { router: LEFTOVERS, .. })));
-    let want = ["10.77.0.1/24", "10.78.0.1/32", "10.78.0.9/32", "fd00::1/128"];
+    let want = ["10.77.0.1/24", "10.78.0.1/32", "10.78.0.4/32", "10.78.0.9/32", "fd00::1/128"];
     assert_eq!(there(&net), BTreeSet::from(want.map(str::to_owned)));
 }
 

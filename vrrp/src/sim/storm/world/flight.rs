@@ -1,6 +1,6 @@
 //! Datagrams under way, the earliest first.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Ordering;
 use std::rc::Rc;
 use std::time::Instant;
 
