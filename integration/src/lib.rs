@@ -11,7 +11,7 @@
 //! cargo run -p lbd-integration --bin bed -- run dr            one scenario, on whichever kernel can run it
 //! cargo run -p lbd-integration --bin bed -- run dr --daemon keepalived    the same with Debian's keepalived
 //! cargo run -p lbd-integration --bin bed -- run dr --kernel uml           in user-mode-linux whatever the host has
-//! cargo test -p lbd-integration --test ipvs dr                as a test
+//! cargo test -p lbd-integration --test e2e ipvs::dr            as a test
 //! ```
 //!
 //! `LBD_BED_LBD` and `LBD_BED_LBCTL` name binaries that were built already; without them the bed builds the workspace's.

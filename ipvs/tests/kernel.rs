@@ -1,7 +1,7 @@
 //! The client against a kernel with IPVS: what the scripts of the other tests take for granted.
 //!
 //! Needs CAP_NET_ADMIN, and changes the table of the network namespace it makes for itself; without
-//! IPVS in the kernel it says so and is counted as skipped. There the proof is `integration/tests/ipvs.rs`, which runs this
+//! IPVS in the kernel it says so and is counted as skipped. There the proof is `integration/tests/e2e/ipvs.rs`, which runs this
 //! program in user-mode-linux.
 #![allow(clippy::print_stdout, reason = "a skip is said aloud, so that it can be counted")]
 #![allow(clippy::indexing_slicing, reason = "helpers of a test: a panic is the report")]

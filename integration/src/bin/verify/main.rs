@@ -151,7 +151,7 @@ fn full(run: &mut Run, fuzz_minutes: u64) {
         None,
     );
 
-    let floods = ["test", "-p", "lbd-integration", "--test", "floods"];
+    let floods = ["test", "-p", "lbd-integration", "--test", "e2e", "floods"];
     run.step(Step::cargo("long floods", minutes(5), &floods).env("LBD_FLOOD_SECONDS", "10"), None);
 
     if works("cargo", &["+nightly", "fuzz", "--version"]) {
