@@ -34,13 +34,14 @@ use crate::notify::Notifier;
 use crate::options::{EXIT_CONFIG, EXIT_FAILED, EXIT_RIGHTS, EXIT_STOPPED, Options};
 use crate::pid_file::{PidFile, PidFileError};
 use crate::remember::Remember;
-use crate::router::{Interfaces, Router, RouterError, RouterOptions, RouterSnapshot, startup};
+use crate::router::{HostWants, Interfaces, Router, RouterError, RouterOptions, RouterSnapshot, startup};
 use crate::script::ScriptRoom;
 use crate::signals::{Command, Signals};
 use crate::state_file::{Saved, SavedInstance, StateFile};
 use crate::track::files::{self, TrackedFiles};
 use crate::track::scripts::Tracker;
 
+pub(crate) mod host;
 mod planning;
 mod synchronisation;
 
@@ -510,6 +511,8 @@ impl Daemon {
             scheduling: config.global.scheduling.vrrp.clone(),
             saved: if self.options.parts.vrrp { saved } else { Vec::new() },
             take_over: self.options.take_over && self.starting,
+            host: self.host(config),
+            state: self.options.state_file.clone(),
             events: self.events.clone(),
         })?)
     }
@@ -523,6 +526,10 @@ impl Daemon {
             let _full = lost.try_send("VRRP");
         });
         tokio::spawn(local_addresses(router.interfaces(), self.local.clone()));
+    }
+
+    fn host(&self, config: &Config) -> HostWants {
+        if self.options.parts.vrrp { host::wants(config) } else { HostWants::default() }
     }
 
     /// Without VRRP there are no virtual routers.
@@ -660,6 +667,11 @@ impl Daemon {
         self.notifier.update(config);
         match (router, opened) {
             (Some(router), _) => {
+                let (before, wants) = (router.clone(), self.host(config));
+                let prepared = tokio::task::spawn_blocking(move || before.prepare(wants)).await;
+                if let Ok(Err(error)) = prepared {
+                    error!(%error, "interfaces and the packet filter of virtual routers stay as they were");
+                }
                 router.reload(self.setup(config), config.global.scheduling.vrrp.clone());
             }
             (None, Some(router)) => {

@@ -222,8 +222,7 @@ impl StateFile {
     /// another namespace, of a newer lbd or not this user's reads as empty; where that is not as usual, a line
     /// says so.
     pub fn open(path: &Path, namespace: u64) -> (Self, Saved) {
-        let boot_id =
-            fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
+        let boot_id = boot_id();
         let table: TableSection = read(path);
         let vrrp: VrrpSection = read(&vrrp_path(path));
         let mut saved = Saved::default();
@@ -353,6 +352,11 @@ impl StateFile {
     }
 }
 
+/// Names this boot of the kernel; empty where that cannot be read.
+pub(crate) fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
 /// Milliseconds of the boot clock (`CLOCK_BOOTTIME`), which goes on over a crash of this process.
 pub fn boot_clock_ms() -> u64 {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map_or(0, |time| {
@@ -367,7 +371,8 @@ fn vrrp_path(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn read<T: Default + for<'de> Deserialize<'de>>(path: &Path) -> T {
+/// Reads a file of this process's kind; one that is missing, damaged or not this user's reads as empty.
+pub(crate) fn read<T: Default + for<'de> Deserialize<'de>>(path: &Path) -> T {
     let bytes = match read_own(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return T::default(),
@@ -420,7 +425,11 @@ fn not_used(path: &Path, why: &str) {
     );
 }
 
-fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+/// Replaces a file by rename, with mode 0600.
+///
+/// # Errors
+/// What the file system says; the old file is still there then.
+pub(crate) fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
     }

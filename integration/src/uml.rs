@@ -21,7 +21,7 @@ use crate::process::pid_of;
 use crate::xstate;
 
 const MODULES: &str = "ip_vs ip_vs_rr ip_vs_wrr ip_vs_lc ip_vs_wlc ip_vs_sh ip_vs_dh ip_vs_mh ip_vs_sed ip_vs_nq ip_vs_fo \
-    ip_vs_ovf ip_vs_lblc ip_vs_lblcr ip_vs_pe_sip veth bridge dummy macvlan ipv6 ipip ip6_tunnel sit fou gre ip_gre \
+    ip_vs_ovf ip_vs_lblc ip_vs_lblcr ip_vs_pe_sip veth bridge dummy macvlan ipvlan vrf ipv6 ipip ip6_tunnel sit fou gre ip_gre \
     nf_conntrack iptable_mangle iptable_nat iptable_filter xt_mark xt_multiport";
 
 /// Debian packages a guest needs.

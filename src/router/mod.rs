@@ -5,6 +5,7 @@
 
 mod clock;
 mod held;
+mod host;
 mod kernel;
 pub mod lateness;
 mod mailbox;
@@ -21,6 +22,7 @@ mod thread;
 mod tests;
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -32,9 +34,11 @@ use tokio::sync::watch;
 
 use crate::event::EventSender;
 use crate::state_file::SavedInstance;
+use host::Host;
 use mailbox::{Commands, Slot, Waker};
 use netconf::{Report, Reports};
 
+pub use host::{Firewall, Wants as HostWants, wants as host_wants};
 pub use snapshot::{HostInterface, InstanceSnapshot, Interfaces, RouterSnapshot};
 
 /// Reports of netconf on their way: all interfaces of a large host. When it is full, netconf waits
@@ -42,6 +46,8 @@ pub use snapshot::{HostInterface, InstanceSnapshot, Interfaces, RouterSnapshot};
 const REPORTS: usize = 4096;
 /// Time limit of the first dump of links and addresses.
 const START_LIMIT: Duration = Duration::from_secs(15);
+/// Time limit of the first look at the host, with what is to be done there: `nft` has 5 s.
+const HOST_LIMIT: Duration = Duration::from_secs(6);
 /// Grace beyond the caller's limit for the threads' own work when stopping.
 const STOP_GRACE: Duration = Duration::from_millis(500);
 /// Bit of CAP_NET_ADMIN in the capability sets.
@@ -58,6 +64,10 @@ pub struct RouterOptions {
     pub saved: Vec<SavedInstance>,
     /// Virtual routers whose addresses are all there go on as masters, whoever put the addresses there.
     pub take_over: bool,
+    /// What the virtual routers need of the host.
+    pub host: HostWants,
+    /// The state file, beside which stands what was changed on the host.
+    pub state: PathBuf,
     /// Where transitions go.
     pub events: EventSender,
 }
@@ -114,6 +124,9 @@ pub struct Router {
     snapshot: watch::Receiver<Arc<RouterSnapshot>>,
     interfaces: watch::Receiver<Arc<Interfaces>>,
     stop_limit: Arc<Slot<Duration>>,
+    /// There while it has anything to do.
+    host: Mutex<Option<Host>>,
+    state: PathBuf,
     /// Says once that the VRRP thread works; disconnected when it has ended.
     ended: Mutex<Receiver<()>>,
 }
@@ -139,6 +152,28 @@ impl Router {
                 capability: "CAP_NET_ADMIN",
             });
         }
+        let failed = |what| move |source| RouterError::Io { what, source };
+        let host = if options.host.is_empty() && !Host::left_anything(&options.state) {
+            None
+        } else {
+            let started = Host::start(&options.state, options.host.clone(), HOST_LIMIT);
+            Some(started.map_err(failed("thread links"))?)
+        };
+        match Self::spawn(options, sockets) {
+            Ok(router) => {
+                *router.host.lock().unwrap_or_else(PoisonError::into_inner) = host;
+                Ok(router)
+            }
+            Err(error) => {
+                if let Some(host) = host {
+                    host.stop(true, HOST_LIMIT);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn spawn(options: RouterOptions, sockets: Sockets) -> Result<Router, RouterError> {
         let failed = |what| move |source| RouterError::Io { what, source };
         let waker = Waker::new().map_err(failed("eventfd"))?;
         let (queue, mut reports) = sync_channel(REPORTS);
@@ -171,7 +206,8 @@ impl Router {
         thread::spawn(parts).map_err(failed("thread vrrp"))?;
         // So that the first snapshot a caller sees has all virtual routers.
         ended.recv_timeout(START_LIMIT).map_err(|_| RouterError::Late)?;
-        Ok(Router { commands, waker, snapshot, interfaces, stop_limit, ended: Mutex::new(ended) })
+        let (host, ended) = (Mutex::default(), Mutex::new(ended));
+        Ok(Router { commands, waker, snapshot, interfaces, stop_limit, host, state: options.state, ended })
     }
 
     /// The virtual routers may take part from here on: the table behind the addresses is complete.
@@ -190,6 +226,21 @@ impl Router {
     /// The host's interfaces and addresses.
     pub fn interfaces(&self) -> watch::Receiver<Arc<Interfaces>> {
         self.interfaces.clone()
+    }
+
+    /// Has the host as the next configuration needs it, before [`Router::reload`]: waits until what can be had at
+    /// once is there, 6 s at most.
+    ///
+    /// # Errors
+    /// What the system says when a thread or a socket cannot be had.
+    pub fn prepare(&self, wants: HostWants) -> io::Result<()> {
+        let mut host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*host {
+            Some(host) => host.want(wants, HOST_LIMIT),
+            None if wants.is_empty() => {}
+            None => *host = Some(Host::start(&self.state, wants, HOST_LIMIT)?),
+        }
+        Ok(())
     }
 
     /// Goes on with another configuration; virtual routers of the same identity (VRID, interface,
@@ -213,8 +264,15 @@ impl Router {
     pub fn stop(&self, release: bool, limit: Duration) {
         self.stop_limit.with(|stored| *stored = limit);
         self.command(|commands| commands.stop = Some(release));
+        self.wait_for_end(limit + STOP_GRACE);
+        if let Some(host) = self.host.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            host.stop(release, limit);
+        }
+    }
+
+    fn wait_for_end(&self, limit: Duration) {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = Instant::now() + limit + STOP_GRACE;
+        let until = Instant::now() + limit;
         loop {
             match ended.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Err(RecvTimeoutError::Disconnected) => return,

@@ -18,6 +18,7 @@ use super::*;
 use crate::event::Event;
 
 mod addresses;
+mod own;
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
 const SKEW_100: Duration = Duration::from_micros(609_375);
@@ -89,16 +90,29 @@ impl Net {
     }
 
     fn start(&self, host: u8, config: InstanceConfig, saved: Vec<SavedInstance>) -> Running {
+        self.start_on(host, config, saved, HostWants::default())
+    }
+
+    fn start_on(
+        &self,
+        host: u8,
+        config: InstanceConfig,
+        saved: Vec<SavedInstance>,
+        wants: HostWants,
+    ) -> Running {
         let (events, received) = EventSender::channel();
+        let state = tempfile::tempdir().expect("directory");
         let options = RouterOptions {
             setup: Setup::of(vec![config]),
             scheduling: Scheduling::default(),
             saved,
             take_over: false,
+            host: wants,
+            state: state.path().join("state"),
             events,
         };
         let router = self.inside(host, || Router::start(options)).expect("router");
-        Running { router, received }
+        Running { router, received, _state: state }
     }
 
     /// Whether the address can be bound, which it can only where it is.
@@ -162,6 +176,7 @@ impl Capture {
 }
 
 struct Running {
+    _state: tempfile::TempDir,
     router: Router,
     received: tokio::sync::mpsc::Receiver<Event>,
 }

@@ -11,7 +11,7 @@ mod strangers;
 mod surroundings;
 mod sync;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -55,7 +55,7 @@ impl DeviceAddress {
         let addresses = config.addresses.iter().chain(&config.excluded_addresses);
         addresses
             .map(|address| DeviceAddress {
-                device: address.device.clone().unwrap_or_else(|| config.interface_name().to_owned()),
+                device: config.device_of(address).to_owned(),
                 address: address.clone(),
             })
             .collect()
@@ -234,6 +234,8 @@ pub struct Engine {
     group_of: Vec<Option<usize>>,
     /// Places of routers by the interface and number that adverts for them have.
     by_number: HashMap<(Option<IfIndex>, Family, u8), Vec<usize>>,
+    /// Parents of routers' own interfaces: what comes in there comes in on the own one too.
+    heard_twice: HashSet<(IfIndex, Family, u8)>,
     /// Deadlines of routers by place, and the same by place.
     due: BTreeSet<(Instant, usize)>,
     queued: Vec<Option<Instant>>,
@@ -324,13 +326,17 @@ impl Engine {
         self.transitions
     }
 
-    /// Groups to be joined, by interface.
+    /// Groups to be joined, by interface. A router with an own interface joins on its parent too: switches that
+    /// look into IGMP must not learn the virtual hardware address from it.
     pub fn memberships(&self) -> BTreeSet<(IfIndex, IpAddr)> {
         let groups = self.routers.iter().filter_map(|router| match router.config().delivery {
-            Delivery::Multicast { group } => router.interface().zip(Some(group)),
+            Delivery::Multicast { group } => {
+                let interfaces = router.interface().into_iter().chain(router.parent());
+                Some(interfaces.map(move |interface| (interface, group)))
+            }
             Delivery::Unicast { .. } => None,
         });
-        groups.collect()
+        groups.flatten().collect()
     }
 
     /// When [`Event::Deadline`] is due; `None` when nothing waits for time.
@@ -411,6 +417,10 @@ impl Engine {
     ) {
         let vrid = receive::vrid(datagram);
         let Some(place) = vrid.and_then(|vrid| self.addressee(interface, vrid, datagram)) else {
+            let family = Family::of(datagram.source);
+            if vrid.is_some_and(|vrid| self.heard_twice.contains(&(interface, family, vrid))) {
+                return;
+            }
             let name = || self.surroundings.name_of(interface);
             out.extend(self.strangers.note(now, interface, name, vrid, datagram).map(Action::Foreign));
             return;
@@ -504,7 +514,7 @@ impl Engine {
             if router.is_situated(&situation) {
                 continue;
             }
-            moved |= router.interface() != situation.interface;
+            moved |= (router.interface(), router.parent()) != (situation.interface, situation.parent);
             self.tell(now, place, RouterEvent::Situation(situation, reason.to_owned()), out);
         }
         if moved {
@@ -618,6 +628,16 @@ impl Engine {
                         announcements.want(now, router.id(), device, address.address, (rounds, interval));
                     }
                 }
+                Effect::AnnounceExtra => {
+                    let devices = router.config().garp_extra.as_ref().map(|extra| &extra.devices);
+                    let of_devices =
+                        |one: &&DeviceAddress| devices.is_some_and(|all| all.contains(&one.device));
+                    for DeviceAddress { device, address } in router.addresses().iter().filter(of_devices) {
+                        let (arp, neighbour) = garp_intervals.of(device);
+                        let interval = if address.address.is_ipv4() { arp } else { neighbour };
+                        announcements.want(now, router.id(), device, address.address, (1, interval));
+                    }
+                }
                 Effect::AnnounceSource => {
                     if let (Some(source), Some(device)) = (router.source(), &router.config().interface) {
                         frame(surroundings, device, source, out);
@@ -671,8 +691,10 @@ impl Engine {
 
     fn number(&mut self) {
         self.by_number.clear();
+        self.heard_twice.clear();
         for (place, router) in self.routers.iter().enumerate() {
             let config = router.config();
+            self.heard_twice.extend(router.parent().map(|parent| (parent, config.family, config.vrid.get())));
             if config.interface.is_some() && router.interface().is_none() {
                 continue;
             }

@@ -82,6 +82,8 @@ pub(crate) enum Effect {
     Act(Action),
     /// So many gratuitous ARP requests or neighbour advertisements for each address.
     Announce(u32),
+    /// One gratuitous ARP or neighbour advertisement for each address on the interfaces of garp_extra_if.
+    AnnounceExtra,
     /// One for the source address of unicast advertisements.
     AnnounceSource,
     /// Forget those that wait.
@@ -280,6 +282,11 @@ impl Router {
     /// Index of the interface, if it is there.
     pub fn interface(&self) -> Option<IfIndex> {
         self.situation.interface
+    }
+
+    /// Index of the interface below its own one, if it is there.
+    pub fn parent(&self) -> Option<IfIndex> {
+        self.situation.parent
     }
 
     /// Source address of the adverts.

@@ -3,7 +3,7 @@
 //! Here: configuration types, already resolved (nothing is inherited any more). Not here: states
 //! and timers (`router`, `engine`), octets (`wire`), sockets (`net`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::{NonZeroU8, NonZeroU32};
@@ -227,6 +227,25 @@ pub struct GratuitousArp {
     pub lower_priority_repeat: u32,
 }
 
+/// The interface below a virtual router's own one; both must be up.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Parent {
+    /// Its name.
+    pub name: String,
+    /// Its IPv4 address is the source of adverts where the own interface has none.
+    pub lends_source: bool,
+}
+
+/// garp_extra_if: gratuitous ARP where no adverts are sent, so that switches go on knowing the way to a hardware
+/// address of the router's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExtraGarp {
+    /// Time between two, > 0.
+    pub interval: Duration,
+    /// The interfaces.
+    pub devices: BTreeSet<String>,
+}
+
 /// Names something tracked whose result arrives from outside; unique among its kind.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TrackerId(pub Arc<str>);
@@ -273,6 +292,13 @@ pub struct InstanceConfig {
     pub name: Arc<str>,
     /// Interface of the adverts; unicast from a configured source needs none.
     pub interface: Option<String>,
+    /// The interface below `interface`, where that is one of the router's own (macvlan, ipvlan).
+    pub parent: Option<Parent>,
+    /// Interface of the addresses that name none; `interface` by default. Another one where adverts go over the
+    /// parent of the router's own interface (vmac_xmit_base).
+    pub address_interface: Option<String>,
+    /// The VRF whose routes unicast without an interface takes.
+    pub vrf: Option<String>,
     /// Virtual router identifier.
     pub vrid: Vrid,
     /// Version of the adverts.
@@ -311,6 +337,8 @@ pub struct InstanceConfig {
     pub excluded_addresses: Vec<VirtualAddress>,
     /// Gratuitous ARP.
     pub garp: GratuitousArp,
+    /// garp_extra_if
+    pub garp_extra: Option<ExtraGarp>,
     /// lower_prio_no_advert
     pub lower_priority_no_advert: bool,
     /// higher_prio_send_advert
@@ -347,6 +375,9 @@ impl InstanceConfig {
         InstanceConfig {
             name: name.into(),
             interface: Some(interface.to_owned()),
+            parent: None,
+            address_interface: None,
+            vrf: None,
             vrid,
             version: Version::V2,
             family: Family::V4,
@@ -365,6 +396,7 @@ impl InstanceConfig {
             addresses: Vec::new(),
             excluded_addresses: Vec::new(),
             garp: GratuitousArp::default(),
+            garp_extra: None,
             lower_priority_no_advert: false,
             higher_priority_send_advert: false,
             skip_address_check: false,
@@ -385,6 +417,12 @@ impl InstanceConfig {
     /// The name of its interface; empty if it has none.
     pub fn interface_name(&self) -> &str {
         self.interface.as_deref().unwrap_or_default()
+    }
+
+    /// The name of the interface of an address; empty if there is none.
+    pub fn device_of<'a>(&'a self, address: &'a VirtualAddress) -> &'a str {
+        let own = address.device.as_deref().or(self.address_interface.as_deref());
+        own.unwrap_or(self.interface_name())
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod global;
 mod network;
+mod own_link;
 mod track;
 mod virtual_server;
 mod vrrp;
@@ -16,9 +17,11 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use lbd_health::ScriptId;
 use lbd_vrrp::GarpIntervals;
+use own_link::OwnLinks;
 
 pub use global::*;
 pub use network::*;
+pub use own_link::{OwnLink, OwnLinkKind, virtual_mac};
 pub use track::*;
 pub use virtual_server::*;
 pub use vrrp::*;
@@ -125,7 +128,7 @@ impl Config {
     pub fn vrrp_setup(&self) -> lbd_vrrp::Setup {
         let vrrp = &self.global.vrrp;
         lbd_vrrp::Setup {
-            instances: self.vrrp_instances.iter().map(|instance| instance.router.clone()).collect(),
+            instances: OwnLinks::of(self).routers,
             groups: self.sync_groups.iter().map(|(name, group)| group.for_engine(name)).collect(),
             garp_intervals: GarpIntervals {
                 by_interface: self.garp_groups.iter().flat_map(GarpGroup::intervals).collect(),
@@ -134,6 +137,11 @@ impl Config {
             startup_delay: vrrp.startup_delay,
             log_unknown_vrids: vrrp.log_unknown_vrids,
         }
+    }
+
+    /// Interfaces that virtual routers have of their own, in file order.
+    pub fn own_links(&self) -> Vec<OwnLink> {
+        OwnLinks::of(self).links
     }
 
     /// Interfaces that the configuration names, each once, in order of appearance.

@@ -77,7 +77,7 @@ pub struct Vmac {
     pub name: Option<String>,
     /// Its address; the RFC's by default.
     pub mac: Option<[u8; 6]>,
-    /// netlink_notify_msg: others are told of it when its link comes up.
+    /// netlink_notify_msg: others are told of it when its link comes up, as the kernel does in any case.
     pub notify: bool,
     /// group: number or name in iproute2's table `group`.
     pub group: Option<String>,

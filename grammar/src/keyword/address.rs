@@ -58,12 +58,7 @@ pub(super) static OPTIONS: [Keyword; 16] = [
         WITHOUT,
     )
     .like("", "G"),
-    option(
-        "use_vmac",
-        "",
-        "Of a virtual address: put it on a virtual MAC interface on its interface.",
-        WITHOUT,
-    ),
+    served("use_vmac", "", "Of a virtual address: put it on a virtual MAC interface on its interface."),
     served("nodad", "", "No look for duplicates of an IPv6 address, which is so anyway."),
 ];
 

@@ -20,6 +20,7 @@ mod lan;
 mod mixed;
 mod namespace;
 mod no_right;
+mod own_links;
 mod own_rules;
 pub mod pair;
 mod persistence;
@@ -171,6 +172,14 @@ pub const ALL: &[Scenario] = &[
         Need::Netns,
         60,
         strangers::forged_owner,
+    )
+    .lbd_only(),
+    scenario(
+        "own_links",
+        "virtual routers on an ipvlan of their own and in a VRF",
+        Need::Ipvs,
+        90,
+        own_links::own_links,
     )
     .lbd_only(),
     scenario(

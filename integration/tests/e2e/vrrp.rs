@@ -18,3 +18,8 @@ fn orderly_stop_of_the_master() {
 fn never_two_masters() {
     run("vrrp_one_master");
 }
+
+#[test]
+fn an_ipvlan_of_its_own_and_a_vrf() {
+    run("own_links");
+}

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::router::{Fault, Problem, Situation};
-use crate::types::{Delivery, Family, GroupConfig, IfIndex, InstanceConfig, Priority, TrackerId, Weight};
+use crate::types::{
+    Delivery, Family, GroupConfig, IfIndex, InstanceConfig, Parent, Priority, TrackerId, Weight,
+};
 use crate::wire::arp::Mac;
 
 /// An interface as the kernel describes it.
@@ -50,16 +52,23 @@ impl Surroundings {
         if config.track_primary {
             let devices = config.addresses.iter().chain(&config.excluded_addresses);
             let devices = devices.filter_map(|address| address.device.as_deref());
-            for name in devices.chain(config.interface.as_deref()) {
+            let own = [config.interface.as_deref(), config.address_interface.as_deref()];
+            let parent = config.parent.as_ref().map(|parent| parent.name.as_str());
+            for name in devices.chain(own.into_iter().flatten()).chain(parent) {
                 faults.extend(self.interface_fault(name));
             }
         } else if let (None, Some(name)) = (interface, &config.interface) {
             faults.insert(Fault::InterfaceMissing(name.clone()));
         }
+        let vrf = config.vrf.as_ref();
+        if let Some(name) = vrf {
+            faults.extend(self.interface_fault(name));
+        }
         if matches!(&config.delivery, Delivery::Unicast { peers, .. } if peers.is_empty()) {
             faults.insert(Fault::NoPeer);
         }
-        let source = self.source(config, interface, virtual_addresses, &mut faults);
+        let parent = config.parent.as_ref().and_then(|parent| self.interfaces.get(&parent.name));
+        let source = Self::source(config, (interface, parent), virtual_addresses, &mut faults);
         let mut total = i32::from(config.priority.0);
         let of_group = group.map(|group| group.track_interfaces.as_slice()).unwrap_or_default();
         for (name, weight) in config.track_interfaces.iter().chain(of_group) {
@@ -71,6 +80,8 @@ impl Surroundings {
         }
         Situation {
             interface: interface.map(|interface| interface.index),
+            parent: parent.map(|parent| parent.index),
+            vrf: vrf.and_then(|name| self.interfaces.get(name)).map(|vrf| vrf.index),
             source,
             faults: faults.into_iter().collect(),
             priority: Some(effective(config.priority, total)),
@@ -124,15 +135,17 @@ impl Surroundings {
     }
 
     fn source(
-        &self,
         config: &InstanceConfig,
-        interface: Option<&Interface>,
+        (interface, parent): (Option<&Interface>, Option<&Interface>),
         virtual_addresses: &BTreeSet<IpAddr>,
         faults: &mut BTreeSet<Fault>,
     ) -> Option<IpAddr> {
-        let on_interface = interface.map(|interface| interface.addresses.as_slice()).unwrap_or_default();
+        // Over IPv6 an own interface has a link-local address of its own.
+        let lends = |parent: &Parent| parent.lends_source && config.family == Family::V4;
+        let lender = parent.filter(|_| config.parent.as_ref().is_some_and(lends));
+        let places = || interface.into_iter().chain(lender).flat_map(|place| &place.addresses);
         if let Some(source) = config.source.filter(|source| Family::of(*source) == config.family) {
-            if config.track_source && !on_interface.contains(&source) {
+            if config.track_source && !places().any(|address| *address == source) {
                 faults.insert(Fault::SourceMissing(source, config.interface_name().to_owned()));
             }
             return Some(source);
@@ -142,7 +155,7 @@ impl Surroundings {
             config.priority == Priority::OWNER
                 && config.addresses.iter().any(|virtual_| virtual_.address == **address)
         };
-        let usable = || on_interface.iter().filter(|address| is_source(**address, config.family));
+        let usable = || places().filter(|address| is_source(**address, config.family));
         let plain = usable().find(|address| !virtual_addresses.contains(address));
         let source = plain.or_else(|| usable().find(own)).copied();
         if source.is_none() && interface.is_some() {

@@ -81,6 +81,10 @@ impl fmt::Display for Fault {
 pub(crate) struct Situation {
     /// Index of the interface, if it is there.
     pub interface: Option<IfIndex>,
+    /// Index of its parent, if it has one and that is there.
+    pub parent: Option<IfIndex>,
+    /// Index of the VRF, if it is to be used and is there.
+    pub vrf: Option<IfIndex>,
     /// Source address of the adverts.
     pub source: Option<IpAddr>,
     /// Sorted.

@@ -33,6 +33,7 @@ pub(super) struct Master {
     pub announce_at: Option<Instant>,
     second_burst_at: Option<Instant>,
     refresh_at: Option<Instant>,
+    extra_at: Option<Instant>,
     lower_burst_at: Option<Instant>,
     answered_at: Option<Instant>,
     announced_at: Option<Instant>,
@@ -49,8 +50,8 @@ struct Rival {
 impl Master {
     pub fn deadline(&self) -> Option<Instant> {
         let gone_at = self.rival.map(|rival| rival.gone_at);
-        let Master { advert_at, announce_at, second_burst_at, refresh_at, lower_burst_at, .. } = self;
-        [*advert_at, *announce_at, *second_burst_at, *refresh_at, *lower_burst_at, gone_at]
+        let Master { advert_at, announce_at, second_burst_at, refresh_at, extra_at, lower_burst_at, .. } = self;
+        [*advert_at, *announce_at, *second_burst_at, *refresh_at, *extra_at, *lower_burst_at, gone_at]
             .into_iter()
             .flatten()
             .min()
@@ -67,6 +68,7 @@ impl Router {
             announce_at: Some(now.at + ANNOUNCE_LIMIT),
             second_burst_at: (!garp.delay.is_zero()).then(|| now.at + garp.delay),
             refresh_at: (!garp.refresh.is_zero()).then(|| now.at + garp.delay + garp.refresh),
+            extra_at: self.config.garp_extra.as_ref().map(|extra| now.at + garp.delay + extra.interval),
             ..Master::default()
         });
         self.counters.became_master += 1;
@@ -108,6 +110,10 @@ impl Router {
         if due(&mut master.refresh_at, now.at).is_some() {
             master.refresh_at = (!garp.refresh.is_zero()).then(|| now.at + garp.refresh);
             out.push(Effect::Announce(garp.refresh_repeat));
+        }
+        if due(&mut master.extra_at, now.at).is_some() {
+            master.extra_at = self.config.garp_extra.as_ref().map(|extra| now.at + extra.interval);
+            out.push(Effect::AnnounceExtra);
         }
         if master.rival.is_some_and(|rival| now.at >= rival.gone_at) {
             master.rival = None;
@@ -281,6 +287,9 @@ impl Router {
         let Phase::Master(master) = &mut self.phase else { return };
         if old.garp.refresh != garp.refresh {
             master.refresh_at = (!garp.refresh.is_zero()).then(|| now.at + garp.refresh);
+        }
+        if old.garp_extra != self.config.garp_extra {
+            master.extra_at = self.config.garp_extra.as_ref().map(|extra| now.at + extra.interval);
         }
         if on_wire {
             master.advert_at = Some(now.at + interval);

@@ -87,7 +87,7 @@ impl Router {
                 .emit(&payload),
                 _ => continue,
             };
-            let interface = self.situation.interface;
+            let interface = self.situation.interface.or(self.situation.vrf);
             out.push(Effect::Act(Action::SendAdvert {
                 router: self.id,
                 interface,

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use lbd_vrrp::Priority;
 
 use super::super::call::Call;
-use super::super::{Row, later};
+use super::super::{Part, Row, later, row};
 use super::GlobalBuilder;
 use super::names::{cut, text};
 use crate::config::{Config, Ipsets, Iptables, LinkMode};
@@ -16,7 +16,7 @@ use crate::diagnostic::{Diagnostic, Kind, quote};
 type B = GlobalBuilder;
 
 pub(super) const ROWS: &[Row<B>] = &[
-    later("vrrp_iptables", "[IN [OUT]]", "Chains of iptables for the rules; without names INPUT and OUTPUT.", NO_FILTER, |b: &mut B, c| {
+    later("vrrp_iptables", "[IN [OUT]]", "Chains of iptables for the rules; without names INPUT and OUTPUT.", NFTABLES, |b: &mut B, c| {
         b.rest.iptables = iptables(c).or(b.rest.iptables.take());
     })
     .range("two different names of at most 28 octets")
@@ -26,7 +26,7 @@ pub(super) const ROWS: &[Row<B>] = &[
         "vrrp_ipsets",
         "[ADDR4 [ADDR6 [IF6 [IGMP [MLD [ND]]]]]]",
         "Sets for the rules of iptables; without names none are used.",
-        NO_FILTER,
+        NFTABLES,
         |b: &mut B, c| {
             if !c.has_more() {
                 b.rest.ipsets = None;
@@ -37,25 +37,27 @@ pub(super) const ROWS: &[Row<B>] = &[
     )
     .range("different names of at most 31 octets; missing ones follow from the first")
     .default("keepalived"),
-    later("nftables", "[TABLE]", "Table of nftables for the rules; without a name keepalived.", NO_FILTER, |b: &mut B, c| {
+    row("nftables", "[TABLE]", "Table of nftables for the rules; without a name keepalived.", |b: &mut B, c| {
         let table = table(c, TABLE);
         c.once(&mut b.rest.nftables.table, table);
     })
+    .by(Part::Network)
     .otherwise("used as soon as an instance needs rules and no other keyword says where")
     .example("keepalived"),
-    later("nftables_priority", "N", "Priority of its chains.", NO_FILTER, |b: &mut B, c| {
+    row("nftables_priority", "N", "Priority of its chains.", |b: &mut B, c| {
         priority(c, &mut b.rest.nftables.priority);
     })
+    .by(Part::Network)
     .range(INT)
     .default("-1"),
-    later("nftables_ifindex", "", "Its rules match interfaces by number, not by name.", NO_FILTER, |b: &mut B, _| {
+    later("nftables_ifindex", "", "Its rules match interfaces by number, not by name.", "they match names", |b: &mut B, _| {
         b.rest.nftables.by_index = true;
     }),
     later(
         "nftables_ipvs",
         "[TABLE]",
         "Virtual server groups become one service by a mark that nftables sets, in this table; without a name keepalived_ipvs.",
-        NO_FILTER,
+        NO_MARKS,
         |b: &mut B, c| {
             let table = table(c, "keepalived_ipvs");
             c.once(&mut b.rest.nftables_ipvs.table, table);
@@ -63,23 +65,25 @@ pub(super) const ROWS: &[Row<B>] = &[
     )
     .otherwise("each address of a group is a service")
     .example("keepalived_ipvs"),
-    later("nftables_ipvs_priority", "N", "Priority of its chain.", NO_FILTER, |b: &mut B, c| {
+    later("nftables_ipvs_priority", "N", "Priority of its chain.", NO_MARKS, |b: &mut B, c| {
         priority(c, &mut b.rest.nftables_ipvs.priority);
     })
     .range(INT)
     .default("-1"),
-    later("nftables_ipvs_start_fwmark", "N", "First mark that it sets.", NO_FILTER, |b: &mut B, c| {
+    later("nftables_ipvs_start_fwmark", "N", "First mark that it sets.", NO_MARKS, |b: &mut B, c| {
         let mark = c.number_as::<u32>(1..=u32::MAX.into()).and_then(NonZeroU32::new);
         b.rest.nftables_ipvs.first_mark = mark.unwrap_or(b.rest.nftables_ipvs.first_mark);
     })
     .range("1..=4294967295")
     .default("1000"),
-    later("nftables_counters", "", "Its rules count packets.", NO_FILTER, |b: &mut B, _| {
+    row("nftables_counters", "", "Its rules count packets.", |b: &mut B, _| {
         b.rest.nftables.counters = true;
-    }),
+    })
+    .by(Part::Network),
 ];
 
-const NO_FILTER: &str = "no packet filter rules are made";
+const NFTABLES: &str = "rules are made with nftables all the same";
+const NO_MARKS: &str = "each address of a group gets a service of its own";
 /// The table without a name, and where it is used by itself.
 const TABLE: &str = "keepalived";
 const INT: &str = "-2147483648..=2147483647";

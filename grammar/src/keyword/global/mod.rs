@@ -232,7 +232,4 @@ pub(crate) static TABLE: Table<GlobalBuilder> = Table {
     ],
 };
 
-pub(super) const STRICT_ACCEPTS: &str =
-    "its rules hold, but traffic to the addresses is accepted all the same";
-pub(super) const NO_VMAC: &str = "addresses are put on the interface itself, with its own MAC address";
 const OWN_BUFFERS: &str = "lbd sizes its buffers itself";

@@ -48,7 +48,7 @@ pub(in super::super) const ROWS: &[Row<Root>] = &[
         "namespace_with_ipsets",
         "",
         "Use sets of addresses in a namespace too, which old kernels cannot.",
-        "no packet filter rules are made",
+        "lbd uses no ipsets: its rules are of nftables, which each namespace has its own of",
         |b: &mut B, _| b.config.process.namespace_with_ipsets = true,
     ),
     later(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::super::call::Call;
 use super::super::{Part, Row, later, row};
 use super::names::text;
-use super::{GlobalBuilder, NO_VMAC, OWN_BUFFERS, STRICT_ACCEPTS};
+use super::{GlobalBuilder, OWN_BUFFERS};
 use crate::config::{DynamicInterfaces, GarpExtra, ReceiveBuffers};
 use crate::diagnostic::{Diagnostic, Kind, quote};
 
@@ -104,15 +104,15 @@ pub(super) const ROWS: &[Row<B>] = &[
     )
     .default("false")
     .by(Part::Vrrp),
-    later(
+    row(
         "vrrp_strict",
         "[BOOL]",
         "Default of strict_mode: hold to the RFC.",
-        STRICT_ACCEPTS,
         |b: &mut B, c| {
             b.strict = c.switch().or(b.strict);
         },
     )
+    .by(Part::Vrrp)
     .default("false"),
     row("vrrp_owner_ignore_adverts", "[BOOL]", "The address owner drops adverts.", |b: &mut B, c| {
         b.owner_ignore_adverts = c.switch().or(b.owner_ignore_adverts);
@@ -161,27 +161,27 @@ pub(super) const ROWS: &[Row<B>] = &[
     })
     .range("1..=4294967295")
     .default("3"),
-    later(
+    row(
         "vmac_prefix",
         "STRING",
         "Beginning of the names of virtual MAC interfaces.",
-        NO_VMAC,
         |b: &mut B, c| {
             let prefix = text(c);
             c.once(&mut b.vmac_prefix, prefix);
         },
     )
+    .by(Part::Network)
     .default("vrrp"),
-    later(
+    row(
         "vmac_addr_prefix",
         "STRING",
         "Beginning of the names of virtual MAC interfaces of single addresses.",
-        NO_VMAC,
         |b: &mut B, c| {
             let prefix = text(c);
             c.once(&mut b.vmac_addr_prefix, prefix);
         },
     )
+    .by(Part::Network)
     .otherwise("vmac_prefix")
     .example("vip"),
 ];
@@ -260,20 +260,21 @@ pub(super) const GARP_ROWS: &[Row<B>] = &[
     .otherwise("the values of the other keywords")
     .example("true")
     .by(Part::Vrrp),
-    later("vrrp_garp_extra_if", "[all] SECS", EXTRA, "none is sent there", |b: &mut B, c| {
+    row("vrrp_garp_extra_if", "[all] SECS", EXTRA, |b: &mut B, c| {
         b.garp_extra = extra(c).or(b.garp_extra);
     })
+    .by(Part::Vrrp)
     .range("1..=86400")
     .example("all 60"),
-    later(
+    row(
         "vrrp_vmac_garp_intvl",
         "[all] SECS",
         "Old name of vrrp_garp_extra_if.",
-        "none is sent there",
         |b: &mut B, c| {
             b.garp_extra = extra(c).or(b.garp_extra);
         },
     )
+    .by(Part::Vrrp)
     .range("1..=86400")
     .example("60"),
 ];

@@ -8,8 +8,7 @@ use lbd_vrrp::{Family, Priority, Version};
 use super::{B, Rows};
 use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::keyword::call::Call;
-use crate::keyword::global::STRICT_ACCEPTS;
-use crate::keyword::{later, row};
+use crate::keyword::row;
 
 pub(super) const ROWS: Rows = &[
     row(
@@ -35,11 +34,10 @@ pub(super) const ROWS: Rows = &[
     })
     .otherwise("required, except with unicast from a given source address")
     .example("eth0"),
-    later(
+    row(
         "vrf",
         "IF",
         "VRF of an instance without interface.",
-        "its adverts do not go through the VRF",
         |b: &mut B, c| {
             let span = c.head();
             b.vrf = c.interface().map(|name| (name, span)).or(b.vrf.take());
@@ -127,11 +125,10 @@ pub(super) const ROWS: Rows = &[
     .range("1..=254, 254 if it is not given")
     .otherwise("off")
     .example("100"),
-    later(
+    row(
         "strict_mode",
         "[BOOL]",
         "Hold to the RFC: no authentication, no unicast, three adverts, no traffic to addresses of others.",
-        STRICT_ACCEPTS,
         |b: &mut B, c| b.strict = c.switch().or(b.strict),
     )
     .otherwise("vrrp_strict")

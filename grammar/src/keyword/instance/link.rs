@@ -6,55 +6,54 @@ use super::{B, Rows, duplicate};
 use crate::config::{Ipvlan, IpvlanMode, Vmac};
 use crate::diagnostic::quote;
 use crate::keyword::call::Call;
-use crate::keyword::global::NO_VMAC;
-use crate::keyword::{later, row};
+use crate::keyword::{Part, later, row};
 use crate::tree::Word;
 
 pub(super) const ROWS: Rows = &[
-    later(
+    row(
         "use_vmac",
         "[[name] IF] [MAC] [netlink_notify_msg] [group G]",
         "An interface of its own with the virtual MAC address.",
-        NO_VMAC,
         use_vmac,
     )
+    .by(Part::Network)
     .range("MAC: six octets, or five before the virtual_router_id; no multicast address")
     .example("vrrp.51"),
-    later(
+    row(
         "use_vmac_addr",
         "",
         "Virtual MAC interfaces for addresses on other interfaces too.",
-        NO_VMAC,
         |b: &mut B, _| {
             b.vmac_addresses = true;
         },
-    ),
-    later(
+    )
+    .by(Part::Network),
+    row(
         "vmac_xmit_base",
         "",
         "Adverts go over the parent of the virtual MAC interface.",
-        NO_VMAC,
         |b: &mut B, c| {
             b.advert_on_parent = Some(c.place());
         },
-    ),
-    later(
+    )
+    .by(Part::Network),
+    row(
         "use_ipvlan",
         "[[name] IF] [ADDR[/LEN]] [bridge|private|vepa] [group G]",
         "An ipvlan interface of its own; its address is the source of adverts.",
-        "addresses are put on the interface itself",
         use_ipvlan,
     )
+    .by(Part::Network)
     .example("192.0.2.1/24 bridge"),
-    later(
+    row(
         "promote_secondaries",
         "",
         "The kernel keeps secondary addresses when a primary one goes.",
-        "set it with sysctl",
         |b: &mut B, c| {
             b.promote_secondaries = Some(c.place());
         },
-    ),
+    )
+    .by(Part::Network),
     later(
         "linkbeat_use_polling",
         "",

@@ -81,13 +81,13 @@ pub(super) const ROWS: Rows = &[
         b.accept = Some((true, c.place()));
     })
     .otherwise("accepted; with strict_mode by the owner only"),
-    later(
+    row(
         "no_accept",
         "",
         "Drop traffic to the virtual addresses unless this router owns them.",
-        "it is accepted",
         |b: &mut B, c| b.accept = Some((false, c.place())),
-    ),
+    )
+    .by(Part::Network),
     later(
         "kernel_rx_buf_size",
         "BYTES",

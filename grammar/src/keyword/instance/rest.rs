@@ -7,7 +7,7 @@ use super::{B, Rows};
 use crate::config::GarpExtra;
 use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::keyword::call::Call;
-use crate::keyword::{Part, later, row};
+use crate::keyword::{Part, row};
 
 pub(super) const NOTIFY: Rows = &[
     row("notify_master", "CMD [USER [GROUP]]", "Run when it becomes master.", |b: &mut B, c| {
@@ -111,17 +111,16 @@ pub(super) const GARP: Rows = &[
     .range("0..=2147483647, 0 for none, above 100 is 100")
     .otherwise("vrrp_garp_lower_prio_repeat; 0 with strict_mode")
     .example("5"),
-    later(
+    row(
         "garp_extra_if",
         "[all] SECS",
         "Gratuitous ARP from time to time on interfaces that send no adverts; all: not only virtual MAC ones.",
-        "none is sent there",
         |b: &mut B, c| garp_extra(b, c),
     )
     .range("0..=86400, 0 for none")
     .otherwise("vrrp_garp_extra_if")
     .example("60"),
-    later("vmac_garp_intvl", "[all] SECS", "Old name of garp_extra_if.", "none is sent there", |b: &mut B, c| {
+    row("vmac_garp_intvl", "[all] SECS", "Old name of garp_extra_if.", |b: &mut B, c| {
         garp_extra(b, c);
         old_name(c, "garp_extra_if");
     })
