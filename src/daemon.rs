@@ -170,6 +170,9 @@ struct Daemon {
     tracker: Option<Tracker>,
     /// The task by which the synchronisation daemons follow a virtual router.
     following: Option<AbortOnDrop>,
+    /// The task that lets virtual routers preempt as soon as they may, and which may not yet.
+    holding: Option<AbortOnDrop>,
+    held_back: Arc<Mutex<BTreeSet<Arc<str>>>>,
     /// The first configuration is not in place yet.
     starting: bool,
     files: Arc<TrackedFiles>,
@@ -256,6 +259,8 @@ impl Daemon {
             notifier,
             tracker: None,
             following: None,
+            holding: None,
+            held_back: Arc::default(),
             starting: true,
             files,
             local: watch::Sender::new(HashSet::new()),
@@ -435,6 +440,7 @@ impl Daemon {
                 // A master that goes on advertises its priority with what its scripts add.
                 tracker.settled(SCRIPTS_FIRST).await;
             }
+            self.hold_preemption(config, &router);
             self.begin_router(&router);
         }
         self.follow();
@@ -672,6 +678,7 @@ impl Daemon {
                 if let Ok(Err(error)) = prepared {
                     error!(%error, "interfaces and the packet filter of virtual routers stay as they were");
                 }
+                self.hold_preemption(config, &router);
                 router.reload(self.setup(config), config.global.scheduling.vrrp.clone());
             }
             (None, Some(router)) => {
@@ -720,6 +727,7 @@ impl Daemon {
         let stop = if self.options.keep_ipvs { Stop::Keep } else { Stop::Empty };
         self.tracker = None;
         self.following = None;
+        self.holding = None;
         // Beside the rest: it may take the kernel a second.
         let syncing = sync.map(|sync| tokio::task::spawn_blocking(move || sync.stop(stop)));
         if let Some(router) = router {

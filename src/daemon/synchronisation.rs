@@ -1,7 +1,7 @@
 //! lvs_sync_daemon: which roles are wanted, by the configuration and the virtual router that they follow.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use lbd_grammar::config::{Config, SyncDaemon as SyncDaemonConfig};
 use lbd_ipvs::{SyncDaemon, SyncState};
@@ -11,7 +11,8 @@ use tracing::warn;
 use super::{Daemon, Failure, client};
 use crate::control::snapshot::Parts;
 use crate::director::sync::{self, SyncHandle, SyncOptions};
-use crate::router::RouterSnapshot;
+use crate::router::{Router, RouterSnapshot};
+use crate::track::synchronised;
 
 /// A task that ends with its owner.
 pub(super) struct AbortOnDrop(tokio::task::JoinHandle<()>);
@@ -70,6 +71,33 @@ impl Daemon {
                 self.following = Some(AbortOnDrop(following));
             }
         }
+    }
+}
+
+impl Daemon {
+    /// Virtual routers that are to know connections before they preempt: at a start all, at a reload those that
+    /// waited still.
+    pub(super) fn hold_preemption(&mut self, config: &Config, router: &Arc<Router>) {
+        let waiting = self.held_back.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let waits = |name: &Arc<str>| self.starting || waiting.contains(name);
+        let rules: Vec<_> = config
+            .vrrp_instances
+            .iter()
+            .filter(|instance| instance.preempt_sync.waits() && waits(&instance.router.name))
+            .map(|instance| (instance.router.name.clone(), instance.preempt_sync.clone()))
+            .collect();
+        self.holding = None;
+        if rules.is_empty() && waiting.is_empty() {
+            return;
+        }
+        let (router, held_back) = (router.clone(), self.held_back.clone());
+        let hold = move |names: BTreeSet<Arc<str>>| {
+            held_back.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&names);
+            router.hold_preemption(names);
+        };
+        hold(rules.iter().map(|(name, _)| name.clone()).collect());
+        let looking = synchronised::run(rules, self.started, self.shared.clone(), hold);
+        self.holding = Some(AbortOnDrop(tokio::spawn(looking)));
     }
 }
 

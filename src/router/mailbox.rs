@@ -3,7 +3,7 @@
 //! A slot keeps the latest value of each kind (one for each tracker, one for each virtual
 //! router), so it is never full, nothing in it is dropped, and the sender never waits for its reader.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -42,6 +42,8 @@ pub(super) struct Commands {
     pub begin: bool,
     pub reload: Option<(Setup, Scheduling)>,
     pub trackers: BTreeMap<TrackerId, bool>,
+    /// Names of virtual routers that let masters of lower priorities be.
+    pub hold_preemption: Option<BTreeSet<Arc<str>>>,
     pub stop: Option<bool>,
     /// Makes the engine panic.
     #[cfg(test)]

@@ -21,6 +21,7 @@ mod thread;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -254,6 +255,11 @@ impl Router {
         self.command(|commands| {
             commands.trackers.insert(id, good);
         });
+    }
+
+    /// Virtual routers of these names let masters of lower priorities be, as with nopreempt, and no others.
+    pub fn hold_preemption(&self, names: BTreeSet<Arc<str>>) {
+        self.command(|commands| commands.hold_preemption = Some(names));
     }
 
     /// Ends both threads. With `release` masters send priority 0 and the addresses are removed, then

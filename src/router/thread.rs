@@ -115,6 +115,7 @@ struct Driver {
     /// For a new engine after a panic.
     host: BTreeMap<String, Interface>,
     trackers: BTreeMap<TrackerId, bool>,
+    held_back: BTreeSet<Arc<str>>,
     packets: Moderation,
     strangers_at: Option<Instant>,
     begun: bool,
@@ -167,6 +168,7 @@ pub(super) fn spawn(parts: Parts) -> io::Result<std::thread::JoinHandle<()>> {
             reason: String::new(),
             host: BTreeMap::new(),
             trackers: BTreeMap::new(),
+            held_back: BTreeSet::new(),
             packets: Moderation::default(),
             strangers_at: None,
             begun: false,
@@ -343,6 +345,10 @@ impl Driver {
                 self.wishes = wishes;
                 self.schedule();
             }
+        }
+        if let Some(names) = self.commands.with(|commands| commands.hold_preemption.take()) {
+            self.held_back.clone_from(&names);
+            self.feed(Event::HoldPreemption(names));
         }
         while let Some((id, good)) = self.commands.with(|commands| commands.trackers.pop_first()) {
             self.trackers.insert(id.clone(), good);
@@ -534,6 +540,7 @@ impl Driver {
         for (id, good) in self.trackers.clone() {
             self.feed(Event::Tracker(id, good));
         }
+        self.feed(Event::HoldPreemption(self.held_back.clone()));
         if self.begun {
             let was = |router: &&lbd_vrrp::router::Router| {
                 let own = identity(router);

@@ -95,6 +95,8 @@ pub enum Event<'a> {
         /// Masters of an earlier process; if there are any, the start-up delay is over.
         resume: Vec<RouterId>,
     },
+    /// Virtual routers of these names let masters of lower priorities be, as with nopreempt, and no others.
+    HoldPreemption(BTreeSet<Arc<str>>),
     /// Another configuration.
     Reload(Setup),
     /// Release everything.
@@ -250,6 +252,8 @@ pub struct Engine {
     held_until: Option<Instant>,
     next_id: u64,
     begun: bool,
+    /// Names of virtual routers that let masters of lower priorities be.
+    held_back: BTreeSet<Arc<str>>,
     revision: u64,
     transitions: u64,
     /// A moment on both clocks.
@@ -378,7 +382,14 @@ impl Engine {
                 self.tell_one(now, router, RouterEvent::AddressLost(reason), out);
             }
             Event::Begin { resume } => self.begin(now, &resume, out),
-            Event::Reload(setup) => self.reload(now, setup, out),
+            Event::HoldPreemption(names) => {
+                self.held_back = names;
+                self.hold_preemption(now, out);
+            }
+            Event::Reload(setup) => {
+                self.reload(now, setup, out);
+                self.hold_preemption(now, out);
+            }
             Event::Stop => self.stop(now, out),
         }
     }
@@ -470,6 +481,16 @@ impl Engine {
         let reason = format!("interface {name} is {}", if interface.up { "up" } else { "down" });
         self.surroundings.interfaces.insert(name, interface);
         self.resituate(now, &reason, out);
+    }
+
+    fn hold_preemption(&mut self, now: Instant, out: &mut Vec<Action>) {
+        for place in 0..self.routers.len() {
+            let Some(router) = self.routers.get(place) else { continue };
+            let held = self.held_back.contains(&router.config().name);
+            if held != router.is_preemption_held() {
+                self.tell(now, place, RouterEvent::HoldPreemption(held), out);
+            }
+        }
     }
 
     fn begin(&mut self, now: Instant, resume: &[RouterId], out: &mut Vec<Action>) {

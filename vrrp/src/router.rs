@@ -61,6 +61,8 @@ pub(crate) enum Event {
     AddressesSet,
     /// Somebody removed one of our addresses.
     AddressLost(String),
+    /// A master of a lower priority is let be, or no more.
+    HoldPreemption(bool),
     /// Takes part no more; `deleted`: by a reload.
     Stop { deleted: bool },
 }
@@ -169,6 +171,8 @@ pub struct Router {
     /// When `told` was emptied last for another master that was heard.
     told_anew: Option<Instant>,
     begun: bool,
+    /// As with nopreempt, for now.
+    preemption_held: bool,
     /// Nobody takes over before (vrrp_startup_delay).
     held_until: Option<Instant>,
     revision: u64,
@@ -200,6 +204,7 @@ impl Router {
             told: BTreeSet::new(),
             told_anew: None,
             begun: false,
+            preemption_held: false,
             held_until: None,
             revision: 0,
             transitions: 0,
@@ -287,6 +292,11 @@ impl Router {
     /// Index of the interface below its own one, if it is there.
     pub fn parent(&self) -> Option<IfIndex> {
         self.situation.parent
+    }
+
+    /// Whether a master of a lower priority is let be for now.
+    pub(crate) fn is_preemption_held(&self) -> bool {
+        self.preemption_held
     }
 
     /// Source address of the adverts.
@@ -394,6 +404,11 @@ impl Router {
                     self.yield_to_backup(now, &how, out);
                     out.push(Effect::Yielded(how));
                 }
+            }
+            Event::HoldPreemption(held) => {
+                self.preemption_held = held;
+                let over = self.conditions.clear(Condition::PreemptionHeld).filter(|_| !held);
+                self.tell(over.into_iter().collect(), out);
             }
             Event::Stop { deleted } => self.stop(now, deleted, out),
         }

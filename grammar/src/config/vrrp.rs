@@ -32,6 +32,9 @@ pub struct VrrpInstance {
     pub notify: VrrpNotify,
     /// notify_deleted: a removal by a reload is told as DELETED, else as FAULT.
     pub tells_deleted: bool,
+    /// preempt_sync_time, preempt_sync_share, preempt_sync_limit: masters of lower priorities are let be until their
+    /// connections are known here.
+    pub preempt_sync: PreemptSync,
     /// notify_priority_changes: FIFO lines when the priority changes.
     pub tells_priority: bool,
     /// smtp_alert: mail on its transitions.
@@ -52,9 +55,37 @@ impl VrrpInstance {
             garp_extra: None,
             notify: VrrpNotify::default(),
             tells_deleted: false,
+            preempt_sync: PreemptSync::default(),
             tells_priority: false,
             mail: false,
         }
+    }
+}
+
+/// When enough of the connections of a master of a lower priority are known here that taking over from it breaks
+/// few of them. As soon as either holds, or the limit is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreemptSync {
+    /// preempt_sync_time: the kernel's synchronisation daemon has been receiving for so long, 1 s..=1 day.
+    pub time: Option<Duration>,
+    /// preempt_sync_share: so many percent (1..=100) of the connections that the peer has, as its status at this
+    /// `http://` address says.
+    pub share: Option<(u8, String)>,
+    /// preempt_sync_limit: longest wait from the start, 1 s..=1 day.
+    pub limit: Duration,
+}
+
+impl PreemptSync {
+    /// There is something to wait for.
+    pub fn waits(&self) -> bool {
+        self.time.is_some() || self.share.is_some()
+    }
+}
+
+impl Default for PreemptSync {
+    /// Waits for nothing; 300 s.
+    fn default() -> Self {
+        PreemptSync { time: None, share: None, limit: Duration::from_secs(300) }
     }
 }
 

@@ -10,7 +10,7 @@ use lbd_vrrp::{
 
 use super::{Writer, network, seconds, track};
 use crate::config::{
-    Config, GarpGroup, Ipvlan, IpvlanMode, LinkMode, SyncGroup, Vmac, VrrpInstance, VrrpNotify,
+    Config, GarpGroup, Ipvlan, IpvlanMode, LinkMode, PreemptSync, SyncGroup, Vmac, VrrpInstance, VrrpNotify,
 };
 
 pub(super) fn write(writer: &mut Writer<'_>, config: &Config) {
@@ -114,6 +114,7 @@ fn election(writer: &mut Writer<'_>, router: &InstanceConfig) {
     writer.value("down_timer_adverts", router.down_timer_adverts);
     writer.flag(if router.preempt { "preempt" } else { "nopreempt" }, true);
     writer.seconds("preempt_delay", router.preempt_delay);
+    preempt_sync(writer, &instance.preempt_sync);
     writer.maybe("timer_expired_backup", router.late_backup);
     // Off cannot be said.
     writer.flag("skip_check_adv_addr", router.skip_address_check);
@@ -271,4 +272,15 @@ fn garp(writer: &mut Writer<'_>, instance: &VrrpInstance) {
         }
         None => writer.value("garp_extra_if", 0),
     }
+}
+
+fn preempt_sync(writer: &mut Writer<'_>, sync: &PreemptSync) {
+    if !sync.waits() {
+        return;
+    }
+    writer.maybe("preempt_sync_time", sync.time.map(|time| time.as_secs()));
+    if let Some((percent, url)) = &sync.share {
+        writer.line("preempt_sync_share", [percent.to_string(), url.clone()]);
+    }
+    writer.value("preempt_sync_limit", sync.limit.as_secs());
 }

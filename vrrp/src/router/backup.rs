@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::conditions::QUIET;
-use super::{Effect, Moment, Phase, Router};
+use super::{Condition, Effect, Moment, Phase, Router};
 use crate::receive::Received;
 use crate::types::{Priority, Version};
 
@@ -74,13 +74,15 @@ impl Router {
             backup.cause = Some(format!("{} released (priority 0)", advert.source));
             return;
         }
+        let preemption_held = self.preemption_held;
+        let Phase::Backup(backup) = &mut self.phase else { return };
         let held_back = if advert.priority >= own {
             backup.preempt_at = None;
             true
         } else if config.priority == Priority::OWNER {
             // RFC 9568 §6.1: whatever Preempt_Mode says.
             false
-        } else if !config.preempt {
+        } else if !config.preempt || preemption_held {
             true
         } else {
             let preempt = *backup.preempt_at.get_or_insert(now.at + config.preempt_delay);
@@ -97,6 +99,12 @@ impl Router {
         let down_at = now.at + self.master_down_interval();
         if let Phase::Backup(backup) = &mut self.phase {
             backup.down_at = down_at;
+        }
+        if preemption_held && config.preempt && priority < own {
+            let held = self.conditions.raise(now.at, Condition::PreemptionHeld, || {
+                format!("{source} with priority {priority} stays master until its connections are known here")
+            });
+            self.tell(held.into_iter().collect(), out);
         }
         if self.master.is_none_or(|(known, _)| known != advert.source) {
             self.hears_another(now);

@@ -34,11 +34,13 @@ pub enum Condition {
     Owners,
     /// Another router's clock is further from ours than half of what auth_hmac accepts.
     ClockSkew,
+    /// A master of a lower priority is let be until its connections are known here.
+    PreemptionHeld,
 }
 
 impl Condition {
     /// Every one of them.
-    pub const ALL: [Condition; 8] = [
+    pub const ALL: [Condition; 9] = [
         Condition::SplitBrain,
         Condition::NoPeer,
         Condition::EqualPriority,
@@ -47,6 +49,7 @@ impl Condition {
         Condition::UnlistedPeer,
         Condition::Owners,
         Condition::ClockSkew,
+        Condition::PreemptionHeld,
     ];
 
     /// Name in status and log.
@@ -60,6 +63,7 @@ impl Condition {
             Condition::UnlistedPeer => "unlisted_peer",
             Condition::Owners => "several_owners",
             Condition::ClockSkew => "clock_skew",
+            Condition::PreemptionHeld => "preemption_held",
         }
     }
 }

@@ -167,3 +167,37 @@ fn a_master_that_was_paused_hears_its_successor_first() {
     sim.run(ms(3000));
     assert_eq!(sim.masters(), [0], "and then it preempts");
 }
+
+#[test]
+fn preemption_waits_while_it_is_held() {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).into()).collect::<BTreeSet<_>>();
+    let mut sim = Sim::new(vec![v3("A", 200), v3("B", 100)]);
+    sim.event(0, Event::HoldPreemption(names(&["A"])));
+    let of_low = sim.router(1);
+    sim.event(1, Event::Begin { resume: vec![of_low] });
+    let nobody = Event::Begin { resume: vec![] };
+    sim.event(0, nobody);
+    sim.run(Duration::from_secs(30));
+    assert_eq!(sim.masters(), [1], "the lower one is let be");
+    let told = |sim: &Sim| {
+        let condition = |(_, action): &(Duration, Action)| match action {
+            Action::Condition { condition, active, .. } => Some((condition.as_str(), *active)),
+            _ => None,
+        };
+        sim.nodes[0].log.iter().filter_map(condition).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&sim), [("preemption_held", true)]);
+    sim.event(0, Event::HoldPreemption(names(&[])));
+    sim.run(Duration::from_secs(5));
+    assert_eq!(sim.masters(), [0], "and no longer");
+    assert_eq!(told(&sim), [("preemption_held", true), ("preemption_held", false)]);
+}
+
+#[test]
+fn held_preemption_is_no_reason_to_leave_nobody_master() {
+    let mut sim = Sim::new(vec![v3("A", 200)]);
+    sim.event(0, Event::HoldPreemption(["A".into()].into()));
+    sim.begin();
+    sim.run(Duration::from_secs(4));
+    assert_eq!(sim.masters(), [0]);
+}

@@ -110,6 +110,36 @@ pub(super) const ROWS: Rows = &[
     .range("0..=1000")
     .default("0"),
     row(
+        "preempt_sync_time",
+        "SECS",
+        "lbd's own: after a start, leave a master of lower priority alone until connections were synchronised so long.",
+        |b: &mut B, c| {
+            b.preempt_sync.time = c.seconds(1..=DAY).or(b.preempt_sync.time);
+        },
+    )
+    .range("1..=86400")
+    .otherwise("it is not waited for")
+    .example("30"),
+    row(
+        "preempt_sync_share",
+        "PERCENT URL",
+        "lbd's own: the same, until so much of the connections that the peer's status at URL shows are known here.",
+        preempt_sync_share,
+    )
+    .range("1..=100, and http://HOST[:PORT]/PATH that answers with the JSON of lbctl status")
+    .otherwise("the peer is not asked")
+    .example("80 http://192.0.2.2:8080/status"),
+    row(
+        "preempt_sync_limit",
+        "SECS",
+        "lbd's own: longest wait of preempt_sync_time and preempt_sync_share after the start.",
+        |b: &mut B, c| {
+            b.preempt_sync.limit = c.seconds(1..=DAY).unwrap_or(b.preempt_sync.limit);
+        },
+    )
+    .range("1..=86400")
+    .default("300"),
+    row(
         "timer_expired_backup",
         "[PRIO]",
         "A master that was late itself by the time a router of this priority would wait becomes backup.",
@@ -205,6 +235,20 @@ fn version(builder: &mut B, call: &mut Call<'_, '_>) {
         }
         _ => builder.version = Some((version, span)),
     }
+}
+
+/// A day in seconds.
+const DAY: u64 = 86_400;
+
+fn preempt_sync_share(builder: &mut B, call: &mut Call<'_, '_>) {
+    let Some(percent) = call.number_as::<u8>(1..=100) else { return };
+    let Some(word) = call.word() else { return };
+    let host = word.text.strip_prefix("http://").map(|rest| rest.split('/').next().unwrap_or_default());
+    if host.is_none_or(str::is_empty) {
+        let found = format!("{} is no http:// address", quote(word.text));
+        return call.bad(word, found, "write http://HOST:PORT/PATH of the peer's status");
+    }
+    builder.preempt_sync.share = Some((percent, word.text.to_owned()));
 }
 
 fn late_backup(builder: &mut B, call: &mut Call<'_, '_>) {

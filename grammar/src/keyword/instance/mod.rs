@@ -20,7 +20,7 @@ use lbd_vrrp::{Family, Peer, Priority, TrackerId, UnicastChecksum, Version, Virt
 use super::call::Call;
 use super::global::GarpBuilder;
 use super::{Part, Row, Table, WhenAbsent, row};
-use crate::config::{GarpExtra, Ipvlan, Route, Rule, Vmac, VrrpNotify};
+use crate::config::{GarpExtra, Ipvlan, PreemptSync, Route, Rule, Vmac, VrrpNotify};
 use crate::source::Span;
 use crate::tree::Word;
 
@@ -47,6 +47,7 @@ pub(crate) struct InstanceBuilder {
     pub down_timer_adverts: Option<(u8, Span)>,
     pub nopreempt: Option<Span>,
     pub preempt_delay: Option<(Duration, Span)>,
+    pub preempt_sync: PreemptSync,
     pub late_backup: Option<(Priority, Span)>,
     pub strict: Option<bool>,
     pub debug: u8,

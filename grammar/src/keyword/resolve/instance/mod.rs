@@ -190,6 +190,7 @@ fn complete(mut builder: InstanceBuilder, name: Word<'_>, call: &mut Call<'_, '_
         garp_extra,
         notify: builder.notify,
         tells_deleted: builder.tells_deleted,
+        preempt_sync: builder.preempt_sync,
         tells_priority: false,
         mail: builder.mail.or(global.smtp_alert_vrrp).or(global.smtp_alert).unwrap_or_default(),
     };
