@@ -4,6 +4,7 @@
 
 pub mod addresses;
 pub mod capture;
+pub mod crowd;
 pub mod failover;
 pub mod frame;
 pub mod load;

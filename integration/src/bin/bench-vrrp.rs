@@ -1,4 +1,4 @@
-//! `cargo bench-vrrp failover|load [OPTION ...]`: how late take-overs are, what an advertisement costs; lbd beside Debian's
+//! `cargo bench-vrrp failover|crowd|load [OPTION ...]`: how late take-overs are, what an advertisement costs; lbd beside Debian's
 //! keepalived, alternately, natively. Exit status 1 when a goal is missed.
 
 use std::process::ExitCode;
@@ -15,14 +15,17 @@ use lbd_integration::vrrp::failover::{self, Cell, Sample};
 use lbd_integration::vrrp::load::{self, Punctuality, Stress};
 
 const USAGE: &str = "usage: cargo bench-vrrp failover [--cell INTERVAL:VIPS:END ...] [-n N] [--rt PRIORITY]
+       cargo bench-vrrp crowd [--rounds N] [--addresses N] [--rt PRIORITY]
        cargo bench-vrrp load [--rounds N] [--cost SECONDS] [--routers N] [--idle SECONDS] [--busy SECONDS] [--rt PRIORITY]
   failover   take-over by a Backup after a scripted master, milliseconds beyond the protocol's own time
+  crowd      how late adverts are while a virtual router at 10 ms becomes master of many addresses
   load       virtual routers at 10 ms on a pair: CPU time per advert; of 250 lateness and needless take-overs, idle and busy
   --cell     INTERVAL 1 (version 2), 0.1, 0.01 (version 3); VIPS 1, 100, 1000; END kill (silence), stop (priority 0);
              any part may be empty or left out; given again for more cells (all)
   -n N       pairs of each cell (20)
   --rounds N rounds of CPU time, at least 5 (5); --cost SECONDS of each (5)
   --routers N    of them for CPU time (100: with more a core is not enough for keepalived)
+  --addresses N  of the virtual router (500)
   --idle, --busy SECONDS   of lateness with idle and with busy processors (20, 60)
   --rt N     vrrp_rt_priority of both daemons (failover: none, load: 50); 0 for none";
 
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
 enum Plan {
     Failover { cells: Vec<Cell>, n: usize, real_time: Option<u8> },
     Load { rounds: usize, cost: Duration, routers: u8, idle: Duration, busy: Duration, real_time: Option<u8> },
+    Crowd { rounds: usize, addresses: usize, real_time: Option<u8> },
     Help,
 }
 
@@ -69,6 +73,7 @@ impl Plan {
         }
         let mut patterns = Vec::new();
         let (mut n, mut rounds) = (20, 5);
+        let mut addresses = 500;
         let (mut cost, mut routers, mut idle, mut busy) = (5, 100, 20, 60);
         let mut real_time = if mode == "load" { 50 } else { 0 };
         let mut rest = rest.iter();
@@ -78,12 +83,13 @@ impl Plan {
             match (mode.as_str(), word.as_str()) {
                 ("failover", "--cell") => patterns.push(value.clone()),
                 ("failover", "-n") => n = usize::from(number()?),
-                ("load", "--rounds") => rounds = usize::from(number()?),
+                ("load" | "crowd", "--rounds") => rounds = usize::from(number()?),
                 ("load", "--cost") => cost = number()?,
                 ("load", "--routers") => routers = u8::try_from(number()?)?,
                 ("load", "--idle") => idle = number()?,
                 ("load", "--busy") => busy = number()?,
-                ("failover" | "load", "--rt") => real_time = u8::try_from(number()?)?,
+                ("crowd", "--addresses") => addresses = usize::from(number()?),
+                ("failover" | "crowd" | "load", "--rt") => real_time = u8::try_from(number()?)?,
                 _ => bail!("{USAGE}"),
             }
         }
@@ -96,6 +102,10 @@ impl Plan {
                 let cells: Vec<Cell> = failover::cells().into_iter().filter(wanted).collect();
                 ensure!(!cells.is_empty() && n > 0, "no such cell\n{USAGE}");
                 Ok(Self::Failover { cells, n, real_time })
+            }
+            "crowd" => {
+                ensure!(rounds >= 5 && (1..=1000).contains(&addresses), "at least 5 rounds, 1 to 1,000 addresses");
+                Ok(Self::Crowd { rounds, addresses, real_time })
             }
             "load" => {
                 ensure!(rounds >= 5, "at least 5 rounds");
@@ -131,6 +141,7 @@ fn run(words: &[String]) -> Result<bool> {
     println!("{}", machine());
     let good = match plan {
         Plan::Failover { cells, n, real_time } => failover(binaries, &cells, n, real_time)?,
+        Plan::Crowd { rounds, addresses, real_time } => crowd(&binaries, rounds, addresses, real_time)?,
         Plan::Load { rounds, cost, routers, idle, busy, real_time } => {
             let bed = load::Bed { binaries, real_time, routers };
             let cheap = costs(&bed, rounds, cost)?;
@@ -235,6 +246,17 @@ fn order(round: usize) -> [Daemon; 2] {
     } else {
         [Daemon::Keepalived, Daemon::Lbd]
     }
+}
+
+fn crowd(binaries: &Binaries, rounds: usize, addresses: usize, real_time: Option<u8>) -> Result<bool> {
+    println!("becoming master of {addresses} addresses, adverts every 10 ms, vrrp_rt_priority {real_time:?}");
+    let mut worst: f64 = 0.0;
+    for round in 1..=rounds {
+        let (latest, took) = lbd_integration::vrrp::crowd::latest(binaries, addresses, real_time)?;
+        println!("  round {round}: latest advert {latest:.2} ms, all addresses {took:?} after the start");
+        worst = worst.max(latest);
+    }
+    Ok(judge("latest advert", &format!("{worst:.2} ms"), &format!("{LATE_ONE} ms"), worst <= LATE_ONE))
 }
 
 fn costs(bed: &load::Bed, rounds: usize, time: Duration) -> Result<bool> {

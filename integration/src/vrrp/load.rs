@@ -203,7 +203,8 @@ impl Pair<'_> {
     }
 }
 
-fn told(status: &Value) -> Option<[f64; 3]> {
+/// Lateness of adverts as a director's status tells it: middle, one in a hundred, worst, in milliseconds.
+pub fn told(status: &Value) -> Option<[f64; 3]> {
     let lateness = status.pointer("/vrrp/advert_lateness")?;
     let of = |name| lateness.get(name)?.as_f64();
     Some([of("p50_ms")?, of("p99_ms")?, of("max_ms")?])
