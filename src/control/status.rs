@@ -362,8 +362,11 @@ pub struct LatenessBucket {
 pub struct InstanceStatus {
     /// Name.
     pub name: String,
-    /// Interface.
+    /// Interface of the adverts.
     pub interface: String,
+    /// The interface below, where that one is of its own (use_vmac, use_ipvlan).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_interface: Option<String>,
     /// VRID.
     pub vrid: u8,
     /// 2 or 3.

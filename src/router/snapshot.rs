@@ -98,6 +98,7 @@ impl InstanceSnapshot {
         let status = InstanceStatus {
             name: config.name.to_string(),
             interface: config.interface_name().to_owned(),
+            parent_interface: config.parent.as_ref().map(|parent| parent.name.clone()),
             vrid: config.vrid.get(),
             version: config.version.number(),
             family: config.family.to_string().to_lowercase(),
