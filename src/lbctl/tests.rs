@@ -148,6 +148,7 @@ fn sample() -> Status {
                 InstanceStatus {
                     name: "VI_1".into(),
                     interface: "eth0".into(),
+                    parent_interface: None,
                     vrid: 51,
                     version: 2,
                     family: "ipv4".into(),

@@ -260,8 +260,7 @@ impl Worker {
             libc::RTM_NEWLINK | libc::RTM_DELLINK => {
                 let Ok(message) = LinkMessage::parse(incoming.payload) else { return true };
                 let named = |name: &str| {
-                    let of_link =
-                        |one: &Wanted| one.link.name == name || one.link.parent == name;
+                    let of_link = |one: &Wanted| one.link.name == name || one.link.parent == name;
                     self.wants.links.iter().any(of_link) || self.wants.promote.contains(name)
                 };
                 message::seen(&message)
@@ -371,14 +370,15 @@ impl Worker {
     /// A system without IPv6, or with a /proc/sys that is read-only, is no reason to do without the interface.
     fn settle(&mut self, name: &str, parent: &str, ipv6: bool, macvlan: bool) {
         let mut errors = Vec::new();
-        let mut set = |settings: &mut Settings, key: String, value: &str, back: bool, optional: bool| {
-            match settings.set(&key, value, back) {
+        let mut set =
+            |settings: &mut Settings, key: String, value: &str, back: bool, optional: bool| match settings
+                .set(&key, value, back)
+            {
                 Err(error) if !(optional && error.kind() == io::ErrorKind::NotFound) => {
                     errors.push(format!("{key} = {value}: {error}"));
                 }
                 _ => {}
-            }
-        };
+            };
         let settings = &mut self.settings;
         if macvlan {
             for (key, value) in sysctl::MACVLAN {
@@ -487,23 +487,20 @@ impl Worker {
         for _ in 0..ATTEMPTS {
             let mut links = Vec::new();
             let mut addresses: HashMap<u32, Vec<(IpAddr, u8)>> = HashMap::new();
-            let whole = self.list(
-                RouteNetlinkMessage::GetLink(LinkMessage::default()),
-                buffer,
-                |incoming| {
+            let whole =
+                self.list(RouteNetlinkMessage::GetLink(LinkMessage::default()), buffer, |incoming| {
                     let message = LinkMessage::parse(incoming.payload).ok();
                     links.extend(message.as_ref().and_then(message::seen));
-                },
-            )? && self.list(
-                RouteNetlinkMessage::GetAddress(AddressMessage::default()),
-                buffer,
-                |incoming| {
-                    let message = AddressMessage::parse(incoming.payload).ok();
-                    if let Some((index, ip, prefix)) = message.as_ref().and_then(message::address) {
-                        addresses.entry(index).or_default().push((ip, prefix));
-                    }
-                },
-            )?;
+                })? && self.list(
+                    RouteNetlinkMessage::GetAddress(AddressMessage::default()),
+                    buffer,
+                    |incoming| {
+                        let message = AddressMessage::parse(incoming.payload).ok();
+                        if let Some((index, ip, prefix)) = message.as_ref().and_then(message::address) {
+                            addresses.entry(index).or_default().push((ip, prefix));
+                        }
+                    },
+                )?;
             if !whole {
                 continue;
             }

@@ -91,7 +91,9 @@ impl RouteSocket {
         self.octets.clear();
         for (index, request) in requests.into_iter().enumerate() {
             let create = match request {
-                RouteNetlinkMessage::NewAddress(_) => NLM_F_CREATE | NLM_F_EXCL,
+                RouteNetlinkMessage::NewAddress(_) | RouteNetlinkMessage::NewLink(_) => {
+                    NLM_F_CREATE | NLM_F_EXCL
+                }
                 _ => 0,
             };
             let acknowledge = if index == last { NLM_F_ACK } else { 0 };

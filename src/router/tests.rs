@@ -155,7 +155,7 @@ impl Drop for Net {
 
 struct Capture {
     child: Child,
-    file: std::path::PathBuf,
+    file: PathBuf,
 }
 
 impl Capture {

@@ -81,10 +81,8 @@ pub async fn run(
         let before = waiting.len();
         waiting.retain(|name, rule| {
             let there = rule.share.as_ref().and_then(|(_, url)| peers.get(url).copied().flatten());
-            let look = Look {
-                synchronised: since.map(|since| since.elapsed()),
-                connections: here.zip(there),
-            };
+            let look =
+                Look { synchronised: since.map(|since| since.elapsed()), connections: here.zip(there) };
             let why = over(rule, started.elapsed(), &look);
             if let Some(why) = &why {
                 info!(instance = %name, "({name}) may take over from a lower priority: {why}");
@@ -115,7 +113,10 @@ async fn ask(url: &str, silent: &mut BTreeSet<String>) -> Option<u64> {
         }
         Err(error) => {
             if silent.insert(url.to_owned()) {
-                warn!(url, error, "preempt_sync_share: the peer's status cannot be had; asking again every second");
+                warn!(
+                    url,
+                    error, "preempt_sync_share: the peer's status cannot be had; asking again every second"
+                );
             }
             None
         }

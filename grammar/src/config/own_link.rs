@@ -105,8 +105,7 @@ impl<'a> OfInstance<'a> {
 
     fn vmac(&mut self, vmac: &Vmac, parent: String) {
         let (family, vrid) = (self.router.family, self.router.vrid);
-        let name =
-            vmac.name.clone().unwrap_or_else(|| self.naming.generate(Prefix::OfRouter, vrid, family));
+        let name = vmac.name.clone().unwrap_or_else(|| self.naming.generate(Prefix::OfRouter, vrid, family));
         let on_parent = vmac.advert_on_parent || matches!(self.router.delivery, Delivery::Unicast { .. });
         let source = self.router.source.filter(|source| source.is_ipv6() && !on_parent);
         let speaks_six = family == Family::V6 || self.default_addresses().any(|one| one.address.is_ipv6());
@@ -177,7 +176,7 @@ impl<'a> OfInstance<'a> {
                     parent,
                     kind: OwnLinkKind::Macvlan { mac: virtual_mac(family, vrid) },
                     group: None,
-                            addresses: Vec::new(),
+                    addresses: Vec::new(),
                     link_local: false,
                     ipv6: family == Family::V6,
                 });

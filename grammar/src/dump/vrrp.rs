@@ -96,6 +96,7 @@ fn instance(writer: &mut Writer<'_>, instance: &VrrpInstance) {
     writer.switch("notify_priority_changes", instance.tells_priority);
     writer.switch("smtp_alert", instance.mail);
     garp(writer, instance);
+    preempt_sync(writer, &instance.preempt_sync);
 }
 
 fn election(writer: &mut Writer<'_>, router: &InstanceConfig) {
@@ -114,7 +115,6 @@ fn election(writer: &mut Writer<'_>, router: &InstanceConfig) {
     writer.value("down_timer_adverts", router.down_timer_adverts);
     writer.flag(if router.preempt { "preempt" } else { "nopreempt" }, true);
     writer.seconds("preempt_delay", router.preempt_delay);
-    preempt_sync(writer, &instance.preempt_sync);
     writer.maybe("timer_expired_backup", router.late_backup);
     // Off cannot be said.
     writer.flag("skip_check_adv_addr", router.skip_address_check);

@@ -104,7 +104,10 @@ impl Plan {
                 Ok(Self::Failover { cells, n, real_time })
             }
             "crowd" => {
-                ensure!(rounds >= 5 && (1..=1000).contains(&addresses), "at least 5 rounds, 1 to 1,000 addresses");
+                ensure!(
+                    rounds >= 5 && (1..=1000).contains(&addresses),
+                    "at least 5 rounds, 1 to 1,000 addresses"
+                );
                 Ok(Self::Crowd { rounds, addresses, real_time })
             }
             "load" => {

@@ -31,8 +31,7 @@ pub(super) fn seen(message: &LinkMessage) -> Option<Seen> {
             LinkAttribute::Group(group) => seen.group = *group,
             LinkAttribute::LinkInfo(infos) => {
                 seen.kind = kind(infos);
-                seen.in_vrf =
-                    infos.iter().any(|info| matches!(info, LinkInfo::PortKind(InfoPortKind::Vrf)));
+                seen.in_vrf = infos.iter().any(|info| matches!(info, LinkInfo::PortKind(InfoPortKind::Vrf)));
             }
             _ => {}
         }

@@ -51,12 +51,33 @@ pub(super) enum SeenKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Down, without addresses.
-    Create { name: String, kind: OwnLinkKind, parent: u32, group: u32, vrf: Option<u32> },
+    Create {
+        name: String,
+        kind: OwnLinkKind,
+        parent: u32,
+        group: u32,
+        vrf: Option<u32>,
+    },
     /// Kernel settings, once for each interface that is made.
-    Settle { index: u32, name: String, parent: String, ipv6: bool, macvlan: bool },
-    AddAddress { index: u32, address: VirtualAddress },
-    SetUp { index: u32, name: String },
-    Delete { index: u32, name: String },
+    Settle {
+        index: u32,
+        name: String,
+        parent: String,
+        ipv6: bool,
+        macvlan: bool,
+    },
+    AddAddress {
+        index: u32,
+        address: VirtualAddress,
+    },
+    SetUp {
+        index: u32,
+        name: String,
+    },
+    Delete {
+        index: u32,
+        name: String,
+    },
 }
 
 /// Why a wanted interface cannot be had.
@@ -157,8 +178,7 @@ fn complete(one: &Wanted, parent: &Seen, there: &Seen, known: &Known) -> Vec<Ste
     } else {
         None
     });
-    let is_there =
-        |address: &VirtualAddress| there.addresses.iter().any(|(has, _)| *has == address.address);
+    let is_there = |address: &VirtualAddress| there.addresses.iter().any(|(has, _)| *has == address.address);
     let missing = wanted.filter(|address| !is_there(address));
     steps.extend(missing.map(|address| Step::AddAddress { index, address }));
     steps

@@ -29,7 +29,7 @@ fn setting(key: &str) -> String {
 }
 
 /// On a thread in a network namespace of its own with `eth0`, unless that cannot be had.
-fn inside(test: &str, act: impl FnOnce(&std::path::Path) + Send + 'static) {
+fn inside(test: &str, act: impl FnOnce(&Path) + Send + 'static) {
     let test = format!("router::host::tests::{test}");
     if !Uid::effective().is_root() {
         return lbd_integration::skip::report(&test, "needs root");

@@ -50,7 +50,8 @@ struct Rival {
 impl Master {
     pub fn deadline(&self) -> Option<Instant> {
         let gone_at = self.rival.map(|rival| rival.gone_at);
-        let Master { advert_at, announce_at, second_burst_at, refresh_at, extra_at, lower_burst_at, .. } = self;
+        let Master { advert_at, announce_at, second_burst_at, refresh_at, extra_at, lower_burst_at, .. } =
+            self;
         [*advert_at, *announce_at, *second_burst_at, *refresh_at, *extra_at, *lower_burst_at, gone_at]
             .into_iter()
             .flatten()

@@ -104,14 +104,9 @@ pub(super) const ROWS: &[Row<B>] = &[
     )
     .default("false")
     .by(Part::Vrrp),
-    row(
-        "vrrp_strict",
-        "[BOOL]",
-        "Default of strict_mode: hold to the RFC.",
-        |b: &mut B, c| {
-            b.strict = c.switch().or(b.strict);
-        },
-    )
+    row("vrrp_strict", "[BOOL]", "Default of strict_mode: hold to the RFC.", |b: &mut B, c| {
+        b.strict = c.switch().or(b.strict);
+    })
     .by(Part::Vrrp)
     .default("false"),
     row("vrrp_owner_ignore_adverts", "[BOOL]", "The address owner drops adverts.", |b: &mut B, c| {
@@ -161,15 +156,10 @@ pub(super) const ROWS: &[Row<B>] = &[
     })
     .range("1..=4294967295")
     .default("3"),
-    row(
-        "vmac_prefix",
-        "STRING",
-        "Beginning of the names of virtual MAC interfaces.",
-        |b: &mut B, c| {
-            let prefix = text(c);
-            c.once(&mut b.vmac_prefix, prefix);
-        },
-    )
+    row("vmac_prefix", "STRING", "Beginning of the names of virtual MAC interfaces.", |b: &mut B, c| {
+        let prefix = text(c);
+        c.once(&mut b.vmac_prefix, prefix);
+    })
     .by(Part::Network)
     .default("vrrp"),
     row(
@@ -266,14 +256,9 @@ pub(super) const GARP_ROWS: &[Row<B>] = &[
     .by(Part::Vrrp)
     .range("1..=86400")
     .example("all 60"),
-    row(
-        "vrrp_vmac_garp_intvl",
-        "[all] SECS",
-        "Old name of vrrp_garp_extra_if.",
-        |b: &mut B, c| {
-            b.garp_extra = extra(c).or(b.garp_extra);
-        },
-    )
+    row("vrrp_vmac_garp_intvl", "[all] SECS", "Old name of vrrp_garp_extra_if.", |b: &mut B, c| {
+        b.garp_extra = extra(c).or(b.garp_extra);
+    })
     .by(Part::Vrrp)
     .range("1..=86400")
     .example("60"),

@@ -28,14 +28,9 @@ pub(super) const ROWS: Rows = &[
         },
     )
     .by(Part::Network),
-    row(
-        "vmac_xmit_base",
-        "",
-        "Adverts go over the parent of the virtual MAC interface.",
-        |b: &mut B, c| {
-            b.advert_on_parent = Some(c.place());
-        },
-    )
+    row("vmac_xmit_base", "", "Adverts go over the parent of the virtual MAC interface.", |b: &mut B, c| {
+        b.advert_on_parent = Some(c.place());
+    })
     .by(Part::Network),
     row(
         "use_ipvlan",

@@ -7,7 +7,7 @@ use lbd_vrrp::{Peer, UnicastChecksum};
 use super::{B, Rows, duplicate};
 use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::keyword::call::Call;
-use crate::keyword::{Keyword, later, row, tracking};
+use crate::keyword::{Keyword, Part, later, row, tracking};
 use crate::tree::Word;
 
 pub(super) const ROWS: Rows = &[

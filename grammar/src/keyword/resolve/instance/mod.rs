@@ -136,6 +136,11 @@ fn complete(mut builder: InstanceBuilder, name: Word<'_>, call: &mut Call<'_, '_
     let router = InstanceConfig {
         name: Arc::from(name.text),
         interface: builder.interface.take().map(|(interface, _)| interface),
+        // What it has of its own is worked out when all are known (`config::own_link`).
+        parent: None,
+        address_interface: None,
+        vrf: None,
+        garp_extra: None,
         vrid,
         version: nature.version,
         family: nature.family,
