@@ -370,6 +370,9 @@ impl Worker {
     /// A system without IPv6, or with a /proc/sys that is read-only, is no reason to do without the interface.
     fn settle(&mut self, name: &str, parent: &str, ipv6: bool, macvlan: bool) {
         let mut errors = Vec::new();
+        if macvlan && let Err(error) = sysctl::loosen_all_rp_filter(&mut self.settings) {
+            errors.push(format!("net/ipv4/conf/all/rp_filter = 0: {error}"));
+        }
         let mut set =
             |settings: &mut Settings, key: String, value: &str, back: bool, optional: bool| match settings
                 .set(&key, value, back)
@@ -392,9 +395,6 @@ impl Worker {
         set(settings, sysctl::of_interface("ipv6", name, "addr_gen_mode"), "1", false, true);
         let disable = if ipv6 { "0" } else { "1" };
         set(settings, sysctl::of_interface("ipv6", name, "disable_ipv6"), disable, false, true);
-        if macvlan && let Err(error) = sysctl::loosen_all_rp_filter(settings) {
-            errors.push(format!("net/ipv4/conf/all/rp_filter = 0: {error}"));
-        }
         if !errors.is_empty() {
             tracing::warn!(
                 interface = name,
@@ -430,12 +430,9 @@ impl Worker {
         if self.filtered.as_ref() == Some(&wanted) || !wanted.is_needed() && self.table.is_none() {
             return true;
         }
-        let mut text = String::new();
-        if let Some(before) = self.table.as_ref().filter(|before| **before != wanted.table) {
-            text.push_str(&firewall::removal(before));
-        }
-        text.push_str(&wanted.text());
+        let mut text = self.table.as_deref().map(firewall::removal).unwrap_or_default();
         if wanted.is_needed() {
+            text.push_str(&wanted.text());
             self.table = Some(wanted.table.clone());
             self.remember();
         }

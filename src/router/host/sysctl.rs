@@ -63,8 +63,10 @@ pub(super) fn of_interface(family: &str, interface: &str, name: &str) -> String 
 /// its own addresses, and packets from the parent's addresses may come in.
 pub(super) const MACVLAN: [(&str, &str); 4] =
     [("arp_ignore", "1"), ("accept_local", "1"), ("rp_filter", "0"), ("promote_secondaries", "1")];
-/// For the parent of a macvlan.
-pub(super) const PARENT: [(&str, &str); 2] = [("arp_ignore", "1"), ("arp_filter", "1")];
+/// For the parent of a macvlan: it neither answers for the virtual addresses nor asks in their name, which would
+/// have hosts learn its hardware address for them.
+pub(super) const PARENT: [(&str, &str); 3] =
+    [("arp_ignore", "1"), ("arp_filter", "1"), ("arp_announce", "2")];
 
 /// The kernel takes the stricter of an interface's and of `all`'s rp_filter, so that no macvlan could be without:
 /// moves what `all` says to each interface, and to those that are still to come.
