@@ -125,7 +125,7 @@ impl Config {
     pub fn vrrp_setup(&self) -> lbd_vrrp::Setup {
         let vrrp = &self.global.vrrp;
         lbd_vrrp::Setup {
-            instances: self.vrrp_instances.iter().map(|instance| instance.router.clone()).collect(),
+            instances: self.vrrp_instances.iter().map(VrrpInstance::for_engine).collect(),
             groups: self.sync_groups.iter().map(|(name, group)| group.for_engine(name)).collect(),
             garp_intervals: GarpIntervals {
                 by_interface: self.garp_groups.iter().flat_map(GarpGroup::intervals).collect(),
@@ -139,6 +139,11 @@ impl Config {
     /// Interfaces that the configuration names, each once, in order of appearance.
     pub fn interfaces(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
+        let mut add = |name| {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        };
         for instance in &self.vrrp_instances {
             let router = &instance.router;
             let devices = router
@@ -148,17 +153,16 @@ impl Config {
                 .filter_map(|vip| vip.device.as_deref());
             let tracked = router.track_interfaces.iter().map(|(name, _)| name.as_str());
             for name in router.interface.as_deref().into_iter().chain(devices).chain(tracked) {
-                if !names.contains(&name) {
-                    names.push(name);
-                }
+                add(name);
             }
+            instance.routes.iter().flat_map(Route::interfaces).for_each(&mut add);
         }
         let of_groups = self.sync_groups.values().flat_map(|group| &group.track_interfaces);
         for (name, _) in of_groups {
-            if !names.contains(&name.as_str()) {
-                names.push(name);
-            }
+            add(name.as_str());
         }
+        self.static_addresses.iter().filter_map(|one| one.address.device.as_deref()).for_each(&mut add);
+        self.static_routes.iter().flat_map(Route::interfaces).for_each(&mut add);
         names
     }
 

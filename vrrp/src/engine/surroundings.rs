@@ -49,7 +49,8 @@ impl Surroundings {
         let mut faults = BTreeSet::new();
         if config.track_primary {
             let devices = config.addresses.iter().chain(&config.excluded_addresses);
-            let devices = devices.filter_map(|address| address.device.as_deref());
+            let tracked = devices.filter(|address| !address.no_track);
+            let devices = tracked.filter_map(|address| address.device.as_deref());
             for name in devices.chain(config.interface.as_deref()) {
                 faults.extend(self.interface_fault(name));
             }
