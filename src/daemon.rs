@@ -34,7 +34,9 @@ use crate::notify::Notifier;
 use crate::options::{EXIT_CONFIG, EXIT_FAILED, EXIT_RIGHTS, EXIT_STOPPED, Options};
 use crate::pid_file::{PidFile, PidFileError};
 use crate::remember::Remember;
-use crate::router::{HostWants, Interfaces, Router, RouterError, RouterOptions, RouterSnapshot, startup};
+use crate::router::{
+    HostWants, Interfaces, Leave, Network, Router, RouterError, RouterOptions, RouterSnapshot, startup,
+};
 use crate::script::ScriptRoom;
 use crate::signals::{Command, Signals};
 use crate::state_file::{Saved, SavedInstance, StateFile};
@@ -155,7 +157,7 @@ struct Daemon {
     config: Arc<Config>,
     /// What in its file was ignored as wrong.
     mistakes: HashSet<String>,
-    /// An earlier process left virtual addresses on interfaces.
+    /// An earlier process left addresses, routes or rules.
     leftover_addresses: bool,
     /// Where the kernel's table is.
     namespace: Namespace,
@@ -175,6 +177,8 @@ struct Daemon {
     held_back: Arc<Mutex<BTreeSet<Arc<str>>>>,
     /// The first configuration is not in place yet.
     starting: bool,
+    /// The next process takes over all that is in the kernel.
+    handing_over: bool,
     files: Arc<TrackedFiles>,
     local: watch::Sender<HashSet<IpAddr>>,
     /// Names a part that ended by itself: without it the daemon is none.
@@ -248,7 +252,7 @@ impl Daemon {
             started,
             config: config.clone(),
             mistakes: checked.mistakes().map(|(message, _)| message.to_owned()).collect(),
-            leftover_addresses: saved.instances.iter().any(|instance| !instance.addresses.is_empty()),
+            leftover_addresses: saved.instances.iter().any(SavedInstance::held_any),
             namespace,
             saved: Saved::default(),
             state,
@@ -262,6 +266,7 @@ impl Daemon {
             holding: None,
             held_back: Arc::default(),
             starting: true,
+            handing_over: false,
             files,
             local: watch::Sender::new(HashSet::new()),
             lost,
@@ -367,6 +372,7 @@ impl Daemon {
                 Some(Request::Handover(_, asker)) => {
                     info!("handing over: addresses, table and synchronisation stay for the next lbd");
                     (self.options.keep_ipvs, self.options.keep_vrrp) = (true, true);
+                    self.handing_over = true;
                     let _gone = asker.send(Ok(HandoverStarted { pid: std::process::id() }));
                     return Ok(());
                 }
@@ -450,7 +456,10 @@ impl Daemon {
     /// The router's threads also tell which addresses are on this host (ha_suspend).
     fn needs_router(&self, config: &Config) -> bool {
         let watches = self.options.parts.checkers && config.virtual_servers.iter().any(|one| one.ha_suspend);
-        watches || self.options.parts.vrrp && !config.vrrp_instances.is_empty()
+        let fixed = !(config.static_addresses.is_empty()
+            && config.static_routes.is_empty()
+            && config.static_rules.is_empty());
+        watches || self.options.parts.vrrp && (fixed || !config.vrrp_instances.is_empty())
     }
 
     async fn start_checkers(&mut self, config: &Arc<Config>) -> Result<(), Failure> {
@@ -514,6 +523,7 @@ impl Daemon {
     fn open_router(&self, config: &Config, saved: Vec<SavedInstance>) -> Result<Router, Failure> {
         Ok(Router::start(RouterOptions {
             setup: self.setup(config),
+            network: self.network(config),
             scheduling: config.global.scheduling.vrrp.clone(),
             saved: if self.options.parts.vrrp { saved } else { Vec::new() },
             take_over: self.options.take_over && self.starting,
@@ -547,6 +557,11 @@ impl Daemon {
         let after_boot = config.global.vrrp.delay_after_boot;
         setup.startup_delay = startup::startup_delay(setup.startup_delay, after_boot, startup::uptime());
         setup
+    }
+
+    /// Routes, rules and what is static; without VRRP there are none.
+    fn network(&self, config: &Config) -> Network {
+        if self.options.parts.vrrp { Network::of(config) } else { Network::default() }
     }
 
     /// Runs the scripts that a virtual router or a sync group tracks.
@@ -679,7 +694,8 @@ impl Daemon {
                     error!(%error, "interfaces and the packet filter of virtual routers stay as they were");
                 }
                 self.hold_preemption(config, &router);
-                router.reload(self.setup(config), config.global.scheduling.vrrp.clone());
+                let scheduling = config.global.scheduling.vrrp.clone();
+                router.reload(self.setup(config), scheduling, self.network(config));
             }
             (None, Some(router)) => {
                 self.begin_router(&router);
@@ -731,8 +747,13 @@ impl Daemon {
         // Beside the rest: it may take the kernel a second.
         let syncing = sync.map(|sync| tokio::task::spawn_blocking(move || sync.stop(stop)));
         if let Some(router) = router {
-            let release = !self.options.keep_vrrp;
-            let stopping = tokio::task::spawn_blocking(move || router.stop(release, STOP_LIMIT));
+            let leave = match (self.handing_over, self.options.keep_vrrp) {
+                (true, _) => Leave::Everything,
+                // What is static goes all the same, as with keepalived.
+                (false, true) => Leave::Instances,
+                (false, false) => Leave::Nothing,
+            };
+            let stopping = tokio::task::spawn_blocking(move || router.end(leave, STOP_LIMIT));
             let _limit = tokio::time::timeout(STOP_LIMIT * 2, stopping).await;
             if checkers.is_some() {
                 tokio::time::sleep(GRACE).await;

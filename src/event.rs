@@ -93,6 +93,13 @@ pub enum Event {
         /// Who sent the advert.
         source: IpAddr,
     },
+    /// Someone else removed what a virtual router holds, or what is static, and it was put back.
+    Repaired {
+        /// vrrp_instance; `None` for what is static.
+        instance: Option<Arc<str>>,
+        /// Address, route or rule in words.
+        what: String,
+    },
     /// A vrrp_script's verdict changed.
     Script {
         /// vrrp_script

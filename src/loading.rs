@@ -1,9 +1,11 @@
 //! Reading the configuration and looking at this host with it: what `-t` prints, what a start and a
 //! reload accept.
 //!
-//! Here: the file, interfaces, scripts, files of keys → one list of diagnostics. Not here: what is done with them.
+//! Here: the file, interfaces, scripts, files of keys, names of routing tables and the like → one list of
+//! diagnostics. Not here: what is done with them.
 
 mod keys;
+mod names;
 pub mod report;
 
 use std::path::Path;
@@ -62,7 +64,8 @@ pub fn check(path: &Path, options: &LoadOptions) -> Checked {
             if nix::net::if_::if_nametoindex(name).is_err() {
                 let message = format!("interface {name} does not exist");
                 let help = format!(
-                    "`ip link` lists the interfaces; instances that need {name} stay in FAULT until it appears"
+                    "`ip link` lists the interfaces; instances that need {name} stay in FAULT until it appears, static \
+                     entries wait for it"
                 );
                 diagnostics.push(
                     Diagnostic::warning(Kind::MissingInterface, loaded.spans.interface(name), message)
@@ -72,6 +75,7 @@ pub fn check(path: &Path, options: &LoadOptions) -> Checked {
             }
         }
         diagnostics.extend(keys::read(config, &loaded.spans));
+        diagnostics.extend(names::resolve(config, &loaded.spans));
         let findings = security::check(config);
         drop_disabled(config, &findings);
         for finding in findings {

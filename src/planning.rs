@@ -2,7 +2,9 @@
 //!
 //! Pure: two configurations and what the parts say they would do. Not here: asking the parts (`daemon`).
 
-use lbd_grammar::config::{Config, SyncDaemon};
+use std::collections::HashSet;
+
+use lbd_grammar::config::{Config, Route, Rule, SyncDaemon};
 use lbd_ipvs::{Destination, Forwarding, Op, Table, Timeouts};
 use lbd_vrrp::{Identity, InstanceConfig, VirtualAddress};
 
@@ -160,6 +162,39 @@ pub fn others(running: &Config, wanted: &Config, timeouts: Option<Timeouts>) -> 
     let (before, after) = (&running.global.sync_daemon, &wanted.global.sync_daemon);
     if before != after {
         words.push(format!("connection synchronisation: {} -> {}", sync(before), sync(after)));
+    }
+    let fixed = |config: &Config| {
+        let addresses = config.static_addresses.iter().map(|one| &one.address);
+        let address = |one: &VirtualAddress| {
+            let device = one.device.as_deref().unwrap_or_default();
+            format!("address {}/{} on {device}", one.address, one.prefix)
+        };
+        addresses.map(address).chain(entries(&config.static_routes, &config.static_rules)).collect()
+    };
+    words.extend(more_and_less("static", fixed(running), fixed(wanted)));
+    let of = |config: &Config, name: &str| {
+        let instance = config.vrrp_instances.iter().find(|one| *one.router.name == *name);
+        instance.map(|one| entries(&one.routes, &one.rules).collect()).unwrap_or_default()
+    };
+    for name in wanted.vrrp_instances.iter().map(|instance| &*instance.router.name) {
+        words.extend(more_and_less(name, of(running, name), of(wanted, name)));
+    }
+    words
+}
+
+/// Routes and rules in words.
+fn entries<'a>(routes: &'a [Route], rules: &'a [Rule]) -> impl Iterator<Item = String> + 'a {
+    let routes = routes.iter().map(|route| format!("route {route}"));
+    routes.chain(rules.iter().map(|rule| format!("rule {rule}")))
+}
+
+/// What comes and what goes.
+fn more_and_less(whose: &str, before: Vec<String>, after: Vec<String>) -> Vec<String> {
+    let mut words = Vec::new();
+    for (sign, these, others) in [("+", &after, &before), ("-", &before, &after)] {
+        let others: HashSet<&String> = others.iter().collect();
+        let more = these.iter().filter(|one| !others.contains(one));
+        words.extend(more.map(|one| format!("{whose}: {sign}{one}")));
     }
     words
 }

@@ -99,7 +99,7 @@ pub struct SavedLeaving {
 pub struct SavedInstance {
     /// Interface; empty for one that has none.
     pub interface: String,
-    /// VRID.
+    /// VRID; 0, which none has: what is static.
     pub vrid: u8,
     /// `ipv4` or `ipv6`; the first in files of a time when there was no other.
     #[serde(default = "ipv4")]
@@ -110,6 +110,19 @@ pub struct SavedInstance {
     pub last_advert_ms: u64,
     /// Addresses it held, `ADDRESS/PREFIX` and device.
     pub addresses: Vec<(String, String)>,
+    /// Routes it held, as lines of virtual_routes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<String>,
+    /// Rules it held, as lines of virtual_rules.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
+}
+
+impl SavedInstance {
+    /// It held anything.
+    pub fn held_any(&self) -> bool {
+        !(self.addresses.is_empty() && self.routes.is_empty() && self.rules.is_empty())
+    }
 }
 
 impl Default for SavedInstance {
@@ -121,6 +134,8 @@ impl Default for SavedInstance {
             master: false,
             last_advert_ms: 0,
             addresses: Vec::new(),
+            routes: Vec::new(),
+            rules: Vec::new(),
         }
     }
 }

@@ -74,6 +74,18 @@ pub fn load_str(name: &str, text: &str) -> Loaded {
     load_text(name, text.as_bytes(), &LoadOptions::default())
 }
 
+/// The route that a line of static_routes says, as its text form is; `None` if it says none.
+pub fn read_route(line: &str) -> Option<config::Route> {
+    let routes = load_str("route", &format!("static_routes {{\n{line}\n}}\n")).config?.static_routes;
+    routes.into_iter().next()
+}
+
+/// The rule that a line of static_rules says, as its text form is; `None` if it says none.
+pub fn read_rule(line: &str) -> Option<config::Rule> {
+    let rules = load_str("rule", &format!("static_rules {{\n{line}\n}}\n")).config?.static_rules;
+    rules.into_iter().next()
+}
+
 /// The same for any octets.
 pub fn load_text(name: &str, octets: &[u8], options: &LoadOptions) -> Loaded {
     let mut reader = Reader::new(false, options);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use lbd_health::ScriptId;
 
-use crate::config::VirtualServerId;
+use crate::config::{NameTable, VirtualServerId};
 use crate::source::Span;
 
 /// Places of objects.
@@ -23,6 +23,8 @@ pub struct Spans {
     pub(crate) bfd_instances: HashMap<String, Span>,
     pub(crate) virtual_servers: HashMap<VirtualServerId, Span>,
     pub(crate) server_groups: HashMap<Arc<str>, Span>,
+    /// Names of the host's tables.
+    pub(crate) names: HashMap<(NameTable, String), Span>,
     pub(crate) tls: Option<Span>,
     /// Of each virtual server, ordered by address.
     pub(crate) real_servers: HashMap<VirtualServerId, Box<[(SocketAddr, Span)]>>,
@@ -37,6 +39,9 @@ impl Spans {
         for (id, span) in later.scripts {
             self.scripts.entry(id).or_insert(span);
         }
+        for (name, span) in later.names {
+            self.names.entry(name).or_insert(span);
+        }
     }
 
     /// The word by which an interface is first named.
@@ -47,6 +52,11 @@ impl Spans {
     /// The command of a script, where it first stands.
     pub fn script(&self, id: &ScriptId) -> Option<Span> {
         self.scripts.get(id).copied()
+    }
+
+    /// The word by which a name of a host's table first stands.
+    pub fn name(&self, table: NameTable, name: &str) -> Option<Span> {
+        self.names.get(&(table, name.to_owned())).copied()
     }
 
     /// The head of the `SSL` block.

@@ -16,7 +16,7 @@ use lbd_integration::skip;
 
 /// Why a fragment may end differently, and the words of README.md that say so.
 const REASONS: &[(&str, &str)] = &[
-    ("blackhole", "a blackhole route without `no_track`"),
+    ("no-interface", "a route without an interface"),
     ("braces-and-quotes", "braces or quotes that do not match"),
     ("debian-build", "`vrrp_iptables`, `vrrp_ipsets`"),
     ("garp-interval-zero", "`vrrp_garp_interval 0`, `vrrp_gna_interval 0`"),

@@ -133,7 +133,6 @@ fn unserved_options_of_addresses_say_so_once_each() {
         summaries(&loaded),
         [
             "c:6:26: `use_vmac` is not supported yet; the address is used without it",
-            "c:6:35: `no_track` is not supported yet; the address is used without it",
             "c:6:60: `-nodad` has no meaning for an IPv4 address; remove it",
             "c:7:12: `virtual_ipaddress`: `track_group` is for static addresses; remove it",
         ]
@@ -165,11 +164,11 @@ fn routes_as_they_are_understood() {
         ),
         ("10.0.0.0/8 via inet6 fe80::1 dev eth0", format!("{all} via inet6 fe80::1 dev eth0 protocol 18")),
         ("10.0.0.0/8 via inet 10.0.0.1 no_track", format!("{all} via 10.0.0.1 protocol 18 no_track")),
-        ("blackhole 10.0.0.0/8", "blackhole 10.0.0.0/8 add protocol 18 no_track".into()),
-        ("to unreachable 10.0.0.0/8", "unreachable 10.0.0.0/8 add protocol 18 no_track".into()),
+        ("blackhole 10.0.0.0/8", "blackhole 10.0.0.0/8 add protocol 18".into()),
+        ("to unreachable 10.0.0.0/8", "unreachable 10.0.0.0/8 add protocol 18".into()),
+        ("10.0.0.0/8 via 10.0.0.1 protocol static", format!("{all} via 10.0.0.1 protocol 4")),
         ("unicast 10.0.0.0/8 dev eth0", "unicast 10.0.0.0/8 add dev eth0 protocol 18".into()),
         ("brd 10.0.0.255 append dev eth0", "broadcast 10.0.0.255/32 append dev eth0 protocol 18".into()),
-        ("xresolve 10.0.0.0/8 dev a", "xresolve 10.0.0.0/8 add dev a protocol 18".into()),
         ("10.0.0.0/8 dev a protocol static no_track", format!("{all} dev a protocol 4 no_track")),
         ("10.0.0.0/8 dev a protocol keepalived", format!("{all} dev a protocol 18")),
         (
@@ -271,8 +270,12 @@ fn mistakes_in_routes() {
             "2:1: `10.0.0.1/8` has host bits: 10.0.0.0/8 is used; write 10.0.0.0/8, or 10.0.0.1 if this one address is meant",
         ),
         (
-            "10.0.0.0/8 via 10.0.0.1",
-            "2:1: the loss of this route goes unnoticed, for it names no interface; add `dev IF`, or `no_track` if that is meant",
+            "xresolve 10.0.0.0/8 dev a",
+            "2:1: `static_routes`: no kernel has routes of the type `xresolve`; remove the line",
+        ),
+        (
+            "nat 10.0.0.0/8 dev a",
+            "2:1: `static_routes`: no kernel has routes of the type `nat`; remove the line",
         ),
         (
             "10.0.0.0/8 dev a protocol static",

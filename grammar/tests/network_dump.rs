@@ -145,7 +145,7 @@ fn next_hop(family: Family) -> impl Strategy<Value = NextHop> {
     )
 }
 
-const TYPES: [RouteType; 11] = [
+const TYPES: [RouteType; 9] = [
     RouteType::Unicast,
     RouteType::Local,
     RouteType::Broadcast,
@@ -155,8 +155,6 @@ const TYPES: [RouteType; 11] = [
     RouteType::Unreachable,
     RouteType::Prohibit,
     RouteType::Blackhole,
-    RouteType::Nat,
-    RouteType::ExternalResolve,
 ];
 
 fn route() -> impl Strategy<Value = Route> {
@@ -187,8 +185,9 @@ fn route() -> impl Strategy<Value = Route> {
             any::<bool>(),
         );
         (head, ends, keys, rest, last).prop_map(move |(head, ends, keys, rest, last)| {
-            // Without an interface nothing is tracked, and what is tracked has keepalived's protocol.
-            let no_track = last.3 || ends.3.is_none();
+            // What is tracked has keepalived's protocol, but for a route without an interface.
+            let no_track = last.3;
+            let any_protocol = no_track || ends.3.is_none();
             Route {
                 destination: head.0,
                 kind: head.1,
@@ -198,7 +197,7 @@ fn route() -> impl Strategy<Value = Route> {
                 gateway: ends.2,
                 device: ends.3,
                 table: keys.0,
-                protocol: if no_track { keys.1 } else { Named::Number(18) },
+                protocol: if any_protocol { keys.1 } else { Named::Number(18) },
                 scope: keys.2,
                 tos: keys.3,
                 metric: keys.4,

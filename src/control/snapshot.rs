@@ -87,7 +87,7 @@ impl Shared {
             config: self.config.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             ipvs,
             virtual_servers,
-            vrrp: router.map(|router| router.snapshot().borrow().status()).unwrap_or_default(),
+            vrrp: router.map(|router| router.status()).unwrap_or_default(),
         }
     }
 }

@@ -314,6 +314,34 @@ pub struct VrrpStatus {
     /// Datagrams that are cut short or no IP at all.
     #[serde(default)]
     pub malformed: u64,
+    /// What is static: static_ipaddress, static_routes, static_rules.
+    #[serde(default)]
+    pub static_entries: StaticStatus,
+}
+
+/// What is static.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StaticStatus {
+    /// static_ipaddress, in file order.
+    pub addresses: Vec<EntryStatus>,
+    /// static_routes, in file order.
+    pub routes: Vec<EntryStatus>,
+    /// static_rules, in file order.
+    pub rules: Vec<EntryStatus>,
+}
+
+/// Something that is held in the kernel, or would be by a master.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryStatus {
+    /// `ADDRESS/PREFIX on INTERFACE`, or the line of the route or rule.
+    pub entry: String,
+    /// It is there.
+    pub present: bool,
+    /// How often it was put back after someone else removed it, since it is held.
+    pub repaired: u64,
+    /// Why it could not be added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// A virtual router that is not configured here.
@@ -423,6 +451,19 @@ pub struct InstanceStatus {
     /// Times that it ceased to be master.
     #[serde(default)]
     pub released_master: u64,
+    /// virtual_routes, in file order.
+    #[serde(default)]
+    pub routes: Vec<EntryStatus>,
+    /// virtual_rules, in file order.
+    #[serde(default)]
+    pub rules: Vec<EntryStatus>,
+    /// Of a master: addresses, routes and rules that it holds and that are not in the kernel, with the reason where
+    /// there is one.
+    #[serde(default)]
+    pub missing: Vec<String>,
+    /// How often something that it holds was put back after someone else removed it.
+    #[serde(default)]
+    pub repaired: u64,
 }
 
 /// Something about a virtual router that somebody should look at.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::Look;
 use crate::control::status::{
-    CheckState, CheckStatus, ForeignStatus, InstanceStatus, RealServerState, RealServerStatus, Status,
-    SyncDaemonStatus, SyncGroupStatus, VirtualServerState, VirtualServerStatus, VrrpStatus,
+    CheckState, CheckStatus, ForeignStatus, InstanceStatus, RealServerState, RealServerStatus, StaticStatus,
+    Status, SyncDaemonStatus, SyncGroupStatus, VirtualServerState, VirtualServerStatus, VrrpStatus,
 };
 
 /// The whole answer.
@@ -17,6 +17,7 @@ pub fn render(status: &Status, look: Look) -> String {
     page.virtual_servers(&status.virtual_servers);
     page.instances(&status.vrrp.instances);
     page.sync_groups(&status.vrrp.sync_groups);
+    page.fixed(&status.vrrp.static_entries);
     page.foreign(&status.vrrp.foreign);
     page.text
 }
@@ -278,6 +279,11 @@ impl Page {
                     .iter()
                     .map(|reason| Row::Remark(toned(format!("  fault: {reason}"), Tone::Bad))),
             );
+            rows.extend(missing(instance.missing.clone()));
+            if instance.repaired > 0 {
+                let text = format!("  put back after others removed it: {} times", instance.repaired);
+                rows.push(Row::Remark(toned(text, Tone::Warn)));
+            }
             rows.extend(instance.conditions.iter().map(|condition| {
                 let detail = if condition.detail.is_empty() { "" } else { ": " };
                 Row::Remark(toned(
@@ -318,6 +324,31 @@ impl Page {
                 cell(group.members.join(" ")),
             ])
         }));
+        self.table(&rows);
+    }
+
+    /// What is static, in numbers, and what of it is missing.
+    fn fixed(&mut self, fixed: &StaticStatus) {
+        let kinds = [("addresses", &fixed.addresses), ("routes", &fixed.routes), ("rules", &fixed.rules)];
+        if kinds.iter().all(|(_, entries)| entries.is_empty()) {
+            return;
+        }
+        let mut rows = vec![heads(&["STATIC", "PRESENT", "REPAIRED"])];
+        for (kind, entries) in kinds.into_iter().filter(|(_, entries)| !entries.is_empty()) {
+            let present = entries.iter().filter(|entry| entry.present).count();
+            let tone = if present == entries.len() { Tone::Good } else { Tone::Bad };
+            let repaired: u64 = entries.iter().map(|entry| entry.repaired).sum();
+            rows.push(Row::Columns(vec![
+                cell(kind),
+                toned(format!("{present} of {}", entries.len()), tone),
+                cell(repaired.to_string()),
+            ]));
+            let absent = entries.iter().filter(|entry| !entry.present).map(|entry| match &entry.error {
+                Some(error) => format!("{}: {error}", entry.entry),
+                None => entry.entry.clone(),
+            });
+            rows.extend(missing(absent.collect()));
+        }
         self.table(&rows);
     }
 
@@ -405,6 +436,17 @@ const GAP: usize = 2;
 const ADDRESSES: usize = 4;
 /// Virtual routers that are not configured here that are shown.
 const FOREIGN: usize = 8;
+
+/// Missing entries of an instance, or of a kind, that are shown.
+const MISSING: usize = 8;
+
+/// What is not in the kernel, the first ones.
+fn missing(what: Vec<String>) -> impl Iterator<Item = Row> {
+    let more = what.len().checked_sub(MISSING).filter(|more| *more > 0);
+    let lines = what.into_iter().take(MISSING).map(|what| format!("  missing: {what}"));
+    let lines = lines.chain(more.map(|more| format!("  missing: {more} more")));
+    lines.map(|line| Row::Remark(toned(line, Tone::Bad)))
+}
 
 fn heads(names: &[&str]) -> Row {
     Row::Columns(names.iter().map(|name| toned(*name, Tone::Dim)).collect())

@@ -11,10 +11,10 @@ use super::*;
 use crate::control::plan::{ChecksPlan, PlannedOperation, PlannedRouter};
 use crate::control::server::{Answer, Backend, ControlSocket};
 use crate::control::status::{
-    CheckState, CheckStatus, ConditionStatus, ConfigStatus, ForeignStatus, HeardStatus, InstanceStatus,
-    IpvsStatus, LatenessBucket, LatenessStatus, LeavingStatus, RealServerState, RealServerStatus,
-    SorryServerStatus, SyncDaemonStatus, SyncGroupStatus, TrafficStatus, VirtualServerState,
-    VirtualServerStatus, VrrpStatus,
+    CheckState, CheckStatus, ConditionStatus, ConfigStatus, EntryStatus, ForeignStatus, HeardStatus,
+    InstanceStatus, IpvsStatus, LatenessBucket, LatenessStatus, LeavingStatus, RealServerState,
+    RealServerStatus, SorryServerStatus, StaticStatus, SyncDaemonStatus, SyncGroupStatus, TrafficStatus,
+    VirtualServerState, VirtualServerStatus, VrrpStatus,
 };
 use crate::control::{HandoverStarted, ReloadOutcome};
 
@@ -188,6 +188,30 @@ fn sample() -> Status {
                     priority_zero_received: 2,
                     became_master: 3,
                     released_master: 2,
+                    routes: vec![
+                        EntryStatus {
+                            entry: "unicast 198.51.100.0/24 prepend via 10.0.0.9 dev eth0 protocol 18".into(),
+                            error: Some("Network is unreachable (Nexthop has invalid gateway)".into()),
+                            ..EntryStatus::default()
+                        },
+                        EntryStatus {
+                            entry: "unicast 203.0.113.0/24 prepend dev eth0 protocol 18".into(),
+                            present: true,
+                            repaired: 2,
+                            error: None,
+                        },
+                    ],
+                    rules: vec![EntryStatus {
+                        entry: "from 10.0.0.1/32 to all preference 50 protocol 18 table 100".into(),
+                        present: true,
+                        ..EntryStatus::default()
+                    }],
+                    missing: vec![
+                        "route unicast 198.51.100.0/24 prepend via 10.0.0.9 dev eth0 protocol 18: Network is unreachable \
+                         (Nexthop has invalid gateway)"
+                            .into(),
+                    ],
+                    repaired: 2,
                     fault_reasons: Vec::new(),
                 },
                 InstanceStatus {
@@ -211,6 +235,22 @@ fn sample() -> Status {
                 members: vec!["VI_1".into(), "VI_6".into()],
                 since: "2026-11-03T11:59:48Z".into(),
             }],
+            static_entries: StaticStatus {
+                addresses: vec![EntryStatus {
+                    entry: "10.9.0.1/24 on eth0".into(),
+                    present: true,
+                    repaired: 1,
+                    error: None,
+                }],
+                routes: (0..10)
+                    .map(|number| EntryStatus {
+                        entry: format!("unicast 10.{number}.0.0/16 prepend dev eth9 protocol 18"),
+                        error: Some("interface eth9 does not exist".into()),
+                        ..EntryStatus::default()
+                    })
+                    .collect(),
+                rules: Vec::new(),
+            },
             foreign: vec![ForeignStatus {
                 interface: "eth0".into(),
                 vrid: 99,

@@ -55,6 +55,7 @@ pub fn fifo_line(event: &Event, facts: &Facts) -> Option<(Of, String)> {
         | Event::Left { .. }
         | Event::Drift { .. }
         | Event::DriftUntold { .. }
+        | Event::Repaired { .. }
         | Event::Sync { .. }
         | Event::CheckFailed { .. }
         | Event::CheckWarning { .. } => return None,

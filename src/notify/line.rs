@@ -202,6 +202,14 @@ pub fn line(event: &Event, facts: &Facts) -> Line {
             ),
             reason: None,
         },
+        Event::Repaired { instance, what } => Line {
+            level: Level::WARN,
+            text: match instance {
+                Some(instance) => format!("({instance}) {what} was removed by someone else and put back"),
+                None => format!("Static {what} was removed by someone else and put back"),
+            },
+            reason: None,
+        },
         Event::Sync { role, interface, runs } => Line {
             level: Level::INFO,
             text: format!(

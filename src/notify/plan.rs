@@ -187,6 +187,7 @@ impl Plans {
             | Event::Script { .. }
             | Event::Drift { .. }
             | Event::DriftUntold { .. }
+            | Event::Repaired { .. }
             | Event::Sync { .. } => Facts::default(),
         }
     }
@@ -295,6 +296,7 @@ impl Plans {
             | Event::Left { .. }
             | Event::Drift { .. }
             | Event::DriftUntold { .. }
+            | Event::Repaired { .. }
             | Event::Sync { .. } => Vec::new(),
         }
     }

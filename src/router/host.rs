@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use netlink_packet_core::Parseable;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, Parseable};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::LinkMessage;
@@ -32,7 +32,7 @@ use nix::poll::{PollFd, PollFlags};
 
 use super::kernel;
 use super::mailbox::{Slot, Waker};
-use super::route::{self, Answer, DATAGRAM, Incoming, Refusal, RouteSocket};
+use super::route::{self, Answer, DATAGRAM, Incoming, Refusal, Request, RouteSocket};
 use plan::{Known, Seen, Step, Trouble, plan};
 use remembered::{File, Remembered};
 use sysctl::Settings;
@@ -545,7 +545,11 @@ impl Worker {
 
     /// Sends a request and takes its answer; the kernel's no, if it is one.
     fn ask(&mut self, request: RouteNetlinkMessage, buffer: &mut [u8]) -> io::Result<Option<Refusal>> {
-        let sent = self.socket.send(vec![request])?;
+        let flags = match &request {
+            RouteNetlinkMessage::NewAddress(_) | RouteNetlinkMessage::NewLink(_) => NLM_F_CREATE | NLM_F_EXCL,
+            _ => 0,
+        };
+        let sent = self.socket.send(vec![Request { message: request, flags }])?;
         let until = Instant::now() + REQUEST_LIMIT;
         loop {
             match self.socket.receive(buffer) {

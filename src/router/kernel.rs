@@ -1,24 +1,39 @@
-//! What the kernel says about links and addresses, mirrored, and the messages that change addresses.
+//! What the kernel says about links, addresses, routes and rules, mirrored, and the messages that change what is held.
 //!
-//! Here: values. Not here: the netlink socket (`route`), queues and time limits (`netconf`).
+//! Here: values, links. Not here: the netlink socket (`route`), queues and time limits (`netconf`).
+
+mod addresses;
+mod routes;
+mod rules;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
-use lbd_vrrp::{DeviceAddress, Interface, PreferredLifetime, VirtualAddress};
-use netlink_packet_core::NlasIterator;
-use netlink_packet_route::AddressFamily;
-use netlink_packet_route::address::{
-    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope,
-    CacheInfo,
+use lbd_grammar::config::RouteMode;
+use lbd_vrrp::{DeviceAddress, Interface, VirtualAddress};
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NlasIterator};
+use netlink_packet_route::address::{AddressFlags, AddressMessage, AddressScope};
+use netlink_packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, InfoData, InfoVrf, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
-use netlink_packet_route::link::{AfSpecInet6, AfSpecUnspec, LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
+use super::object::Object;
+use super::route::Request;
 use super::snapshot::HostInterface;
+use addresses::OwnAddress;
+use routes::{Links, Unready};
 
-/// `IFAPROT_KEEPALIVED`: what VRRP put there can be told from the rest (kernels from 5.18 on).
-const PROTOCOL_VRRP: u8 = 18;
+pub(super) use addresses::{PROTOCOL_VRRP, addition};
+pub(super) use routes::{Routes, protocol, protocol_of};
+pub(super) use rules::Rules;
+
+/// Flags of a request for what is not there yet.
+pub(super) const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
 /// `NETCONFA_IFINDEX`, `NETCONFA_FORWARDING` (linux/netconf.h)
 const NETCONFA_IFINDEX: u16 = 1;
 const NETCONFA_FORWARDING: u16 = 2;
@@ -34,6 +49,8 @@ struct Link {
     up: bool,
     mac: Option<[u8; 6]>,
     forwarding: bool,
+    /// Of a VRF.
+    table: Option<u32>,
     addresses: HashMap<(IpAddr, u8), Entry>,
     order: BTreeMap<Place, (IpAddr, u8)>,
 }
@@ -125,6 +142,9 @@ pub(super) struct Mirror {
     by_name: HashMap<String, u32>,
     serial: i64,
     changes: Changes,
+    /// As they were read last, and what was done here since.
+    pub routes: Routes,
+    pub rules: Rules,
 }
 
 /// What may be different since it was asked last.
@@ -162,11 +182,13 @@ impl Mirror {
         let mut name = None;
         let mut mac = None;
         let mut forwarding = None;
+        let mut table = None;
         for attribute in &message.attributes {
             match attribute {
                 LinkAttribute::IfName(text) => name = Some(text),
                 LinkAttribute::Address(octets) => mac = Some(<[u8; 6]>::try_from(octets.as_slice()).ok()),
                 LinkAttribute::AfSpecUnspec(families) => forwarding = forwards(families),
+                LinkAttribute::LinkInfo(info) => table = table.or(vrf_table(info)),
                 _ => {}
             }
         }
@@ -183,6 +205,7 @@ impl Mirror {
             }
             self.by_name.insert(name.clone(), index);
         }
+        link.table = table.or(link.table);
         link.up = flags.contains(LinkFlags::Up | LinkFlags::Running);
         // Messages of wireless drivers say neither.
         link.mac = mac.unwrap_or(link.mac).filter(|_| !no_arp);
@@ -254,7 +277,7 @@ impl Mirror {
 
     /// The kernel acknowledged that it added this. It tells an IPv6 address only when it begins to
     /// use it, from a thread of its own.
-    pub fn acknowledged(&mut self, index: u32, address: &VirtualAddress) {
+    fn acknowledged(&mut self, index: u32, address: &VirtualAddress) {
         let at = (address.address, address.prefix);
         let there = self.links.get(&index).is_none_or(|link| link.addresses.contains_key(&at));
         let IpAddr::V6(ip) = address.address else { return };
@@ -313,14 +336,33 @@ impl Mirror {
         self.links.get(&index).map(|link| link.name.as_str())
     }
 
+    /// Whether an interface is there, up and running.
+    pub fn is_up(&self, name: &str) -> bool {
+        self.index_of(name).and_then(|index| self.links.get(&index)).is_some_and(|link| link.up)
+    }
+
     /// Whether it is there, usable or not.
-    pub fn has(&self, address: &DeviceAddress) -> bool {
-        self.entry(address).is_some()
+    pub fn has(&self, object: &Object) -> bool {
+        match object {
+            Object::Address(address) => self.entry(address).is_some(),
+            Object::Route(entry) => self.routes.has(&entry.route, self),
+            Object::Rule(entry) => self.rules.has(&entry.rule),
+        }
     }
 
     /// Whether it is there and VRRP put it there.
-    pub fn has_of_vrrp(&self, address: &DeviceAddress) -> bool {
-        self.entry(address).is_some_and(|(_, entry)| entry.of_vrrp)
+    pub fn has_of_vrrp(&self, object: &Object) -> bool {
+        match object {
+            Object::Address(address) => self.entry(address).is_some_and(|(_, entry)| entry.of_vrrp),
+            // They are known by their protocol.
+            Object::Route(_) | Object::Rule(_) => self.has(object),
+        }
+    }
+
+    /// Of an address that is there.
+    pub fn address_key(&self, object: &Object) -> Option<AddressKey> {
+        let Object::Address(DeviceAddress { device, address }) = object else { return None };
+        Some((self.index_of(device)?, address.address, address.prefix))
     }
 
     fn entry(&self, address: &DeviceAddress) -> Option<(u32, &Entry)> {
@@ -329,10 +371,74 @@ impl Mirror {
         Some((index, self.links.get(&index)?.addresses.get(&at)?))
     }
 
-    /// The message that deletes `address`, if it is there.
-    pub fn deletion(&self, address: &DeviceAddress) -> Option<AddressMessage> {
-        let (index, entry) = self.entry(address)?;
-        Some(message(index, address.address.address, address.address.prefix, entry.peer))
+    /// The request that adds it.
+    pub fn addition(&self, object: &Object) -> Result<Request, Unready> {
+        let (message, flags) = match object {
+            Object::Address(DeviceAddress { device, address }) => {
+                let index = self.index_of(device).ok_or_else(|| Unready::Interface(device.clone()))?;
+                let message = addition(index, address);
+                (RouteNetlinkMessage::NewAddress(message), NEW)
+            }
+            Object::Route(entry) => {
+                let flags = match entry.mode {
+                    RouteMode::Add => NEW,
+                    RouteMode::Prepend => NLM_F_CREATE,
+                    RouteMode::Append => NLM_F_CREATE | NLM_F_APPEND,
+                };
+                (RouteNetlinkMessage::NewRoute(routes::message(&entry.route, self)?), flags)
+            }
+            Object::Rule(entry) => (RouteNetlinkMessage::NewRule(rules::message(&entry.rule)), NEW),
+        };
+        Ok(Request { message, flags })
+    }
+
+    /// The request that deletes it, if it is there.
+    pub fn deletion(&self, object: &Object) -> Option<Request> {
+        let message = match object {
+            Object::Address(address) => {
+                let (index, entry) = self.entry(address)?;
+                let (ip, prefix) = (address.address.address, address.address.prefix);
+                RouteNetlinkMessage::DelAddress(addresses::message(index, ip, prefix, entry.peer))
+            }
+            Object::Route(entry) if self.has(object) => {
+                RouteNetlinkMessage::DelRoute(routes::message(&entry.route, self).ok()?)
+            }
+            Object::Rule(entry) if self.has(object) => {
+                RouteNetlinkMessage::DelRule(rules::message(&entry.rule))
+            }
+            Object::Route(_) | Object::Rule(_) => return None,
+        };
+        Some(Request { message, flags: 0 })
+    }
+
+    /// The kernel acknowledged that it added this.
+    pub fn added(&mut self, object: &Object) {
+        match object {
+            Object::Address(DeviceAddress { device, address }) => {
+                if let Some(index) = self.index_of(device) {
+                    self.acknowledged(index, address);
+                }
+            }
+            Object::Route(entry) => {
+                let mut routes = std::mem::take(&mut self.routes);
+                routes.added(&entry.route, &*self);
+                self.routes = routes;
+            }
+            Object::Rule(entry) => self.rules.added(&entry.rule),
+        }
+    }
+
+    /// The kernel has it no more: it was deleted here. Of an address it tells that itself.
+    pub fn deleted(&mut self, object: &Object) {
+        match object {
+            Object::Address(_) => {}
+            Object::Route(entry) => {
+                let mut routes = std::mem::take(&mut self.routes);
+                routes.deleted(&entry.route, &*self);
+                self.routes = routes;
+            }
+            Object::Rule(entry) => self.rules.deleted(&entry.rule),
+        }
     }
 
     /// Some link forwards, or does so no more, since [`Mirror::take_changes`].
@@ -367,6 +473,37 @@ impl Mirror {
     }
 }
 
+impl Links for Mirror {
+    fn index_of(&self, name: &str) -> Option<u32> {
+        Mirror::index_of(self, name)
+    }
+
+    fn table_of(&self, name: &str) -> Option<u32> {
+        self.index_of(name).and_then(|index| self.links.get(&index)).and_then(|link| link.table)
+    }
+}
+
+/// Whether the kernel has to be told of the difference between two objects of the same key.
+pub(super) fn are_different(old: &Object, new: &Object) -> bool {
+    match (old, new) {
+        (Object::Address(old), Object::Address(new)) => {
+            addition(0, &old.address) != addition(0, &new.address)
+        }
+        // All that it can be told is in their keys.
+        _ => false,
+    }
+}
+
+fn vrf_table(info: &[LinkInfo]) -> Option<u32> {
+    info.iter().find_map(|info| match info {
+        LinkInfo::Data(InfoData::Vrf(settings)) => settings.iter().find_map(|setting| match setting {
+            InfoVrf::TableId(table) => Some(*table),
+            _ => None,
+        }),
+        _ => None,
+    })
+}
+
 /// net.ipv6.conf.IF.forwarding, where the interface speaks IPv6.
 fn forwards(families: &[AfSpecUnspec]) -> Option<bool> {
     families.iter().find_map(|family| match family {
@@ -376,382 +513,4 @@ fn forwards(families: &[AfSpecUnspec]) -> Option<bool> {
         }),
         _ => None,
     })
-}
-
-/// An interface's own address, as a message tells it.
-struct OwnAddress {
-    ip: IpAddr,
-    prefix: u8,
-    peer: Option<IpAddr>,
-    flags: AddressFlags,
-    of_vrrp: bool,
-}
-
-impl OwnAddress {
-    fn of(message: &AddressMessage) -> Option<Self> {
-        // IFA_LOCAL is the own address; with it IFA_ADDRESS is the other end, or the same.
-        let mut local = None;
-        let mut address = None;
-        let mut of_vrrp = false;
-        let mut flags = AddressFlags::from_bits_retain(message.header.flags.bits().into());
-        for attribute in &message.attributes {
-            match attribute {
-                AddressAttribute::Local(ip) => local = Some(*ip),
-                AddressAttribute::Address(ip) => address = Some(*ip),
-                AddressAttribute::Flags(all) => flags = *all,
-                AddressAttribute::Protocol(protocol) => {
-                    of_vrrp = *protocol == AddressProtocol::Other(PROTOCOL_VRRP);
-                }
-                _ => {}
-            }
-        }
-        let ip = local.or(address)?;
-        let peer = address.filter(|address| *address != ip);
-        Some(OwnAddress { ip, prefix: message.header.prefix_len, peer, flags, of_vrrp })
-    }
-}
-
-fn message(index: u32, ip: IpAddr, prefix: u8, peer: Option<IpAddr>) -> AddressMessage {
-    let mut message = AddressMessage::default();
-    message.header.index = index;
-    message.header.prefix_len = prefix;
-    message.header.family = match ip {
-        IpAddr::V4(_) => AddressFamily::Inet,
-        IpAddr::V6(_) => AddressFamily::Inet6,
-    };
-    message.attributes = vec![AddressAttribute::Local(ip), AddressAttribute::Address(peer.unwrap_or(ip))];
-    message
-}
-
-/// The message that adds `address` to the interface of `index`, complete: nothing is added that
-/// was not configured (no broadcast address of its own accord).
-pub(super) fn addition(index: u32, address: &VirtualAddress) -> AddressMessage {
-    let mut message = message(index, address.address, address.prefix, address.peer);
-    let attributes = &mut message.attributes;
-    if address.address.is_ipv4() {
-        message.header.scope = AddressScope::from(address.scope);
-        attributes.extend(address.broadcast.map(AddressAttribute::Broadcast));
-        attributes.extend(address.label.clone().map(AddressAttribute::Label));
-    }
-    let flags = flags(address);
-    if !flags.is_empty() {
-        // The header has room for the first eight.
-        let [first, ..] = flags.bits().to_le_bytes();
-        message.header.flags = AddressHeaderFlags::from_bits_retain(first);
-        attributes.push(AddressAttribute::Flags(flags));
-    }
-    if let PreferredLifetime::Seconds(seconds) = address.preferred {
-        let mut lifetime = CacheInfo::default();
-        lifetime.ifa_preferred = seconds;
-        lifetime.ifa_valid = u32::MAX;
-        attributes.push(AddressAttribute::CacheInfo(lifetime));
-    }
-    attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL_VRRP)));
-    message
-}
-
-/// `IFA_FLAGS`. An IPv6 address is usable at once, without duplicate address detection, unless that
-/// is asked for: its former master has just given it up.
-fn flags(address: &VirtualAddress) -> AddressFlags {
-    let six = address.address.is_ipv6();
-    let mut flags = AddressFlags::empty();
-    flags.set(AddressFlags::Nodad, six && !address.detect_duplicates);
-    flags.set(AddressFlags::Homeaddress, six && address.home);
-    flags.set(AddressFlags::Managetempaddr, six && address.manage_temporary);
-    flags.set(AddressFlags::Noprefixroute, address.no_prefix_route);
-    flags.set(AddressFlags::Mcautojoin, address.auto_join);
-    flags
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::Ipv4Addr;
-
-    const INDEX: u32 = 3;
-
-    fn ip(text: &str) -> IpAddr {
-        text.parse().expect("address")
-    }
-
-    fn link(name: &str, attributes: Vec<LinkAttribute>) -> LinkMessage {
-        let mut message = LinkMessage::default();
-        message.header.index = INDEX;
-        message.header.flags = LinkFlags::Up | LinkFlags::Running;
-        message.attributes = vec![LinkAttribute::IfName(name.into())];
-        message.attributes.extend(attributes);
-        message
-    }
-
-    fn mirror() -> Mirror {
-        let mut mirror = Mirror::default();
-        mirror.new_link(&link("eth0", vec![LinkAttribute::Address(vec![2, 0, 0, 0, 0, 1])]));
-        mirror.take_changes();
-        mirror
-    }
-
-    /// As the kernel tells an address.
-    fn told(address: &str, prefix: u8, scope: u8, flags: AddressFlags) -> AddressMessage {
-        let mut message = message(INDEX, ip(address), prefix, None);
-        message.header.scope = scope.into();
-        message.attributes.push(AddressAttribute::Flags(flags));
-        message
-    }
-
-    fn usable(mirror: &Mirror) -> Vec<String> {
-        let interface = mirror.for_engine(INDEX).expect("interface");
-        interface.addresses.iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn messages_that_add() {
-        let four = || VirtualAddress::new(ip("10.0.0.1"), 24);
-        let six = |prefix| VirtualAddress::new(ip("fd00::1"), prefix);
-        let local =
-            |text, other| vec![AddressAttribute::Local(ip(text)), AddressAttribute::Address(ip(other))];
-        let lifetime = |preferred| {
-            let mut lifetime = CacheInfo::default();
-            (lifetime.ifa_preferred, lifetime.ifa_valid) = (preferred, u32::MAX);
-            AddressAttribute::CacheInfo(lifetime)
-        };
-        let flags = |bits| AddressAttribute::Flags(AddressFlags::from_bits_retain(bits));
-        for (name, address, scope, first_flags, own, rest) in [
-            ("IPv4", four(), 0, 0, local("10.0.0.1", "10.0.0.1"), vec![]),
-            (
-                "IPv4 with everything",
-                VirtualAddress {
-                    scope: 253,
-                    broadcast: Some(Ipv4Addr::new(10, 0, 0, 255)),
-                    label: Some("eth0:1".into()),
-                    peer: Some(ip("10.0.1.1")),
-                    no_prefix_route: true,
-                    auto_join: true,
-                    preferred: PreferredLifetime::Seconds(30),
-                    // Of IPv6.
-                    home: true,
-                    manage_temporary: true,
-                    detect_duplicates: true,
-                    ..four()
-                },
-                253,
-                0,
-                local("10.0.0.1", "10.0.1.1"),
-                vec![
-                    AddressAttribute::Broadcast(Ipv4Addr::new(10, 0, 0, 255)),
-                    AddressAttribute::Label("eth0:1".into()),
-                    flags(0x600),
-                    lifetime(30),
-                ],
-            ),
-            (
-                "IPv6 alone is deprecated",
-                six(128),
-                0,
-                2,
-                local("fd00::1", "fd00::1"),
-                vec![flags(2), lifetime(0)],
-            ),
-            (
-                "IPv6 alone, preferred",
-                VirtualAddress { preferred: PreferredLifetime::Forever, ..six(128) },
-                0,
-                2,
-                local("fd00::1", "fd00::1"),
-                vec![flags(2)],
-            ),
-            ("IPv6 of a network", six(64), 0, 2, local("fd00::1", "fd00::1"), vec![flags(2)]),
-            (
-                "IPv6 with duplicate address detection",
-                VirtualAddress { detect_duplicates: true, ..six(64) },
-                0,
-                0,
-                local("fd00::1", "fd00::1"),
-                vec![],
-            ),
-            (
-                "IPv6 with everything",
-                VirtualAddress {
-                    // Of IPv4.
-                    scope: 253,
-                    label: Some("eth0:1".into()),
-                    peer: Some(ip("fd00::2")),
-                    home: true,
-                    manage_temporary: true,
-                    no_prefix_route: true,
-                    auto_join: true,
-                    preferred: PreferredLifetime::Seconds(600),
-                    ..six(64)
-                },
-                0,
-                0x12,
-                local("fd00::1", "fd00::2"),
-                vec![flags(0x712), lifetime(600)],
-            ),
-        ] {
-            let message = addition(INDEX, &address);
-            let family = if address.address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-            assert_eq!(message.header.family, family, "{name}");
-            assert_eq!((message.header.index, message.header.prefix_len), (INDEX, address.prefix), "{name}");
-            assert_eq!(message.header.scope, AddressScope::from(scope), "{name}");
-            assert_eq!(message.header.flags.bits(), first_flags, "{name}");
-            let protocol = AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL_VRRP));
-            assert_eq!(message.attributes, [own, rest, vec![protocol]].concat(), "{name}");
-        }
-    }
-
-    #[test]
-    fn messages_that_delete() {
-        let mut mirror = mirror();
-        let vip = |device: &str, text| DeviceAddress {
-            device: device.into(),
-            address: VirtualAddress::new(ip(text), 24),
-        };
-        mirror.new_address(Told::Event, &told("10.0.0.1", 24, 0, AddressFlags::empty()));
-        mirror.new_address(Told::Event, &message(INDEX, ip("10.0.0.2"), 24, Some(ip("10.9.0.1"))));
-        let local =
-            |text, other| Some(vec![AddressAttribute::Local(ip(text)), AddressAttribute::Address(ip(other))]);
-        for (name, address, want) in [
-            ("plain", vip("eth0", "10.0.0.1"), local("10.0.0.1", "10.0.0.1")),
-            ("the kernel's peer", vip("eth0", "10.0.0.2"), local("10.0.0.2", "10.9.0.1")),
-            ("not there", vip("eth0", "10.0.0.3"), None),
-            ("no such interface", vip("eth1", "10.0.0.1"), None),
-        ] {
-            assert_eq!(mirror.deletion(&address).map(|message| message.attributes), want, "{name}");
-        }
-    }
-
-    /// As `ip address` shows what was added in this order.
-    #[test]
-    fn the_kernels_order() {
-        let plain = AddressFlags::Permanent;
-        let second = AddressFlags::Permanent | AddressFlags::Secondary;
-        let mut mirror = mirror();
-        for (address, prefix, scope, flags) in [
-            ("fe80::1", 64, 253, plain),
-            ("10.0.0.1", 24, 0, plain),
-            ("10.0.0.2", 24, 0, second),
-            ("10.1.0.1", 24, 0, plain),
-            ("fd00::1", 64, 0, plain),
-            ("10.2.0.1", 24, 253, plain),
-            ("fd00::2", 64, 0, plain),
-            ("fe80::2", 64, 253, plain),
-        ] {
-            let change = mirror.new_address(Told::Event, &told(address, prefix, scope, flags));
-            assert_eq!(change, Change::Link, "{address}");
-        }
-        let order =
-            ["10.2.0.1", "10.0.0.1", "10.1.0.1", "10.0.0.2", "fd00::2", "fd00::1", "fe80::2", "fe80::1"];
-        assert_eq!(usable(&mirror), order);
-        // A list has it already.
-        let mut listed = self::mirror();
-        for address in order {
-            let flags = if address == "10.0.0.2" { second } else { plain };
-            let scope = if address.starts_with("fe80") || address == "10.2.0.1" { 253 } else { 0 };
-            let prefix = if address.contains(':') { 64 } else { 24 };
-            listed.new_address(Told::List, &told(address, prefix, scope, flags));
-        }
-        assert_eq!(usable(&listed), order);
-        listed.new_address(Told::Event, &told("fd00::3", 64, 0, plain));
-        assert_eq!(usable(&listed)[4], "fd00::3");
-        // Its primary went, and it took its place.
-        mirror.del_address(&told("10.0.0.1", 24, 0, plain));
-        mirror.new_address(Told::Event, &told("10.0.0.2", 24, 0, plain));
-        assert_eq!(usable(&mirror)[..3], ["10.2.0.1", "10.1.0.1", "10.0.0.2"]);
-    }
-
-    #[test]
-    fn addresses_that_cannot_be_used_yet() {
-        use AddressFlags as F;
-        let key = (INDEX, ip("fd00::1"), 64);
-        for (name, flags, first, shown) in [
-            ("usable", F::Permanent, Change::Link, true),
-            ("tentative", F::Tentative | F::Permanent, Change::Link, false),
-            ("optimistic", F::Tentative | F::Optimistic, Change::Link, true),
-            ("duplicate", F::Tentative | F::Dadfailed, Change::Duplicate(key), false),
-            ("deprecated", F::Deprecated | F::Nodad, Change::Link, true),
-        ] {
-            let mut mirror = mirror();
-            let address = told("fd00::1", 64, 0, flags);
-            assert_eq!(mirror.new_address(Told::Event, &address), first, "{name}");
-            assert_eq!(mirror.new_address(Told::Event, &address), Change::Nothing, "{name}: again");
-            assert_eq!(usable(&mirror).len(), usize::from(shown), "{name}");
-            assert_eq!(mirror.for_readers(INDEX).expect("link").addresses.len(), 1, "{name}");
-            // Other flags: it can be used now.
-            mirror.take_changes();
-            let change = mirror.new_address(Told::Event, &told("fd00::1", 64, 0, F::Permanent));
-            assert_eq!(change, if shown { Change::Nothing } else { Change::Link }, "{name}");
-            assert_eq!(mirror.take_changes().links.len(), usize::from(!shown), "{name}");
-            assert_eq!(usable(&mirror), ["fd00::1"], "{name}");
-            assert_eq!(mirror.del_address(&address), Change::AddressGone(key), "{name}");
-            assert!(usable(&mirror).is_empty() && mirror.links[&INDEX].order.is_empty(), "{name}");
-        }
-    }
-
-    #[test]
-    fn acknowledged_before_it_is_told() {
-        let vip = |text, detect_duplicates| VirtualAddress {
-            detect_duplicates,
-            ..VirtualAddress::new(ip(text), 64)
-        };
-        for (name, vip, there, shown) in [
-            ("IPv6", vip("fd00::1", false), true, true),
-            ("IPv6 that the kernel looks for first", vip("fd00::1", true), true, false),
-            ("IPv4 is told before", vip("10.0.0.1", false), false, false),
-        ] {
-            let mut mirror = mirror();
-            mirror.acknowledged(INDEX, &vip);
-            let address = DeviceAddress { device: "eth0".into(), address: vip };
-            assert_eq!(mirror.has(&address), there, "{name}");
-            assert_eq!(!usable(&mirror).is_empty(), shown, "{name}");
-        }
-        let mut mirror = mirror();
-        mirror.acknowledged(INDEX, &vip("fd00::1", false));
-        mirror.take_changes();
-        let told = told("fd00::1", 64, 0, AddressFlags::Nodad | AddressFlags::Permanent);
-        assert_eq!(mirror.new_address(Told::Event, &told), Change::Nothing);
-        assert!(mirror.take_changes().links.is_empty());
-    }
-
-    #[test]
-    fn names_that_change() {
-        let mut mirror = mirror();
-        mirror.new_link(&link("lan0", vec![]));
-        let changes = mirror.take_changes();
-        assert_eq!(changes.names.into_iter().collect::<Vec<_>>(), ["eth0"]);
-        assert_eq!((mirror.index_of("eth0"), mirror.index_of("lan0")), (None, Some(INDEX)));
-        let interface = mirror.for_engine(INDEX).expect("link");
-        assert_eq!(interface.mac, Some([2, 0, 0, 0, 0, 1]), "a message without it says nothing about it");
-        mirror.del_link(&link("lan0", vec![]));
-        assert_eq!(mirror.take_changes().names.into_iter().collect::<Vec<_>>(), ["lan0"]);
-        assert_eq!((mirror.index_of("lan0"), mirror.for_engine(INDEX)), (None, None));
-    }
-
-    #[test]
-    fn forwarding_of_ipv6() {
-        let message = |family: u8, index: i32, kind: u16, value: i32| {
-            let mut octets = vec![family, 0, 0, 0, 8, 0, 1, 0];
-            octets.extend(index.to_ne_bytes());
-            octets.extend(8_u16.to_ne_bytes());
-            octets.extend(kind.to_ne_bytes());
-            octets.extend(value.to_ne_bytes());
-            octets
-        };
-        let mut mirror = mirror();
-        for (name, octets, change, forwards) in [
-            ("on", message(10, 3, NETCONFA_FORWARDING, 1), Change::Link, true),
-            ("still on", message(10, 3, NETCONFA_FORWARDING, 1), Change::Nothing, true),
-            ("IPv4", message(2, 3, NETCONFA_FORWARDING, 0), Change::Nothing, true),
-            ("of all", message(10, -1, NETCONFA_FORWARDING, 0), Change::Nothing, true),
-            ("another interface", message(10, 4, NETCONFA_FORWARDING, 0), Change::Nothing, true),
-            ("something else", message(10, 3, 3, 0), Change::Nothing, true),
-            ("cut off", vec![10, 0], Change::Nothing, true),
-            ("empty", vec![], Change::Nothing, true),
-            ("off", message(10, 3, NETCONFA_FORWARDING, 0), Change::Link, false),
-        ] {
-            assert_eq!(mirror.netconf(&octets), change, "{name}");
-            assert_eq!(mirror.is_forwarding_different(), change == Change::Link, "{name}");
-            mirror.take_changes();
-            assert_eq!(mirror.for_engine(INDEX).expect("link").forwarding, forwards, "{name}");
-        }
-    }
 }

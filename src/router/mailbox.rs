@@ -8,8 +8,11 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lbd_grammar::config::Scheduling;
-use lbd_vrrp::{DeviceAddress, RouterId, Setup, TrackerId};
+use lbd_vrrp::{RouterId, Setup, TrackerId};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use super::network::Network;
+use super::object::Load;
 
 /// Wakes a thread that polls.
 #[derive(Clone, Debug)]
@@ -40,18 +43,31 @@ impl Waker {
 #[derive(Debug, Default)]
 pub(super) struct Commands {
     pub begin: bool,
-    pub reload: Option<(Setup, Scheduling)>,
+    pub reload: Option<(Setup, Scheduling, Arc<Network>)>,
     pub trackers: BTreeMap<TrackerId, bool>,
     /// Names of virtual routers that let masters of lower priorities be.
     pub hold_preemption: Option<BTreeSet<Arc<str>>>,
-    pub stop: Option<bool>,
+    pub stop: Option<Leave>,
     /// Makes the engine panic.
     #[cfg(test)]
     pub panic: bool,
 }
 
+/// What a stop leaves in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// Nothing: masters release.
+    Nothing,
+    /// What virtual routers hold, but nothing static (`-V`).
+    Instances,
+    /// All as it is (handover).
+    Everything,
+}
+
 /// Of the virtual routers, the one that clears up what an earlier process, or an earlier attempt, left.
 pub(super) const LEFTOVERS: RouterId = RouterId(0);
+/// Of the virtual routers, the one that holds what is static.
+pub(super) const STATIC: RouterId = RouterId(u64::MAX);
 
 /// What the VRRP thread wants of netconf.
 #[derive(Debug, Default)]
@@ -68,14 +84,23 @@ pub(super) struct Wants {
     pub panic: bool,
 }
 
-/// Addresses of one virtual router.
+/// What one virtual router wants in the kernel.
 #[derive(Clone, Debug)]
 pub(super) struct Want {
     pub router: RouterId,
-    /// Wanted, in order.
-    pub hold: Arc<[DeviceAddress]>,
+    /// It is master, whatever it holds.
+    pub holds: bool,
+    /// Wanted; nothing if it is not master.
+    pub hold: Load,
     /// Unwanted, unless in `hold`.
-    pub purge: Vec<Arc<[DeviceAddress]>>,
+    pub purge: Vec<Load>,
+}
+
+impl Want {
+    /// It holds nothing.
+    pub fn nothing(router: RouterId) -> Self {
+        Want { router, holds: false, hold: Load::default(), purge: Vec::new() }
+    }
 }
 
 impl Wants {
@@ -86,7 +111,7 @@ impl Wants {
     pub fn put(&mut self, mut want: Want) {
         if let Some((_, old)) = self.routers.remove(&want.router) {
             for list in old.purge.into_iter().chain([old.hold]) {
-                let known = |one: &Arc<[DeviceAddress]>| Arc::ptr_eq(one, &list);
+                let known = |one: &Load| one.is_same(&list);
                 if !(list.is_empty() || known(&want.hold) || want.purge.iter().any(known)) {
                     want.purge.push(list);
                 }
@@ -126,23 +151,32 @@ impl<T: Default> Slot<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lbd_vrrp::VirtualAddress;
+    use crate::router::object::Entries;
+    use lbd_vrrp::{DeviceAddress, VirtualAddress};
     use std::net::{IpAddr, Ipv4Addr};
 
-    fn list(last: &[u8]) -> Arc<[DeviceAddress]> {
+    fn list(last: &[u8]) -> Load {
         let address = |last: &u8| DeviceAddress {
             device: "eth0".into(),
             address: VirtualAddress::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, *last)), 32),
         };
-        last.iter().map(address).collect()
+        Load::of_addresses(last.iter().map(address).collect())
+    }
+
+    /// The same addresses with a route.
+    fn with_route(load: &Load) -> Load {
+        let route = lbd_grammar::read_route("10.0.0.0/8 dev eth0").expect("route");
+        Load { entries: Arc::new(Entries::of(&[route], &[])), ..load.clone() }
     }
 
     #[test]
     fn the_latest_want_counts_and_nothing_held_before_is_forgotten() {
         let [none, one, two, three] = [list(&[]), list(&[1, 2]), list(&[2]), list(&[1, 3])];
-        let want = |router, hold: &Arc<[_]>, purge: &[&Arc<[_]>]| Want {
+        let routed = with_route(&one);
+        let want = |router, hold: &Load, purge: &[&Load]| Want {
             router: RouterId(router),
-            hold: Arc::clone(hold),
+            holds: !hold.is_empty(),
+            hold: hold.clone(),
             purge: purge.iter().copied().cloned().collect(),
         };
         for (name, said, hold, purge) in [
@@ -166,6 +200,12 @@ mod tests {
                 vec![&one],
             ),
             ("what is held is not purged", vec![want(1, &none, &[&one]), want(1, &one, &[])], &one, vec![]),
+            (
+                "other routes with the same addresses are another list",
+                vec![want(1, &routed, &[]), want(1, &one, &[])],
+                &one,
+                vec![&routed],
+            ),
         ] {
             let mut wants = Wants::default();
             for want in said {
@@ -173,9 +213,9 @@ mod tests {
             }
             let wants = wants.in_order();
             let [last] = wants.as_slice() else { panic!("{name}: one router") };
-            assert!(Arc::ptr_eq(&last.hold, hold), "{name}");
+            assert!(last.hold.is_same(hold), "{name}");
             assert_eq!(last.purge.len(), purge.len(), "{name}");
-            assert!(last.purge.iter().zip(purge).all(|(got, want)| Arc::ptr_eq(got, want)), "{name}");
+            assert!(last.purge.iter().zip(purge).all(|(got, want)| got.is_same(want)), "{name}");
         }
         let mut wants = Wants::default();
         for router in [3, 1, 2, 3] {

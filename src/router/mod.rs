@@ -1,7 +1,7 @@
-//! The router room: VRRP on its own thread, addresses on another.
+//! The router room: VRRP on its own thread, addresses, routes and rules on another.
 //!
 //! Here: the handle that the daemon holds. Not here: who is master (`lbd_vrrp`), packets and timers
-//! (`thread`), addresses (`netconf`), scripts and log lines about transitions (events).
+//! (`thread`), addresses, routes and rules (`netconf`), scripts and log lines about transitions (events).
 
 mod clock;
 mod held;
@@ -11,7 +11,10 @@ pub mod lateness;
 mod mailbox;
 mod moderation;
 mod netconf;
+mod network;
+mod object;
 mod publish;
+mod repair;
 mod route;
 pub mod scheduling;
 mod snapshot;
@@ -33,13 +36,16 @@ use lbd_vrrp::net::{NetError, Sockets};
 use lbd_vrrp::{Setup, TrackerId};
 use tokio::sync::watch;
 
+use crate::control::status::VrrpStatus;
 use crate::event::EventSender;
 use crate::state_file::SavedInstance;
 use host::Host;
 use mailbox::{Commands, Slot, Waker};
-use netconf::{Report, Reports};
+use netconf::{Published, Report, Reports, View};
 
 pub use host::{Firewall, Wants as HostWants, wants as host_wants};
+pub use mailbox::Leave;
+pub use network::Network;
 pub use snapshot::{HostInterface, InstanceSnapshot, Interfaces, RouterSnapshot};
 
 /// Reports of netconf on their way: all interfaces of a large host. When it is full, netconf waits
@@ -59,6 +65,8 @@ const CAP_NET_ADMIN: u32 = 12;
 pub struct RouterOptions {
     /// Virtual routers and sync groups.
     pub setup: Setup,
+    /// Routes and rules of virtual routers, and what is static.
+    pub network: Network,
     /// How the VRRP thread is scheduled.
     pub scheduling: Scheduling,
     /// What the process before left.
@@ -124,6 +132,9 @@ pub struct Router {
     waker: Waker,
     snapshot: watch::Receiver<Arc<RouterSnapshot>>,
     interfaces: watch::Receiver<Arc<Interfaces>>,
+    view: watch::Receiver<Arc<View>>,
+    /// As it was said last.
+    network: Mutex<Arc<Network>>,
     stop_limit: Arc<Slot<Duration>>,
     /// There while it has anything to do.
     host: Mutex<Option<Host>>,
@@ -147,9 +158,9 @@ impl Router {
             .instances
             .iter()
             .any(|one| !(one.addresses.is_empty() && one.excluded_addresses.is_empty()));
-        if any_address && !has_capability(CAP_NET_ADMIN) {
+        if (any_address || !options.network.is_empty()) && !has_capability(CAP_NET_ADMIN) {
             return Err(RouterError::Permission {
-                what: "virtual addresses on interfaces",
+                what: "virtual addresses, routes and rules",
                 capability: "CAP_NET_ADMIN",
             });
         }
@@ -180,13 +191,16 @@ impl Router {
         let (queue, mut reports) = sync_channel(REPORTS);
         let (interfaces_sender, interfaces) = watch::channel(Arc::default());
         let (snapshot_sender, snapshot) = watch::channel(Arc::default());
+        let (view_sender, view) = watch::channel(Arc::default());
         let shared = Arc::new(netconf::Shared::new().map_err(failed("eventfd"))?);
         let sink = Reports { queue, waker: waker.clone() };
-        netconf::spawn(Arc::clone(&shared), sink, interfaces_sender).map_err(failed("thread netconf"))?;
+        let published = Published { interfaces: interfaces_sender, view: view_sender };
+        netconf::spawn(Arc::clone(&shared), sink, published).map_err(failed("thread netconf"))?;
         let first = first_reports(&mut reports)?;
         let commands: Arc<Slot<Commands>> = Arc::default();
         let stop_limit: Arc<Slot<Duration>> = Arc::default();
         let (end, ended) = sync_channel(1);
+        let network = Arc::new(options.network);
         let parts = thread::Parts {
             sockets,
             waker: waker.clone(),
@@ -198,7 +212,9 @@ impl Router {
             snapshot: snapshot_sender,
             events: options.events,
             setup: options.setup,
+            network: Arc::clone(&network),
             scheduling: options.scheduling,
+            left: options.saved.iter().map(network::left).collect(),
             saved: options.saved,
             take_over: options.take_over,
             stop_limit: Arc::clone(&stop_limit),
@@ -207,8 +223,18 @@ impl Router {
         thread::spawn(parts).map_err(failed("thread vrrp"))?;
         // So that the first snapshot a caller sees has all virtual routers.
         ended.recv_timeout(START_LIMIT).map_err(|_| RouterError::Late)?;
-        let (host, ended) = (Mutex::default(), Mutex::new(ended));
-        Ok(Router { commands, waker, snapshot, interfaces, stop_limit, host, state: options.state, ended })
+        Ok(Router {
+            commands,
+            waker,
+            snapshot,
+            interfaces,
+            view,
+            network: Mutex::new(network),
+            stop_limit,
+            host: Mutex::default(),
+            state: options.state,
+            ended: Mutex::new(ended),
+        })
     }
 
     /// The virtual routers may take part from here on: the table behind the addresses is complete.
@@ -222,6 +248,12 @@ impl Router {
     /// State of all virtual routers; changes with each transition, counter and advert.
     pub fn snapshot(&self) -> watch::Receiver<Arc<RouterSnapshot>> {
         self.snapshot.clone()
+    }
+
+    /// The same as the control API shows it, with what is in the kernel.
+    pub fn status(&self) -> VrrpStatus {
+        let (snapshot, view) = (self.snapshot.borrow().clone(), self.view.borrow().clone());
+        snapshot.status_with(&view)
     }
 
     /// The host's interfaces and addresses.
@@ -246,8 +278,11 @@ impl Router {
 
     /// Goes on with another configuration; virtual routers of the same identity (VRID, interface,
     /// unicast peers) keep their state. A configuration that was not taken up yet is replaced.
-    pub fn reload(&self, setup: Setup, scheduling: Scheduling) {
-        self.command(|commands| commands.reload = Some((setup, scheduling)));
+    pub fn reload(&self, setup: Setup, scheduling: Scheduling, mut network: Network) {
+        let mut last = self.network.lock().unwrap_or_else(PoisonError::into_inner);
+        network.share(&last);
+        *last = Arc::new(network);
+        self.command(|commands| commands.reload = Some((setup, scheduling, Arc::clone(&last))));
     }
 
     /// A tracker's result; the latest of each counts.
@@ -268,11 +303,16 @@ impl Router {
     ///
     /// Waits, at most `limit` and a little more.
     pub fn stop(&self, release: bool, limit: Duration) {
+        self.end(if release { Leave::Nothing } else { Leave::Everything }, limit);
+    }
+
+    /// The same, and says what stays in the kernel.
+    pub fn end(&self, leave: Leave, limit: Duration) {
         self.stop_limit.with(|stored| *stored = limit);
-        self.command(|commands| commands.stop = Some(release));
+        self.command(|commands| commands.stop = Some(leave));
         self.wait_for_end(limit + STOP_GRACE);
         if let Some(host) = self.host.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            host.stop(release, limit);
+            host.stop(leave == Leave::Nothing, limit);
         }
     }
 
@@ -302,7 +342,7 @@ impl Drop for Router {
     /// Without [`Router::stop`] everything is left as it is.
     fn drop(&mut self) {
         self.command(|commands| {
-            commands.stop.get_or_insert(false);
+            commands.stop.get_or_insert(Leave::Everything);
         });
     }
 }

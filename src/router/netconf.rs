@@ -1,41 +1,43 @@
-//! Addresses on interfaces: a thread of its own that wants, watches and repairs them by rtnetlink.
+//! Addresses, routes and rules: a thread of its own that wants, watches and repairs them by rtnetlink.
 //!
-//! Here: the order of requests, time limits, what is told to whom. Not here: who is to hold an
-//! address (the engine, `held`), messages (`kernel`), the socket (`route`).
-//!
-//! What is lost without our doing was taken by someone else: the kernel's messages about changes of
-//! our own carry the socket's number.
+//! Here: the thread, what is told to whom. Not here: who is to hold what (the engine, `held`), changes
+//! (`netconf::change`), what the kernel says (`netconf::listen`), losses (`netconf::losses`), messages (`kernel`), the
+//! socket (`route`).
 
-use std::collections::{BTreeMap, HashSet};
+mod change;
+mod listen;
+mod losses;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-use lbd_vrrp::{DeviceAddress, Interface, RouterId};
-use netlink_packet_core::Parseable;
-use netlink_packet_route::RouteNetlinkMessage;
+use lbd_vrrp::{Interface, RouterId};
 use netlink_packet_route::address::AddressMessage;
-use netlink_packet_route::link::LinkMessage;
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 use tokio::sync::watch;
 
-use super::held::{Book, Done, HeldKey, key};
-use super::kernel::{self, AddressKey, Change, Mirror, Told};
+use super::held::{Book, Held};
+use super::kernel::{self, AddressKey, Mirror};
 use super::mailbox::{LEFTOVERS, Slot, Waker, Want, Wants};
-use super::route::{self, Answer, DATAGRAM, Incoming, Refusal, RouteSocket};
+use super::object::{Key, Object};
+use super::route::{self, DATAGRAM, Refusal, RouteSocket};
 use super::snapshot::Interfaces;
 
 /// Time limit of the answers to a batch; they are there when it was sent.
 const REQUEST_LIMIT: Duration = Duration::from_secs(2);
 /// Time limit of a list.
 const DUMP_LIMIT: Duration = Duration::from_secs(10);
-/// Addresses that could not be added are tried again.
+/// What could not be added is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// Datagrams taken before anything else is looked at.
 const DATAGRAMS: usize = 4096;
+/// Readers are shown what is held at most this often.
+const SHOW_EVERY: Duration = Duration::from_millis(100);
 /// Attempts at a list that changes while it is read, and at removals of which the answers were lost.
 const ATTEMPTS: usize = 5;
 
@@ -46,14 +48,24 @@ pub(super) enum Report {
     Ready,
     Interface(Interface),
     InterfaceGone(String),
-    /// Its latest word was done; `holds`: it was to hold addresses.
+    /// Its latest word was done, as far as its addresses go; `holds`: it is master.
     AddressesSet {
         router: RouterId,
         holds: bool,
     },
+    /// What it holds is removed by someone else again and again.
     AddressLost {
         router: RouterId,
         what: String,
+    },
+    /// Someone else removed what it holds, and it was put back.
+    Repaired {
+        router: RouterId,
+        what: String,
+        /// If it is an address.
+        address: Option<(String, IpAddr)>,
+        /// Worth an event.
+        tell: bool,
     },
     /// Everything wanted was done; the thread ends.
     Stopped,
@@ -120,6 +132,36 @@ impl Reports {
     }
 }
 
+/// What is held, for readers.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    pub held: HashMap<Key, Shown>,
+    /// How often what each holds was put back.
+    pub repaired: BTreeMap<RouterId, u64>,
+}
+
+/// Something that is held.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shown {
+    pub present: bool,
+    /// How often it was put back.
+    pub repaired: u64,
+    /// Why it could not be added.
+    pub error: Option<String>,
+}
+
+impl From<&Held> for Shown {
+    fn from(held: &Held) -> Self {
+        Shown { present: held.is_set(), repaired: held.repaired(), error: held.failing.clone() }
+    }
+}
+
+/// What the thread publishes.
+pub(super) struct Published {
+    pub interfaces: watch::Sender<Arc<Interfaces>>,
+    pub view: watch::Sender<Arc<View>>,
+}
+
 /// What an attempt leaves to the next one.
 #[derive(Default)]
 struct Carried {
@@ -127,7 +169,9 @@ struct Carried {
     told: BTreeMap<String, Interface>,
     book: Book,
     /// Held by an earlier attempt or about to be removed: to go, unless somebody holds it.
-    removing: Vec<DeviceAddress>,
+    removing: Vec<Object>,
+    /// How often what each holds was put back.
+    repaired: BTreeMap<RouterId, u64>,
 }
 
 /// Starts the thread, in the network namespace of the calling one. When it fails or panics it
@@ -135,12 +179,12 @@ struct Carried {
 pub(super) fn spawn(
     shared: Arc<Shared>,
     reports: Reports,
-    interfaces: watch::Sender<Arc<Interfaces>>,
+    published: Published,
 ) -> io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new().name("netconf".into()).spawn(move || {
         let mut carried = Carried::default();
         loop {
-            let attempt = || run(&shared, &reports, &interfaces, &mut carried);
+            let attempt = || run(&shared, &reports, &published, &mut carried);
             let error = match catch_unwind(AssertUnwindSafe(attempt)) {
                 Ok(Ok(())) => {
                     reports.send(Report::Stopped);
@@ -157,31 +201,36 @@ pub(super) fn spawn(
     })
 }
 
-fn run(
-    shared: &Shared,
-    reports: &Reports,
-    interfaces: &watch::Sender<Arc<Interfaces>>,
-    carried: &mut Carried,
-) -> io::Result<()> {
-    let Carried { told, book, removing } = carried;
+fn run(shared: &Shared, reports: &Reports, published: &Published, carried: &mut Carried) -> io::Result<()> {
+    let Carried { told, book, removing, repaired } = carried;
     removing.extend(book.forget());
     let complete = removing.is_empty();
     let mut netconf = Netconf {
         shared,
         reports,
-        interfaces,
+        interfaces: &published.interfaces,
+        view: &published.view,
+        show_at: None,
         socket: RouteSocket::open()?,
         buffer: vec![0; DATAGRAM],
         mirror: Mirror::default(),
         told,
         book,
         removing,
+        repaired,
         complete,
         lost: Vec::new(),
+        losses_at: None,
+        flapped: BTreeSet::new(),
         collateral: Vec::new(),
+        asked: HashSet::new(),
+        bystanders: Vec::new(),
         gone: HashSet::new(),
         overrun: false,
         retry: None,
+        watched: BTreeSet::new(),
+        compare_at: None,
+        compared: None,
     };
     netconf.read_all()?;
     netconf.tell_all();
@@ -193,24 +242,42 @@ struct Netconf<'a> {
     shared: &'a Shared,
     reports: &'a Reports,
     interfaces: &'a watch::Sender<Arc<Interfaces>>,
+    view: &'a watch::Sender<Arc<View>>,
+    /// When readers are shown what is held.
+    show_at: Option<Instant>,
     socket: RouteSocket,
     buffer: Vec<u8>,
     mirror: Mirror,
     told: &'a mut BTreeMap<String, Interface>,
     book: &'a mut Book,
-    removing: &'a mut Vec<DeviceAddress>,
+    removing: &'a mut Vec<Object>,
+    repaired: &'a mut BTreeMap<RouterId, u64>,
     /// Every router has said what it wants, or there was nothing before.
     complete: bool,
-    /// Held addresses that went without our doing.
-    lost: Vec<HeldKey>,
+    /// What is held and went without our doing.
+    lost: Vec<Key>,
+    /// When that is looked into.
+    losses_at: Option<Instant>,
+    /// Interfaces that were not up meanwhile: with them the kernel drops routes and addresses by itself.
+    flapped: BTreeSet<String>,
     /// Held addresses that went with one that was removed here.
-    collateral: Vec<HeldKey>,
+    collateral: Vec<Key>,
+    /// Addresses of which the removal was asked for last.
+    asked: HashSet<AddressKey>,
+    /// Other people's addresses that went with them.
+    bystanders: Vec<AddressMessage>,
     /// Addresses that went since the last batch was sent.
     gone: HashSet<AddressKey>,
     /// Messages were lost.
     overrun: bool,
     /// When what is missing is tried again.
     retry: Option<Instant>,
+    /// Protocols of the routes that are held; with any of them rules are watched too.
+    watched: BTreeSet<u8>,
+    /// When routes and rules are read and compared with what is held.
+    compare_at: Option<Instant>,
+    /// When that was done last.
+    compared: Option<Instant>,
 }
 
 /// What became of a request.
@@ -229,7 +296,8 @@ impl Netconf<'_> {
                 PollFd::new(self.socket.fd(), PollFlags::POLLIN),
                 PollFd::new(self.shared.wake.fd(), PollFlags::POLLIN),
             ];
-            route::wait(&mut fds, self.retry)?;
+            let deadlines = [self.retry, self.compare_at, self.losses_at, self.show_at];
+            route::wait(&mut fds, deadlines.into_iter().flatten().min())?;
             self.shared.wake.reset();
             self.drain()?;
             let wants = self.shared.wants.take();
@@ -238,403 +306,42 @@ impl Netconf<'_> {
             let (stop, complete) = (wants.stop, wants.complete);
             let mut wants = wants.in_order();
             if complete && !self.removing.is_empty() {
-                let purge = vec![std::mem::take(self.removing).into()];
-                wants.push(Want { router: LEFTOVERS, hold: Arc::default(), purge });
+                let purge = vec![std::mem::take(self.removing).into_iter().collect()];
+                wants.push(Want { purge, ..Want::nothing(LEFTOVERS) });
             }
             self.complete |= complete;
             if !wants.is_empty() {
                 self.apply(&wants)?;
             }
-            if self.retry.is_some_and(|at| Instant::now() >= at) {
-                self.retry = None;
+            if is_due(&mut self.retry) {
                 self.add(&self.book.missing(), |_, _| ())?;
             }
             if self.book.has_missing() {
                 self.retry.get_or_insert_with(|| Instant::now() + RETRY);
             }
-            self.report_lost();
+            if is_due(&mut self.compare_at) {
+                self.compare()?;
+            }
+            if is_due(&mut self.losses_at) {
+                self.put_back()?;
+            }
             self.tell();
+            self.show(stop);
             if stop {
                 return Ok(());
             }
         }
     }
 
-    /// All additions come before the first removal: an address that moves never leaves.
-    fn apply(&mut self, wants: &[Want]) -> io::Result<()> {
-        let mirror = &self.mirror;
-        let plan = self.book.plan(wants, |address| mirror.has(address));
-        self.removing.extend(plan.replaced.iter().chain(&plan.remove).cloned());
-        self.remove(&plan.replaced, |_, _| ())?;
-        let replaced: HashSet<HeldKey> = plan.replaced.iter().map(key).collect();
-        // What the kernel says of IPv6 addresses does not name who asked for it.
-        self.lost.retain(|at| !replaced.contains(at));
-        let mut added = plan.done.iter().filter(|done| done.removed.is_none()).peekable();
-        self.add(&plan.add, |this, count| {
-            while let Some(done) = added.next_if(|done| done.added <= count) {
-                this.set(done);
-            }
-        })?;
-        let mut removed = plan.done.iter().filter(|done| done.removed.is_some()).peekable();
-        self.remove(&plan.remove, |this, count| {
-            while let Some(done) = removed.next_if(|done| done.removed.is_none_or(|end| end <= count)) {
-                this.set(done);
-            }
-        })?;
-        if self.complete {
-            self.removing.clear();
+    /// Shows readers what is held, if that is different; `now`: without a delay.
+    fn show(&mut self, now: bool) {
+        if self.book.take_changed() {
+            self.show_at.get_or_insert_with(|| Instant::now() + SHOW_EVERY);
         }
-        if !plan.remove.is_empty() && self.book.has_missing() {
-            // What was in the way may be gone.
-            self.retry = Some(Instant::now());
+        if is_due(&mut self.show_at) || now {
+            let held = self.book.all().map(|(key, held)| (key.clone(), held.into())).collect();
+            self.view.send_replace(Arc::new(View { held, repaired: self.repaired.clone() }));
         }
-        Ok(())
-    }
-
-    /// A router has what it wants. What its announcements need is told before.
-    fn set(&mut self, done: &Done) {
-        if self.mirror.is_forwarding_different() {
-            self.tell();
-        }
-        self.reports.send(Report::AddressesSet { router: done.router, holds: done.holds });
-    }
-
-    /// Adds addresses that are held, batch by batch, and says each time how many were tried.
-    fn add(&mut self, wanted: &[HeldKey], mut after: impl FnMut(&mut Self, usize)) -> io::Result<()> {
-        let mut tried = 0;
-        for batch in wanted.chunks(self.socket.batch()) {
-            let mut requests = Vec::with_capacity(batch.len());
-            let mut asked = Vec::with_capacity(batch.len());
-            for at in batch {
-                let Some(held) = self.book.get(at) else { continue };
-                match self.mirror.index_of(&at.0) {
-                    Some(index) => {
-                        let message = kernel::addition(index, &held.address.address);
-                        requests.push(RouteNetlinkMessage::NewAddress(message));
-                        asked.push((at, index));
-                    }
-                    None => self.tried(at, Some("interface does not exist".to_owned())),
-                }
-            }
-            let outcomes = self.exchange(requests)?;
-            for ((at, index), outcome) in asked.into_iter().zip(outcomes) {
-                self.added(at, index, outcome);
-            }
-            self.repair()?;
-            tried += batch.len();
-            after(self, tried);
-        }
-        // With nothing to be tried there is no batch.
-        if wanted.is_empty() {
-            after(self, 0);
-        }
-        Ok(())
-    }
-
-    fn added(&mut self, at: &HeldKey, index: u32, outcome: Outcome) {
-        let failure = match outcome {
-            // It was taken away again at once, or nobody knows: what is there then says the next try.
-            Outcome::Unknown => return self.retry = Some(Instant::now()),
-            Outcome::Done if self.gone.contains(&(index, at.1, at.2)) && !self.is_there(at) => {
-                return self.retry = Some(Instant::now());
-            }
-            Outcome::Done => {
-                self.book.made(at);
-                if let Some(held) = self.book.get(at) {
-                    self.mirror.acknowledged(index, &held.address.address);
-                }
-                None
-            }
-            Outcome::Refused(refusal) if refusal.errno == Errno::EEXIST => {
-                if self.book.get(at).is_some_and(|held| self.mirror.has_of_vrrp(&held.address)) {
-                    self.book.made(at);
-                }
-                (!self.is_there(at)).then(|| "the interface has it with another prefix length".to_owned())
-            }
-            Outcome::Refused(refusal) => Some(refusal.to_string()),
-        };
-        self.tried(at, failure);
-    }
-
-    fn is_there(&self, at: &HeldKey) -> bool {
-        self.book.get(at).is_some_and(|held| self.mirror.has(&held.address))
-    }
-
-    fn tried(&mut self, at: &HeldKey, failure: Option<String>) {
-        let Some(held) = self.book.tried(at, failure) else { return };
-        let (device, ip, prefix) = (at.0.as_str(), at.1, at.2);
-        match &held.failing {
-            Some(error) => tracing::warn!(
-                %ip, prefix, device, error,
-                "virtual address could not be added; trying again every second"
-            ),
-            None => tracing::info!(%ip, prefix, device, "virtual address could be added now"),
-        }
-    }
-
-    /// Removes addresses that nobody holds, as far as they are there, and says each time how many
-    /// are done.
-    fn remove(
-        &mut self,
-        unwanted: &[DeviceAddress],
-        mut after: impl FnMut(&mut Self, usize),
-    ) -> io::Result<()> {
-        let mut done = 0;
-        for batch in unwanted.chunks(self.socket.batch()) {
-            let mut rest: Vec<&DeviceAddress> = batch.iter().collect();
-            for _ in 0..ATTEMPTS {
-                let deletion = |address| Some((address, self.mirror.deletion(address)?));
-                let (asked, messages): (Vec<_>, Vec<_>) = rest.into_iter().filter_map(deletion).unzip();
-                let requests = messages.into_iter().map(RouteNetlinkMessage::DelAddress).collect();
-                let outcomes = self.exchange(requests)?;
-                rest = Vec::new();
-                for (address, outcome) in asked.into_iter().zip(outcomes) {
-                    match outcome {
-                        Outcome::Unknown => rest.push(address),
-                        Outcome::Refused(refusal)
-                            if !matches!(refusal.errno, Errno::EADDRNOTAVAIL | Errno::ENODEV) =>
-                        {
-                            let (ip, device) = (address.address.address, address.device.as_str());
-                            tracing::error!(%ip, device, error = %refusal, "virtual address could not be removed");
-                        }
-                        _ => {}
-                    }
-                }
-                self.repair()?;
-                if rest.is_empty() {
-                    break;
-                }
-            }
-            // Without promote_secondaries the kernel removes secondary addresses with their primary:
-            // that was our doing, so they return at once.
-            let collateral = std::mem::take(&mut self.collateral);
-            self.add(&collateral, |_, _| ())?;
-            done += batch.len();
-            after(self, done);
-        }
-        Ok(())
-    }
-
-    /// Sends requests, not more than a batch, and takes in what the kernel says until all are
-    /// answered: the monitor's messages about our own changes come before the last answer, but for
-    /// IPv6 addresses that are added.
-    fn exchange(&mut self, requests: Vec<RouteNetlinkMessage>) -> io::Result<Vec<Outcome>> {
-        self.gone.clear();
-        let mut outcomes = vec![Outcome::Unknown; requests.len()];
-        if requests.is_empty() {
-            return Ok(outcomes);
-        }
-        let sent = self.socket.send(requests)?;
-        let ended = self.receive(Instant::now() + REQUEST_LIMIT, usize::MAX, |this, incoming| {
-            let Some(answer) = sent.answer(incoming) else {
-                this.on_message(incoming);
-                return false;
-            };
-            let last = match answer {
-                Answer::End => true,
-                Answer::Refused(index, refusal) => {
-                    if let Some(outcome) = outcomes.get_mut(index) {
-                        *outcome = Outcome::Refused(refusal);
-                    }
-                    sent.is_last(index)
-                }
-                Answer::Entry { .. } => false,
-            };
-            // Those without an answer of their own, unless it may be among what was lost.
-            if last && !this.overrun {
-                outcomes
-                    .iter_mut()
-                    .filter(|one| **one == Outcome::Unknown)
-                    .for_each(|one| *one = Outcome::Done);
-            }
-            last
-        })?;
-        if !ended && !self.overrun {
-            let error = format!("no answer of the kernel within {} s", REQUEST_LIMIT.as_secs());
-            return Err(io::Error::new(io::ErrorKind::TimedOut, error));
-        }
-        Ok(outcomes)
-    }
-
-    /// Takes in what has arrived, without waiting.
-    fn drain(&mut self) -> io::Result<()> {
-        self.receive(Instant::now(), DATAGRAMS, |this, incoming| {
-            this.on_message(incoming);
-            false
-        })?;
-        self.repair()
-    }
-
-    /// Receives at most so many datagrams, until `each` says that it was the last message, or until
-    /// `until`. After a loss it does not wait: what it would wait for may be lost.
-    ///
-    /// Whether the last message came.
-    fn receive(
-        &mut self,
-        until: Instant,
-        datagrams: usize,
-        mut each: impl FnMut(&mut Self, &Incoming<'_>) -> bool,
-    ) -> io::Result<bool> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let mut taken = 0;
-        let result = loop {
-            if taken == datagrams {
-                break Ok(false);
-            }
-            match self.socket.receive(&mut buffer) {
-                Ok(Some(datagram)) => {
-                    taken += 1;
-                    let mut last = false;
-                    for incoming in route::messages(datagram) {
-                        last |= each(self, &incoming);
-                    }
-                    if last {
-                        break Ok(true);
-                    }
-                }
-                Ok(None) if self.overrun || Instant::now() >= until => break Ok(false),
-                Ok(None) => {
-                    if let Err(error) = self.socket.wait(until) {
-                        break Err(error);
-                    }
-                }
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.overrun = true,
-                Err(error) => break Err(error),
-            }
-        };
-        self.buffer = buffer;
-        result
-    }
-
-    fn on_message(&mut self, incoming: &Incoming<'_>) {
-        let Some(event) = Event::of(incoming) else { return };
-        let own = self.socket.is_own(incoming);
-        self.on_event(&event, own);
-    }
-
-    fn on_event(&mut self, event: &Event, own: bool) {
-        match event.reflect(&mut self.mirror, Told::Event) {
-            Change::AddressGone(gone) => self.note_gone(gone, own),
-            Change::Duplicate((index, ip, prefix)) => self.note_duplicate(index, ip, prefix),
-            Change::Nothing | Change::Link => {}
-        }
-    }
-
-    fn note_gone(&mut self, gone: AddressKey, own: bool) {
-        self.gone.insert(gone);
-        let (index, ip, prefix) = gone;
-        let Some(device) = self.mirror.name_of(index) else { return };
-        let at = (device.to_owned(), ip, prefix);
-        if self.book.gone(&at) {
-            if own { &mut self.collateral } else { &mut self.lost }.push(at);
-        }
-    }
-
-    fn note_duplicate(&self, index: u32, ip: std::net::IpAddr, prefix: u8) {
-        let Some(device) = self.mirror.name_of(index) else { return };
-        if self.book.get(&(device.to_owned(), ip, prefix)).is_some() {
-            tracing::warn!(
-                %ip, prefix, device,
-                "another host has this virtual address: the kernel does not use it; see which, and remove it there"
-            );
-        }
-    }
-
-    /// Interface states come first: an address that went with its interface is no news to a
-    /// router that is in FAULT for it.
-    fn report_lost(&mut self) {
-        if self.lost.is_empty() {
-            return;
-        }
-        self.tell();
-        for at in std::mem::take(&mut self.lost) {
-            let Some(held) = self.book.get(&at) else { continue };
-            if self.mirror.has(&held.address) {
-                continue;
-            }
-            let (device, ip, prefix) = at;
-            for router in held.holders() {
-                let what = format!("{ip}/{prefix} on {device}");
-                self.reports.send(Report::AddressLost { router, what });
-            }
-        }
-    }
-
-    /// After lost messages everything is read anew, and what is missing is told.
-    fn repair(&mut self) -> io::Result<()> {
-        if !self.overrun {
-            return Ok(());
-        }
-        tracing::warn!("the kernel's messages about links and addresses came too fast: reading all anew");
-        // What was there under another prefix length was never seen here.
-        let before = self.book.set(|address| self.mirror.has(address));
-        self.read_all()?;
-        for at in before {
-            if !self.is_there(&at) && self.book.gone(&at) {
-                self.lost.push(at);
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads links and addresses. What arrives meanwhile is newer than an entry, or is in it: it
-    /// counts, in its order.
-    fn read_all(&mut self) -> io::Result<()> {
-        for _ in 0..ATTEMPTS {
-            self.overrun = false;
-            let mut events = Vec::new();
-            let mut complete = true;
-            let mut listed = Vec::new();
-            for request in [
-                RouteNetlinkMessage::GetLink(LinkMessage::default()),
-                RouteNetlinkMessage::GetAddress(AddressMessage::default()),
-            ] {
-                let sent = self.socket.dump(request)?;
-                let mut failure = None;
-                let until = Instant::now() + DUMP_LIMIT;
-                let ended =
-                    self.receive(until, usize::MAX, |this, incoming| match sent.answer(incoming) {
-                        Some(Answer::Entry { interrupted }) => {
-                            complete &= !interrupted;
-                            listed.extend(Event::of(incoming));
-                            false
-                        }
-                        Some(Answer::Refused(_, refusal)) => {
-                            failure = Some(refusal);
-                            true
-                        }
-                        Some(Answer::End) => true,
-                        None => {
-                            let own = this.socket.is_own(incoming);
-                            events.extend(Event::of(incoming).map(|event| (event, own)));
-                            false
-                        }
-                    })?;
-                if let Some(refusal) = failure {
-                    return Err(io::Error::other(format!("list of links and addresses: {refusal}")));
-                }
-                if !ended && !self.overrun {
-                    return Err(io::ErrorKind::TimedOut.into());
-                }
-            }
-            if self.overrun {
-                continue;
-            }
-            self.mirror.clear();
-            for event in &listed {
-                event.reflect(&mut self.mirror, Told::List);
-            }
-            for (event, own) in &events {
-                self.on_event(event, *own);
-            }
-            if complete {
-                return Ok(());
-            }
-        }
-        if self.overrun {
-            return Err(io::Error::other("links and addresses change faster than they can be read"));
-        }
-        Ok(())
     }
 
     /// Tells everything, whatever was told by an earlier attempt of this thread.
@@ -687,45 +394,7 @@ impl Netconf<'_> {
     }
 }
 
-/// A change, or an entry of a list.
-enum Event {
-    Link(LinkMessage),
-    LinkGone(LinkMessage),
-    Address(AddressMessage),
-    AddressGone(AddressMessage),
-    Netconf(Vec<u8>),
+/// Takes a deadline that has come.
+fn is_due(at: &mut Option<Instant>) -> bool {
+    at.take_if(|at| Instant::now() >= *at).is_some()
 }
-
-impl Event {
-    fn of(incoming: &Incoming<'_>) -> Option<Self> {
-        let payload = incoming.payload;
-        let read = match incoming.kind {
-            libc::RTM_NEWLINK => LinkMessage::parse(payload).map(Event::Link),
-            libc::RTM_DELLINK => LinkMessage::parse(payload).map(Event::LinkGone),
-            libc::RTM_NEWADDR => AddressMessage::parse(payload).map(Event::Address),
-            libc::RTM_DELADDR => AddressMessage::parse(payload).map(Event::AddressGone),
-            RTM_NEWNETCONF => Ok(Event::Netconf(payload.to_vec())),
-            _ => return None,
-        };
-        match read {
-            Ok(event) => Some(event),
-            Err(error) => {
-                tracing::debug!(kind = incoming.kind, %error, "a message of the kernel cannot be read");
-                None
-            }
-        }
-    }
-
-    fn reflect(&self, mirror: &mut Mirror, told: Told) -> Change {
-        match self {
-            Event::Link(message) => mirror.new_link(message),
-            Event::LinkGone(message) => mirror.del_link(message),
-            Event::Address(message) => mirror.new_address(told, message),
-            Event::AddressGone(message) => mirror.del_address(message),
-            Event::Netconf(payload) => mirror.netconf(payload),
-        }
-    }
-}
-
-/// `RTM_NEWNETCONF` (linux/rtnetlink.h)
-const RTM_NEWNETCONF: u16 = 80;

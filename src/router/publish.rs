@@ -12,6 +12,7 @@ use lbd_vrrp::{Engine, RouterId, State};
 use tokio::sync::watch;
 
 use super::clock::Clock;
+use super::network::Network;
 use super::snapshot::{InstanceSnapshot, RouterSnapshot, rfc3339};
 use crate::control::status::{ForeignStatus, SyncGroupStatus};
 
@@ -32,13 +33,14 @@ pub(super) struct Seen {
 }
 
 /// What the driver knows that the engine does not.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Beside {
     pub send_errors: u64,
     /// Not read: of strangers there is a limit to it.
     pub overflows: Overflows,
     pub malformed: u64,
     pub lateness: super::lateness::Lateness,
+    pub network: Arc<Network>,
 }
 
 #[derive(Debug)]
@@ -188,6 +190,7 @@ impl Publisher {
             receive_overflows: beside.overflows.main,
             malformed: beside.malformed,
             lateness: beside.lateness,
+            network: beside.network,
         };
         self.sender.send_replace(Arc::new(snapshot));
     }

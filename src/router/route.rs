@@ -7,13 +7,14 @@
 //! Not here: what to ask for and what to make of it (`netconf`), messages about links and addresses
 //! (`kernel`).
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL,
-    NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer, NetlinkMessage, NlasIterator,
+    NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_MULTIPART, NLM_F_REQUEST,
+    NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer, NetlinkMessage, NlasIterator,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -21,6 +22,7 @@ use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{SockFilter, SockRef};
 
 /// Room for what the kernel says: a burst of 3,000 messages about addresses.
 const RECEIVE_BUFFER: usize = 4 << 20;
@@ -38,6 +40,20 @@ const NLMSGERR_ATTR_MSG: u16 = 1;
 /// `RTNLGRP_LINK`, `RTNLGRP_IPV4_IFADDR`, `RTNLGRP_IPV6_IFADDR`, `RTNLGRP_IPV6_NETCONF`
 /// (linux/rtnetlink.h).
 const GROUPS: [u32; 4] = [1, 5, 9, 25];
+/// `RTNLGRP_IPV4_ROUTE`, `RTNLGRP_IPV6_ROUTE`, `RTNLGRP_IPV4_RULE`, `RTNLGRP_IPV6_RULE`: joined when routes or rules
+/// are held.
+const ROUTE_GROUPS: [u32; 4] = [7, 11, 8, 19];
+/// Where in a datagram the type, the flags and, of a route, the protocol of its first message stand.
+const TYPE_AT: u32 = 4;
+const FLAGS_AT: u32 = 6;
+const PROTOCOL_AT: u32 = 16 + 5;
+/// Instructions of classic BPF (linux/bpf_common.h): load two octets, load one, jump if equal, jump if any bit is set,
+/// return.
+const LOAD_TWO: u16 = 0x28;
+const LOAD_ONE: u16 = 0x30;
+const IF_EQUAL: u16 = 0x15;
+const IF_SET: u16 = 0x45;
+const RETURN: u16 = 0x06;
 
 /// A socket of the network namespace of the thread that opens it; nothing on it waits but
 /// [`RouteSocket::wait`].
@@ -48,6 +64,14 @@ pub(super) struct RouteSocket {
     sequence: u32,
     batch: usize,
     octets: Vec<u8>,
+}
+
+/// What the kernel is asked to change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    pub message: RouteNetlinkMessage,
+    /// `NLM_F_CREATE` and the like; `NLM_F_REQUEST` and `NLM_F_ACK` come by themselves.
+    pub flags: u16,
 }
 
 impl RouteSocket {
@@ -65,6 +89,8 @@ impl RouteSocket {
         socket.set_non_blocking(true)?;
         socket.set_cap_ack(true)?;
         socket.set_ext_ack(true)?;
+        // Lists of some routes only (kernels from 4.20 on); older ones list all, which is sorted out here.
+        let _older = socket.set_netlink_get_strict_chk(true);
         Ok(RouteSocket { socket, port: own.port_number(), sequence: 0, batch, octets: Vec::new() })
     }
 
@@ -78,9 +104,20 @@ impl RouteSocket {
         incoming.port == self.port
     }
 
+    /// From here on it receives changes of rules, and of routes of these protocols: a router with all routes of the
+    /// Internet changes thousands a second.
+    pub fn watch_routes(&self, protocols: &BTreeSet<u8>) -> io::Result<()> {
+        let program: Vec<SockFilter> = route_filter(protocols)
+            .into_iter()
+            .map(|(code, jt, jf, k)| SockFilter::new(code, jt, jf, k))
+            .collect();
+        SockRef::from(&self.socket).attach_filter(&program)?;
+        ROUTE_GROUPS.into_iter().try_for_each(|group| self.socket.add_membership(group))
+    }
+
     /// Sends requests, not more than [`RouteSocket::batch`]; the kernel has carried them out then,
     /// and the answers can be received.
-    pub fn send(&mut self, requests: Vec<RouteNetlinkMessage>) -> io::Result<Sent> {
+    pub fn send(&mut self, requests: Vec<Request>) -> io::Result<Sent> {
         let sent = Sent {
             first: self.sequence.wrapping_add(1),
             count: requests.len(),
@@ -89,15 +126,9 @@ impl RouteSocket {
         };
         let last = requests.len().saturating_sub(1);
         self.octets.clear();
-        for (index, request) in requests.into_iter().enumerate() {
-            let create = match request {
-                RouteNetlinkMessage::NewAddress(_) | RouteNetlinkMessage::NewLink(_) => {
-                    NLM_F_CREATE | NLM_F_EXCL
-                }
-                _ => 0,
-            };
+        for (index, Request { message, flags }) in requests.into_iter().enumerate() {
             let acknowledge = if index == last { NLM_F_ACK } else { 0 };
-            self.push(request, NLM_F_REQUEST | create | acknowledge);
+            self.push(message, NLM_F_REQUEST | flags | acknowledge);
         }
         self.socket.send(&self.octets, 0)?;
         Ok(sent)
@@ -148,6 +179,27 @@ impl RouteSocket {
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// A program that drops changes of routes of other protocols: code, jump if true, jump if false, value. Lists are let
+/// through.
+fn route_filter(protocols: &BTreeSet<u8>) -> Vec<(u16, u8, u8, u32)> {
+    // The program reads numbers as the network orders them, the kernel's messages are as the host orders them.
+    let swapped = |number: u16| u32::from(u16::from_be_bytes(number.to_ne_bytes()));
+    let mut program = vec![
+        (LOAD_TWO, 0, 0, TYPE_AT),
+        (IF_EQUAL, 1, 0, swapped(libc::RTM_NEWROUTE)),
+        (IF_EQUAL, 0, 2, swapped(libc::RTM_DELROUTE)),
+        (LOAD_TWO, 0, 0, FLAGS_AT),
+        (IF_SET, 0, 1, swapped(NLM_F_MULTIPART)),
+        (RETURN, 0, 0, u32::MAX),
+        (LOAD_ONE, 0, 0, PROTOCOL_AT),
+    ];
+    for protocol in protocols {
+        program.extend([(IF_EQUAL, 0, 1, u32::from(*protocol)), (RETURN, 0, 0, u32::MAX)]);
+    }
+    program.push((RETURN, 0, 0, 0));
+    program
 }
 
 /// Waits until one of `fds` is ready, or until `until`; a signal ends it early.
@@ -352,6 +404,50 @@ mod tests {
             let all: Vec<_> = messages(&octets).collect();
             let [incoming] = all.as_slice() else { panic!("{name}: {all:?}") };
             assert_eq!(sent.answer(incoming), want, "{name}");
+        }
+    }
+
+    /// What the kernel would make of a datagram.
+    fn passes(program: &[(u16, u8, u8, u32)], octets: &[u8]) -> bool {
+        let (mut at, mut value) = (0, 0_u32);
+        let load = |from: u32, count: usize| -> Option<u32> {
+            let from = usize::try_from(from).expect("offset");
+            Some(octets.get(from..from + count)?.iter().fold(0, |all, octet| all << 8 | u32::from(*octet)))
+        };
+        loop {
+            let (code, yes, no, operand) = program[at];
+            let jump = |taken: bool| usize::from(if taken { yes } else { no });
+            at += 1;
+            match code {
+                LOAD_TWO | LOAD_ONE => match load(operand, if code == LOAD_TWO { 2 } else { 1 }) {
+                    Some(loaded) => value = loaded,
+                    None => return false,
+                },
+                IF_EQUAL => at += jump(value == operand),
+                IF_SET => at += jump(value & operand != 0),
+                RETURN => return operand > 0,
+                other => panic!("{other:#x}"),
+            }
+        }
+    }
+
+    #[test]
+    fn changes_of_other_routes_are_not_received() {
+        let route = |protocol| [2, 24, 0, 0, 254, protocol, 0, 1, 0, 0, 0, 0];
+        for protocols in [BTreeSet::from([18]), BTreeSet::from([4, 18, 200]), (1..=255).collect()] {
+            let program = route_filter(&protocols);
+            for protocol in 0..=255 {
+                let want = protocols.contains(&protocol);
+                for kind in [libc::RTM_NEWROUTE, libc::RTM_DELROUTE] {
+                    let one = message(kind, 0x600, 1, 7, &route(protocol));
+                    assert_eq!(passes(&program, &one), want, "{kind} {protocol}");
+                }
+                let listed = message(libc::RTM_NEWROUTE, NLM_F_MULTIPART, 1, 7, &route(protocol));
+                assert!(passes(&program, &listed), "a list: {protocol}");
+            }
+            for kind in [libc::RTM_NEWLINK, libc::RTM_DELADDR, libc::RTM_NEWRULE, NLMSG_ERROR, NLMSG_DONE] {
+                assert!(passes(&program, &message(kind, 0, 1, 7, &[0; 16])), "{kind}");
+            }
         }
     }
 

@@ -7,12 +7,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use lbd_vrrp::router::Router;
-use lbd_vrrp::{DeviceAddress, State};
+use lbd_vrrp::{DeviceAddress, RouterId, State};
 
 use super::lateness::Lateness;
+use super::netconf::View;
+use super::network::{self, Network};
+use super::object::{Load, Object};
 use crate::control::status::{
-    ConditionStatus, ForeignStatus, HeardStatus, InstanceStatus, LatenessBucket, LatenessStatus,
-    SyncGroupStatus, VrrpStatus,
+    ConditionStatus, EntryStatus, ForeignStatus, HeardStatus, InstanceStatus, LatenessBucket, LatenessStatus,
+    StaticStatus, SyncGroupStatus, VrrpStatus,
 };
 use crate::state_file::SavedInstance;
 
@@ -37,13 +40,21 @@ pub struct RouterSnapshot {
     pub malformed: u64,
     /// How late adverts were sent.
     pub lateness: Lateness,
+    /// Routes and rules of virtual routers, and what is static.
+    pub network: Arc<Network>,
 }
 
 impl RouterSnapshot {
-    /// As the control API shows it.
+    /// As the control API shows it, without what is in the kernel.
     pub fn status(&self) -> VrrpStatus {
+        self.status_with(&View::default())
+    }
+
+    /// As the control API shows it.
+    pub(super) fn status_with(&self, view: &View) -> VrrpStatus {
         VrrpStatus {
-            instances: self.instances.iter().map(|instance| instance.status.clone()).collect(),
+            instances: self.instances.iter().map(|one| one.status_with(&self.network, view)).collect(),
+            static_entries: self.begun.then(|| fixed(&self.network, view)).unwrap_or_default(),
             sync_groups: self.groups.clone(),
             foreign: self.foreign.clone(),
             advert_lateness: (&self.lateness).into(),
@@ -56,7 +67,8 @@ impl RouterSnapshot {
 
     /// What the state file keeps.
     pub fn saved(&self) -> Vec<SavedInstance> {
-        self.instances.iter().map(|instance| instance.saved()).collect()
+        let instances = self.instances.iter().map(|instance| instance.saved(&self.network));
+        instances.chain(self.network.saved()).collect()
     }
 }
 
@@ -71,6 +83,8 @@ pub struct InstanceSnapshot {
     pub last_advert_ms: u64,
     /// Addresses it holds: `ADDRESS/PREFIX` and interface.
     pub addresses: Vec<(String, String)>,
+    router: Option<RouterId>,
+    held: Arc<[DeviceAddress]>,
 }
 
 impl InstanceSnapshot {
@@ -139,12 +153,40 @@ impl InstanceSnapshot {
             priority_zero_received: counters.priority_zero_received,
             became_master: counters.became_master,
             released_master: counters.released_master,
+            ..InstanceStatus::default()
         };
-        let addresses = router.held().iter().map(saved_address).collect();
-        InstanceSnapshot { status, master: router.state() == State::Master, last_advert_ms, addresses }
+        let held = router.held();
+        let addresses = held.iter().map(saved_address).collect();
+        let (router, master) = (Some(router.id()), router.state() == State::Master);
+        InstanceSnapshot { status, master, last_advert_ms, addresses, router, held }
     }
 
-    fn saved(&self) -> SavedInstance {
+    fn status_with(&self, network: &Network, view: &View) -> InstanceStatus {
+        let entries = network.entries(&self.status.name);
+        let of = |object: Object| entry_status(&object, view, self.master);
+        let routes: Vec<EntryStatus> = entries.routes.iter().cloned().map(Object::Route).map(of).collect();
+        let rules: Vec<EntryStatus> = entries.rules.iter().cloned().map(Object::Rule).map(of).collect();
+        // What netconf was not told of yet is neither there nor missing.
+        let held = Load { addresses: Arc::clone(&self.held), entries };
+        let missing = held.objects().filter_map(|object| {
+            let shown = view.held.get(&object.key()).filter(|one| self.master && !one.present)?;
+            Some(match &shown.error {
+                Some(error) => format!("{object}: {error}"),
+                None => object.to_string(),
+            })
+        });
+        InstanceStatus {
+            routes,
+            rules,
+            missing: missing.collect(),
+            repaired: self.router.and_then(|router| view.repaired.get(&router)).copied().unwrap_or(0),
+            ..self.status.clone()
+        }
+    }
+
+    fn saved(&self, network: &Network) -> SavedInstance {
+        let entries = if self.master { network.entries(&self.status.name) } else { Arc::default() };
+        let (routes, rules) = network::saved(&entries);
         SavedInstance {
             interface: self.status.interface.clone(),
             vrid: self.status.vrid,
@@ -152,7 +194,29 @@ impl InstanceSnapshot {
             master: self.master,
             last_advert_ms: self.last_advert_ms,
             addresses: self.addresses.clone(),
+            routes,
+            rules,
         }
+    }
+}
+
+fn entry_status(object: &Object, view: &View, wanted: bool) -> EntryStatus {
+    let shown = view.held.get(&object.key()).filter(|_| wanted).cloned().unwrap_or_default();
+    let entry = match object {
+        Object::Address(_) => object.to_string(),
+        Object::Route(entry) => entry.text.to_string(),
+        Object::Rule(entry) => entry.text.to_string(),
+    };
+    EntryStatus { entry, present: shown.present, repaired: shown.repaired, error: shown.error }
+}
+
+fn fixed(network: &Network, view: &View) -> StaticStatus {
+    let of = |object: Object| entry_status(&object, view, true);
+    let Load { addresses, entries } = &network.fixed;
+    StaticStatus {
+        addresses: addresses.iter().cloned().map(Object::Address).map(of).collect(),
+        routes: entries.routes.iter().cloned().map(Object::Route).map(of).collect(),
+        rules: entries.rules.iter().cloned().map(Object::Rule).map(of).collect(),
     }
 }
 

@@ -15,8 +15,8 @@ use lbd_grammar::config::Scheduling;
 use lbd_vrrp::net::{Sockets, Wanted};
 use lbd_vrrp::wire::datagram::Datagram;
 use lbd_vrrp::{
-    Action, Authentication, DeviceAddress, Engine, Event, Family, Identity, IfIndex, Interface, RouterId,
-    Setup, State, TrackerId,
+    Action, Authentication, Engine, Event, Family, Identity, IfIndex, Interface, RouterId, Setup, State,
+    TrackerId,
 };
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
@@ -25,9 +25,11 @@ use tokio::sync::watch;
 
 use super::clock::Clock;
 use super::lateness::Lateness;
-use super::mailbox::{Commands, LEFTOVERS, Slot, Waker, Want};
+use super::mailbox::{Commands, LEFTOVERS, Leave, STATIC, Slot, Waker, Want};
 use super::moderation::{self, Moderation};
 use super::netconf::{self, Report};
+use super::network::Network;
+use super::object::{Entries, Load};
 use super::publish::{Beside, Publisher};
 use super::scheduling::ThreadScheduling;
 use super::snapshot::{Interfaces, RouterSnapshot, saved_address};
@@ -63,8 +65,12 @@ pub(super) struct Parts {
     pub snapshot: watch::Sender<Arc<RouterSnapshot>>,
     pub events: EventSender,
     pub setup: Setup,
+    /// Routes, rules and what is static.
+    pub network: Arc<Network>,
     pub scheduling: Scheduling,
     pub saved: Vec<SavedInstance>,
+    /// What the process before left in the kernel.
+    pub left: Vec<Load>,
     pub take_over: bool,
     /// Longest wait for netconf when stopping.
     pub stop_limit: Arc<Slot<Duration>>,
@@ -89,9 +95,11 @@ struct Driver {
     interfaces: watch::Receiver<Arc<Interfaces>>,
     events: EventSender,
     setup: Setup,
+    network: Arc<Network>,
     scheduled: ThreadScheduling,
     wishes: Scheduling,
     saved: Vec<SavedInstance>,
+    left: Vec<Load>,
     take_over: bool,
     stop_limit: Arc<Slot<Duration>>,
     life: SyncSender<()>,
@@ -106,8 +114,8 @@ struct Driver {
     sent: BTreeMap<RouterId, Sent>,
     /// Where the last send failed: told once until one succeeds.
     failing: BTreeSet<(RouterId, IpAddr)>,
-    /// Whose addresses netconf was told to hold.
-    holders: BTreeSet<RouterId>,
+    /// Who was to hold something, as netconf was told last, with which routes and rules.
+    holders: BTreeMap<RouterId, Arc<Entries>>,
     joined: BTreeSet<(IfIndex, IpAddr)>,
     wanted: Option<Wanted>,
     /// Why the last virtual router changed its state: its group's reason.
@@ -149,9 +157,11 @@ pub(super) fn spawn(parts: Parts) -> io::Result<std::thread::JoinHandle<()>> {
             events: parts.events,
             engine: Engine::new(parts.setup.clone()),
             setup: parts.setup,
+            network: parts.network,
             scheduled: ThreadScheduling::here(),
             wishes: parts.scheduling,
             saved: parts.saved,
+            left: parts.left,
             take_over: parts.take_over,
             stop_limit: parts.stop_limit,
             life: parts.life,
@@ -162,7 +172,7 @@ pub(super) fn spawn(parts: Parts) -> io::Result<std::thread::JoinHandle<()>> {
             publisher: Publisher::new(parts.snapshot),
             sent: BTreeMap::new(),
             failing: BTreeSet::new(),
-            holders: BTreeSet::new(),
+            holders: BTreeMap::new(),
             joined: BTreeSet::new(),
             wanted: None,
             reason: String::new(),
@@ -312,17 +322,25 @@ impl Driver {
             Report::AddressesSet { router, holds: true } => self.feed(Event::AddressesSet(router)),
             Report::AddressesSet { holds: false, .. } => {}
             Report::AddressLost { router, what } => self.feed(Event::AddressLost { router, what }),
+            Report::Repaired { router, what, address, tell } => {
+                if tell {
+                    let instance = self.name_of(router);
+                    self.events.send(Announcement::Repaired { instance, what });
+                }
+                if let Some((device, address)) = address {
+                    self.feed(Event::AddressRestored { router, device, address });
+                }
+            }
             Report::Failed(error) => {
                 tracing::error!(%error, "netconf failed: virtual addresses cannot be changed until it is back");
             }
             // It started anew and knows nothing of what is held.
             Report::Ready => {
-                let want = |router: &lbd_vrrp::router::Router| Want {
-                    router: router.id(),
-                    hold: router.held(),
-                    purge: Vec::new(),
-                };
-                let all: Vec<Want> = self.engine.routers().iter().map(want).collect();
+                let mut all: Vec<Want> =
+                    self.engine.routers().iter().map(|router| self.want_of(router)).collect();
+                if self.begun {
+                    all.push(self.want_static());
+                }
                 all.iter().for_each(|want| self.note_holder(want));
                 self.netconf.want_all(all);
             }
@@ -337,10 +355,12 @@ impl Driver {
             !self.commands.with(|commands| std::mem::take(&mut commands.panic)),
             "a test asked for a panic"
         );
-        if let Some((setup, wishes)) = self.commands.with(|commands| commands.reload.take()) {
+        if let Some((setup, wishes, network)) = self.commands.with(|commands| commands.reload.take()) {
             self.setup.clone_from(&setup);
+            self.network = network;
             self.feed(Event::Reload(setup));
             self.join();
+            self.hold_anew();
             if self.wishes != wishes {
                 self.wishes = wishes;
                 self.schedule();
@@ -358,8 +378,8 @@ impl Driver {
             self.begun = true;
             self.begin();
         }
-        if let Some(release) = self.commands.with(|commands| commands.stop.take()) {
-            self.stop(release);
+        if let Some(leave) = self.commands.with(|commands| commands.stop.take()) {
+            self.stop(leave);
         }
     }
 
@@ -425,23 +445,18 @@ impl Driver {
             tracing::info!(seconds, "VRRP waits (vrrp_startup_delay, vrrp_delay_after_boot)");
         }
         let resume = self.resumable();
-        let held: BTreeSet<(String, String)> = self
-            .engine
-            .routers()
-            .iter()
-            .filter(|router| resume.contains(&router.id()))
-            .flat_map(|router| router.addresses().iter().map(saved_address).collect::<Vec<_>>())
-            .collect();
+        if self.network.has_static() {
+            let fixed = self.want_static();
+            self.want(fixed);
+        }
         self.feed(Event::Begin { resume });
-        self.remove_leftovers(&held);
+        self.remove_leftovers();
     }
 
-    /// Removes what an earlier process left, but for what is held.
-    fn remove_leftovers(&mut self, held: &BTreeSet<(String, String)>) {
-        let leftovers = self.saved.iter().flat_map(|saved| &saved.addresses);
-        let purge: Arc<[DeviceAddress]> =
-            leftovers.filter(|saved| !held.contains(*saved)).filter_map(from_saved).collect();
-        self.want(Want { router: LEFTOVERS, hold: Arc::default(), purge: vec![purge] });
+    /// Removes what an earlier process left, but for what is held, which was said before.
+    fn remove_leftovers(&mut self) {
+        let purge = std::mem::take(&mut self.left);
+        self.want(Want { purge, ..Want::nothing(LEFTOVERS) });
     }
 
     fn resumable(&self) -> Vec<RouterId> {
@@ -470,20 +485,31 @@ impl Driver {
         self.engine.routers().iter().filter(resumable).map(lbd_vrrp::router::Router::id).collect()
     }
 
-    fn stop(&mut self, release: bool) {
+    fn stop(&mut self, leave: Leave) {
         self.ended = true;
-        if !release {
+        if leave != Leave::Everything {
+            self.network = Arc::new(self.network.without_static());
+        }
+        if leave == Leave::Everything || leave == Leave::Instances && !self.holders.contains_key(&STATIC) {
             self.netconf.stop();
             return;
         }
+        if leave == Leave::Instances {
+            self.want(Want::nothing(STATIC));
+            self.finish_netconf(self.stop_limit.with(|limit| *limit));
+            return;
+        }
         if !self.begun {
-            self.remove_leftovers(&BTreeSet::new());
+            self.remove_leftovers();
         }
         self.engine.on_event(self.clock.now(), Event::Stop, &mut self.actions);
         let told =
             |action: &mut Action| matches!(action, Action::Stopped { .. } | Action::GroupStopped { .. });
         let stopped: Vec<Action> = self.actions.extract_if(.., told).collect();
         self.carry_out();
+        if self.holders.contains_key(&STATIC) {
+            self.want(Want::nothing(STATIC));
+        }
         self.publish();
         self.finish_netconf(self.stop_limit.with(|limit| *limit));
         // Scripts of the stop run after the addresses are gone.
@@ -525,7 +551,7 @@ impl Driver {
             .map(|seen| &seen.snapshot.status)
             .map(|status| (status.interface.clone(), status.vrid, status.family.clone()))
             .collect();
-        let old: Vec<RouterId> = self.holders.iter().copied().collect();
+        let old: Vec<RouterId> = self.holders.keys().copied().collect();
         self.actions.clear();
         self.frames.clear();
         self.publisher.forget();
@@ -556,8 +582,8 @@ impl Driver {
         }
         let new: BTreeSet<RouterId> =
             self.engine.routers().iter().map(lbd_vrrp::router::Router::id).collect();
-        for router in old.into_iter().filter(|router| !new.contains(router)) {
-            self.want(Want { router, hold: Arc::default(), purge: Vec::new() });
+        for router in old.into_iter().filter(|router| *router != STATIC && !new.contains(router)) {
+            self.want(Want::nothing(router));
         }
     }
 
@@ -568,8 +594,8 @@ impl Driver {
         let release = || self.engine.on_event(self.clock.now(), Event::Stop, &mut self.actions);
         let _panicked = catch_unwind(AssertUnwindSafe(release));
         let _panicked = catch_unwind(AssertUnwindSafe(|| self.carry_out()));
-        for router in self.holders.clone() {
-            self.want(Want { router, hold: Arc::default(), purge: Vec::new() });
+        for router in self.holders.keys().copied().collect::<Vec<_>>() {
+            self.want(Want::nothing(router));
         }
         self.finish_netconf(ABANDON_LIMIT);
     }
@@ -602,8 +628,17 @@ impl Driver {
                 self.note_sent(router, destination, result);
             }
             Action::SendFrame { interface, frame } => self.frames.push((interface, frame)),
-            Action::SetAddresses { router, hold, purge } => {
-                self.want(Want { router, hold, purge: purge.into_iter().collect() });
+            Action::SetAddresses { router, holds, hold, purge } => {
+                // Of one that a reload took away there is no name any more; what it held netconf knows.
+                let entries = self.entries_of(router);
+                let (hold, unheld) = if holds {
+                    (Load { addresses: hold, entries }, Arc::default())
+                } else {
+                    (Load::default(), entries)
+                };
+                let purge =
+                    purge.into_iter().map(|addresses| Load { addresses, entries: Arc::clone(&unheld) });
+                self.want(Want { router, holds, hold, purge: purge.collect() });
             }
             Action::Transition { instance, from, to, priority, reason, .. } => {
                 self.reason.clone_from(&reason);
@@ -668,11 +703,53 @@ impl Driver {
     }
 
     fn note_holder(&mut self, want: &Want) {
-        if want.hold.is_empty() {
-            self.holders.remove(&want.router);
+        if want.holds {
+            self.holders.insert(want.router, Arc::clone(&want.hold.entries));
         } else {
-            self.holders.insert(want.router);
+            self.holders.remove(&want.router);
         }
+    }
+
+    /// What a virtual router wants in its state.
+    fn want_of(&self, router: &lbd_vrrp::router::Router) -> Want {
+        if router.state() != State::Master {
+            return Want::nothing(router.id());
+        }
+        let entries = self.network.entries(&router.config().name);
+        let hold = Load { addresses: router.held(), entries };
+        Want { router: router.id(), holds: true, hold, purge: Vec::new() }
+    }
+
+    fn want_static(&self) -> Want {
+        let (holds, hold) = (self.network.has_static(), self.network.fixed.clone());
+        Want { router: STATIC, holds, hold, purge: Vec::new() }
+    }
+
+    /// After a reload: those whose routes and rules are others now, which the engine does not know, and what is
+    /// static.
+    fn hold_anew(&mut self) {
+        let differs = |router: &&lbd_vrrp::router::Router| {
+            let before = self.holders.get(&router.id());
+            before.is_some_and(|before| *before != self.network.entries(&router.config().name))
+        };
+        let mut wants: Vec<Want> =
+            self.engine.routers().iter().filter(differs).map(|router| self.want_of(router)).collect();
+        if self.begun && (self.network.has_static() || self.holders.contains_key(&STATIC)) {
+            wants.push(self.want_static());
+        }
+        wants.into_iter().for_each(|want| self.want(want));
+    }
+
+    fn entries_of(&self, router: RouterId) -> Arc<Entries> {
+        if !self.network.has_entries() {
+            return Arc::default();
+        }
+        self.name_of(router).map(|name| self.network.entries(&name)).unwrap_or_default()
+    }
+
+    fn name_of(&self, router: RouterId) -> Option<Arc<str>> {
+        let named = self.engine.routers().iter().find(|one| one.id() == router);
+        named.map(|one| Arc::clone(&one.config().name))
     }
 
     /// Sets filters, joins and leaves groups so that exactly what the engine wants comes in.
@@ -716,7 +793,7 @@ impl Driver {
     }
 
     fn publish(&mut self) {
-        let Driver { publisher, engine, sent, sockets, clock, lateness, .. } = self;
+        let Driver { publisher, engine, sent, sockets, clock, lateness, network, .. } = self;
         let known: usize = engine.routers().len();
         if sent.len() > known {
             let known: BTreeSet<RouterId> =
@@ -730,15 +807,9 @@ impl Driver {
             overflows: sockets.overflows(),
             malformed: sockets.malformed(),
             lateness: *lateness,
+            network: Arc::clone(network),
         };
         let last_ms = |id| sent.get(&id).map_or(0, |sent| sent.last_ms);
         publisher.look(clock.now(), engine, begun, &last_ms, beside);
     }
-}
-
-/// `ADDRESS/PREFIX` and interface as the state file has them; what does not parse is left alone.
-fn from_saved((address, device): &(String, String)) -> Option<DeviceAddress> {
-    let (address, prefix) = address.split_once('/')?;
-    let address = lbd_vrrp::VirtualAddress::new(address.parse().ok()?, prefix.parse().ok()?);
-    Some(DeviceAddress { device: device.clone(), address })
 }

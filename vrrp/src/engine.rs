@@ -89,6 +89,16 @@ pub enum Event<'a> {
         /// Address and interface in words.
         what: String,
     },
+    /// Somebody else removed an address that this router holds, and it was put back: hosts are told anew where
+    /// it is.
+    AddressRestored {
+        /// Whose it is.
+        router: RouterId,
+        /// Its interface.
+        device: String,
+        /// The address.
+        address: IpAddr,
+    },
     /// The routers may take part from now on; those named are master already: their addresses
     /// are there and their last advert is young.
     Begin {
@@ -128,10 +138,12 @@ pub enum Action {
     },
     /// Make these the addresses that the router holds; take away all others that it held, and
     /// those of `purge` even if it never held them. An address that another router holds stays.
-    /// Answered with [`Event::AddressesSet`], unless `hold` is empty.
+    /// Answered with [`Event::AddressesSet`], if it holds any.
     SetAddresses {
         /// Whose.
         router: RouterId,
+        /// It is master, with or without addresses.
+        holds: bool,
         /// Wanted, in order.
         hold: Arc<[DeviceAddress]>,
         /// Unwanted unless in `hold`.
@@ -381,6 +393,9 @@ impl Engine {
                 let reason = format!("{what} was removed by someone else");
                 self.tell_one(now, router, RouterEvent::AddressLost(reason), out);
             }
+            Event::AddressRestored { router, device, address } => {
+                self.announce_again(now, router, &device, address);
+            }
             Event::Begin { resume } => self.begin(now, &resume, out),
             Event::HoldPreemption(names) => {
                 self.held_back = names;
@@ -564,6 +579,17 @@ impl Engine {
         if let Some(place) = self.routers.iter().position(|router| router.id() == id) {
             self.tell(now, place, event, out);
         }
+    }
+
+    fn announce_again(&mut self, now: Instant, id: RouterId, device: &str, address: IpAddr) {
+        let Some(router) = self.routers.iter().find(|router| router.id() == id) else { return };
+        if router.state() != State::Master {
+            return;
+        }
+        let (arp, neighbour) = self.garp_intervals.of(device);
+        let interval = if address.is_ipv4() { arp } else { neighbour };
+        let rounds = router.config().garp.repeat;
+        self.announcements.want(now, id, device, address, (rounds, interval));
     }
 
     /// Feeds an event to the router at `place`, does what it wants, and moves its group along.

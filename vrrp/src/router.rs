@@ -722,7 +722,8 @@ impl Router {
 
     fn purge(&self, out: &mut Vec<Effect>) {
         let purge = Some(Arc::clone(&self.addresses));
-        out.push(Effect::Act(Action::SetAddresses { router: self.id, hold: Arc::default(), purge }));
+        let (holds, hold) = (false, Arc::default());
+        out.push(Effect::Act(Action::SetAddresses { router: self.id, holds, hold, purge }));
     }
 
     fn enter(&mut self, to: State, reason: &str, out: &mut Vec<Effect>) {

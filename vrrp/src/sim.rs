@@ -221,7 +221,7 @@ impl Sim {
                         }
                     }
                 }
-                Action::SetAddresses { router, hold, purge } => {
+                Action::SetAddresses { router, hold, purge, .. } => {
                     let node = &mut self.nodes[at];
                     purge.iter().flat_map(|purge| purge.iter()).for_each(|one| {
                         node.held.remove(&one.address.address);

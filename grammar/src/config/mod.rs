@@ -147,6 +147,11 @@ impl Config {
     /// Interfaces that the configuration names, each once, in order of appearance.
     pub fn interfaces(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
+        let mut add = |name| {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        };
         for instance in &self.vrrp_instances {
             let router = &instance.router;
             let devices = router
@@ -156,17 +161,16 @@ impl Config {
                 .filter_map(|vip| vip.device.as_deref());
             let tracked = router.track_interfaces.iter().map(|(name, _)| name.as_str());
             for name in router.interface.as_deref().into_iter().chain(devices).chain(tracked) {
-                if !names.contains(&name) {
-                    names.push(name);
-                }
+                add(name);
             }
+            instance.routes.iter().flat_map(Route::interfaces).for_each(&mut add);
         }
         let of_groups = self.sync_groups.values().flat_map(|group| &group.track_interfaces);
         for (name, _) in of_groups {
-            if !names.contains(&name.as_str()) {
-                names.push(name);
-            }
+            add(name.as_str());
         }
+        self.static_addresses.iter().filter_map(|one| one.address.device.as_deref()).for_each(&mut add);
+        self.static_routes.iter().flat_map(Route::interfaces).for_each(&mut add);
         names
     }
 

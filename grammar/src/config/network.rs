@@ -39,6 +39,40 @@ impl<T: fmt::Display> fmt::Display for Named<T> {
     }
 }
 
+/// Where the host has the number of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum NameTable {
+    /// Routing tables: rt_tables.
+    Tables,
+    /// Scopes: rt_scopes.
+    Scopes,
+    /// Who made a route or rule: rt_protos.
+    Protocols,
+    /// Realms: rt_realms.
+    Realms,
+    /// Types of service: rt_dsfield.
+    Services,
+    /// Groups of interfaces: group.
+    Groups,
+    /// Protocols of IP: /etc/protocols.
+    IpProtocols,
+}
+
+impl NameTable {
+    /// Name of its file in iproute2's directories; `None` for /etc/protocols.
+    pub fn file(self) -> Option<&'static str> {
+        match self {
+            NameTable::Tables => Some("rt_tables"),
+            NameTable::Scopes => Some("rt_scopes"),
+            NameTable::Protocols => Some("rt_protos"),
+            NameTable::Realms => Some("rt_realms"),
+            NameTable::Services => Some("rt_dsfield"),
+            NameTable::Groups => Some("group"),
+            NameTable::IpProtocols => None,
+        }
+    }
+}
+
 /// Addresses that begin alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Prefix {
@@ -72,7 +106,7 @@ impl fmt::Display for Prefix {
 }
 
 /// static_routes, virtual_routes: one line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Route {
     /// Where it leads; its family is the route's.
     pub destination: Prefix,
@@ -120,6 +154,18 @@ pub struct Route {
     pub track_group: Option<Arc<str>>,
 }
 
+impl Route {
+    /// Interfaces that it needs.
+    pub fn interfaces(&self) -> impl Iterator<Item = &str> {
+        let vrf = match &self.table {
+            Some(RouteTable::Vrf(vrf)) => Some(vrf),
+            _ => None,
+        };
+        let of_hops = self.next_hops.iter().filter_map(|hop| hop.device.as_ref());
+        self.device.iter().chain(vrf).chain(of_hops).map(String::as_str)
+    }
+}
+
 /// TYPE of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RouteType {
@@ -141,10 +187,6 @@ pub enum RouteType {
     Prohibit,
     /// Packets vanish.
     Blackhole,
-    /// Address translation, gone from kernels since 2.6.
-    Nat,
-    /// An external resolver, never in any kernel.
-    ExternalResolve,
 }
 
 impl RouteType {
@@ -160,8 +202,6 @@ impl RouteType {
         ("unreachable", Self::Unreachable),
         ("prohibit", Self::Prohibit),
         ("blackhole", Self::Blackhole),
-        ("nat", Self::Nat),
-        ("xresolve", Self::ExternalResolve),
     ];
 }
 
@@ -192,7 +232,7 @@ pub enum RouteTable {
 }
 
 /// What connections over a route inherit; by default what the kernel has.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RouteMetrics {
     /// mtu in octets; locked: no path MTU discovery.
     pub mtu: Option<Lockable<u32>>,
@@ -338,7 +378,7 @@ pub struct NextHop {
 }
 
 /// static_rules, virtual_rules: one line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rule {
     /// IPv4 or IPv6.
     pub family: Family,

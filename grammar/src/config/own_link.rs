@@ -89,7 +89,7 @@ struct OfInstance<'a> {
 
 impl<'a> OfInstance<'a> {
     fn new(instance: &'a VrrpInstance, naming: &'a mut Naming) -> Self {
-        let router = InstanceConfig { vrf: instance.vrf.clone(), ..instance.router.clone() };
+        let router = InstanceConfig { vrf: instance.vrf.clone(), ..instance.for_engine() };
         OfInstance { instance, naming, router, links: Vec::new() }
     }
 

@@ -89,6 +89,24 @@ impl Default for PreemptSync {
     }
 }
 
+impl VrrpInstance {
+    /// What the engine needs of it: it tracks the interfaces of routes and rules too.
+    pub(super) fn for_engine(&self) -> InstanceConfig {
+        let mut router = self.router.clone();
+        let of_routes = self.routes.iter().filter(|route| !route.no_track).flat_map(Route::interfaces);
+        let of_rules = self.rules.iter().filter(|rule| !rule.no_track);
+        let of_rules = of_rules.flat_map(|rule| [rule.input.as_deref(), rule.output.as_deref()]).flatten();
+        for name in of_routes.chain(of_rules) {
+            let known = router.track_interfaces.iter().any(|(known, _)| known == name);
+            // The loopback interface stands for the host itself.
+            if !known && router.interface.as_deref() != Some(name) && name != "lo" {
+                router.track_interfaces.push((name.to_owned(), Weight { value: 0, reverse: false }));
+            }
+        }
+        router
+    }
+}
+
 /// What a virtual router puts its adverts and addresses on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum LinkMode {

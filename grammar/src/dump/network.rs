@@ -3,13 +3,13 @@
 //! Here: static blocks, and the words of one address, route or rule. Not here: the blocks of an
 //! instance (`vrrp`), which are made of the same lines.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::net::IpAddr;
 
 use lbd_ipvs::Family;
 use lbd_vrrp::{PreferredLifetime, VirtualAddress};
 
-use super::{Writer, seconds};
+use super::{Writer, seconds, word};
 use crate::config::{
     Config, Encapsulation, Lockable, NextHop, Route, RouteMode, RoutePreference, RouteTable, RouteTime,
     RouteType, Rule, RuleAction, StaticAddress,
@@ -152,6 +152,30 @@ pub(super) fn rule(rule: &Rule) -> Vec<String> {
     line.flag("no_track", rule.no_track);
     line.maybe("track_group", rule.track_group.as_ref());
     line.0
+}
+
+/// The line of static_routes that says it.
+impl Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        line(f, &route(self))
+    }
+}
+
+/// The line of static_rules that says it.
+impl Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        line(f, &rule(self))
+    }
+}
+
+fn line(f: &mut fmt::Formatter<'_>, words: &[String]) -> fmt::Result {
+    for (at, one) in words.iter().enumerate() {
+        if at > 0 {
+            f.write_str(" ")?;
+        }
+        f.write_str(&word(one))?;
+    }
+    Ok(())
 }
 
 /// The word of a value.

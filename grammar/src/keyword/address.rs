@@ -50,7 +50,7 @@ pub(super) static OPTIONS: [Keyword; 16] = [
         )
         .like("0..=4294967295", "forever")
     },
-    option("no_track", "", "Loss of the address or its interface is no fault.", WITHOUT),
+    served("no_track", "", "Loss of the address or its interface is no fault, and it is not put back."),
     option(
         "track_group",
         "NAME",

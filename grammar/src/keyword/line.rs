@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 
 use super::Keyword;
 use super::call::{Call, can_be_interface};
-use crate::config::{Named, Prefix, Realms};
+use crate::config::{NameTable, Named, Prefix, Realms};
 use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::source::Span;
 use crate::suggest::nearest;
@@ -208,6 +208,7 @@ impl<'l, 'c, 's> Line<'l, 'c, 's> {
     pub fn named<T>(
         &mut self,
         option: Word<'_>,
+        table: NameTable,
         known: &[(&'static str, T)],
         range: RangeInclusive<u64>,
     ) -> Option<Named<T>>
@@ -216,12 +217,30 @@ impl<'l, 'c, 's> Line<'l, 'c, 's> {
     {
         let word = self.value(option)?;
         match named(word.text, known, &range) {
-            Some(found) => Some(found),
+            Some(found) => {
+                self.place(table, &found, word);
+                Some(found)
+            }
             None => {
                 let found = format!("{} is neither a number nor a name", quote(word.text));
                 let (name, low, high) = (quote(option.text), range.start(), range.end());
                 self.left_out(word, found, format!("{name} is a number from {low} to {high}, or a name"))
             }
+        }
+    }
+
+    /// Notes where a name of a host's table first stands.
+    fn place<T>(&mut self, table: NameTable, named: &Named<T>, word: Word<'_>) {
+        if let Named::Name(name) = named {
+            self.call.context.spans.names.entry((table, name.clone())).or_insert(word.span);
+        }
+    }
+
+    /// Says that an option does nothing yet, if that is so.
+    pub fn unserved(&mut self, option: Word<'_>) {
+        let known = self.options.iter().find(|known| known.name == option.text);
+        if let Some(super::Serves::Unserved(means)) = known.map(|known| known.serves) {
+            self.call.context.unserved(option.span, &quote(option.text), means);
         }
     }
 
@@ -238,6 +257,9 @@ impl<'l, 'c, 's> Line<'l, 'c, 's> {
         if realms.is_none() {
             let found = format!("{} is neither a realm nor two", quote(word.text));
             return self.left_out(word, found, "write [SOURCE/]DESTINATION, each a number to 255 or a name");
+        }
+        for realm in realms.iter().flat_map(|realms| realms.source.iter().chain([&realms.destination])) {
+            self.place(NameTable::Realms, realm, word);
         }
         realms
     }

@@ -5,11 +5,11 @@
 use super::{Keyword, WhenAbsent, line};
 
 const fn route(name: &'static str, arguments: &'static str, help: &'static str) -> Keyword {
-    line::option(name, arguments, help, "no route is made yet")
+    Keyword::new(name, arguments, help)
 }
 
 const fn rule(name: &'static str, arguments: &'static str, help: &'static str) -> Keyword {
-    line::option(name, arguments, help, "no rule is made yet")
+    Keyword::new(name, arguments, help)
 }
 
 const fn said(mut keyword: Keyword, default: &'static str) -> Keyword {
@@ -17,6 +17,7 @@ const fn said(mut keyword: Keyword, default: &'static str) -> Keyword {
     keyword
 }
 
+const NO_KERNEL: &str = "the route is left out";
 const BYTE: &str = "0..=255";
 const WORD: &str = "0..=4294967295";
 const NAMED_BYTE: &str = "0..=255 or a name";
@@ -34,8 +35,8 @@ pub(super) static ROUTE: &[Keyword] = &[
     route("unreachable", "", "Type: packets are refused with host unreachable."),
     route("prohibit", "", "Type: packets are refused with administratively prohibited."),
     route("blackhole", "", "Type: packets vanish."),
-    route("nat", "", "Type: address translation, which no kernel of today has."),
-    route("xresolve", "", "Type: an external resolver, which no kernel has."),
+    line::option("nat", "", "Type: address translation, which no kernel of today has.", NO_KERNEL),
+    line::option("xresolve", "", "Type: an external resolver, which no kernel has.", NO_KERNEL),
     route("inet", "", "The route is of IPv4."),
     route("inet6", "", "The route is of IPv6."),
     route("to", "[TYPE] DEST", "The destination follows; the word may be left out.").like("", "198.51.100.0/24"),
@@ -44,8 +45,13 @@ pub(super) static ROUTE: &[Keyword] = &[
     route("via", "[inet|inet6] ADDR", "The gateway; after inet6 an IPv4 route may have one of IPv6.")
         .like("", "192.0.2.254"),
     route("gw", "[inet|inet6] ADDR", "Old name of via.").like("", "192.0.2.254"),
-    route("as", "[to] ADDR", "Label of an MPLS route; read and ignored, as in keepalived.")
-        .like("", "to 192.0.2.254"),
+    line::option(
+        "as",
+        "[to] ADDR",
+        "Label of an MPLS route; read and ignored, as in keepalived.",
+        "such routes are not made: it has no effect",
+    )
+    .like("", "to 192.0.2.254"),
     route("dev", "IF", "The interface to send on.").like("1 to 15 characters", "eth0"),
     route("oif", "IF", "Same as dev.").like("1 to 15 characters", "eth0"),
     said(route("table", "T", "Routing table.").like(NAMED_WORD, "100"), "main"),
@@ -109,7 +115,13 @@ pub(super) static ROUTE: &[Keyword] = &[
     )
     .like("weight 1..=256", "via 192.0.2.253 dev eth0 weight 2"),
     route("no_track", "", "Loss of the route is no fault; it may have another protocol."),
-    route("track_group", "NAME", "Of a static route: the track_group that its loss sends to FAULT.").like("", "G"),
+    line::option(
+        "track_group",
+        "NAME",
+        "Of a static route: the track_group that its loss sends to FAULT.",
+        "the route is used without it",
+    )
+    .like("", "G"),
 ];
 
 /// Words of a rule line.
@@ -169,6 +181,11 @@ pub(super) static RULE: &[Keyword] = &[
     rule("unreachable", "", "Action: packets are refused with network unreachable."),
     rule("prohibit", "", "Action: packets are refused with administratively prohibited."),
     rule("no_track", "", "Loss of the rule is no fault; it may have another protocol."),
-    rule("track_group", "NAME", "Of a static rule: the track_group that its loss sends to FAULT.")
-        .like("", "G"),
+    line::option(
+        "track_group",
+        "NAME",
+        "Of a static rule: the track_group that its loss sends to FAULT.",
+        "the rule is used without it",
+    )
+    .like("", "G"),
 ];

@@ -75,32 +75,26 @@ const ROWS: &[Row<Root>] = &[
     )
     .opens("garp_group")
     .by(Part::Vrrp),
-    later(
+    row(
         "static_ipaddress",
         "{ ADDR[/LEN] … }",
-        "Addresses added at start.",
-        "they are not added",
-        |b: &mut B, c| {
-            b.config.static_addresses.extend(address::static_addresses(c));
-        },
+        "Addresses that are there as long as lbd runs.",
+        |b: &mut B, c| b.config.static_addresses.extend(address::static_addresses(c)),
     )
     .opens("virtual_ipaddress")
+    .by(Part::Network)
     .example("192.0.2.1/24 dev eth0"),
-    later(
-        "static_routes",
-        "{ ROUTE … }",
-        "Routes added at start.",
-        "they are not added",
-        |b: &mut B, c| {
-            b.config.static_routes.extend(route::routes(c, true));
-        },
-    )
+    row("static_routes", "{ ROUTE … }", "Routes that are there as long as lbd runs.", |b: &mut B, c| {
+        b.config.static_routes.extend(route::routes(c, true))
+    })
     .opens("virtual_routes")
+    .by(Part::Network)
     .example("198.51.100.0/24 via 192.0.2.254 dev eth0"),
-    later("static_rules", "{ RULE … }", "Rules added at start.", "they are not added", |b: &mut B, c| {
+    row("static_rules", "{ RULE … }", "Rules that are there as long as lbd runs.", |b: &mut B, c| {
         b.config.static_rules.extend(rule::rules(c, true));
     })
     .opens("virtual_rules")
+    .by(Part::Network)
     .example("from 192.0.2.0/24 table 100 preference 50"),
     later(
         "linkbeat_interfaces",

@@ -15,8 +15,8 @@ use super::line::{KEEPALIVED, Line, PROTOCOLS, SCOPES, TABLES, split};
 use super::nexthop::{self, Gateway};
 use super::options::ROUTE;
 use crate::config::{
-    Encapsulation, Lockable, Named, NextHop, Prefix, Realms, Route, RouteMetrics, RouteMode, RoutePreference,
-    RouteTable, RouteTime, RouteType,
+    Encapsulation, Lockable, NameTable, Named, NextHop, Prefix, Realms, Route, RouteMetrics, RouteMode,
+    RoutePreference, RouteTable, RouteTime, RouteType,
 };
 use crate::diagnostic::quote;
 use crate::tree::Word;
@@ -155,7 +155,12 @@ impl<'s> Reading<'s> {
             }
             "table" => {
                 line.note("table", word);
-                self.table = Some(RouteTable::Table(line.named(word, TABLES, 0..=u32::MAX.into())?));
+                self.table = Some(RouteTable::Table(line.named(
+                    word,
+                    NameTable::Tables,
+                    TABLES,
+                    0..=u32::MAX.into(),
+                )?));
             }
             "vrf" => {
                 line.note("table", word);
@@ -163,15 +168,15 @@ impl<'s> Reading<'s> {
             }
             "protocol" => {
                 line.note("protocol", word);
-                self.protocol = Some((line.named(word, PROTOCOLS, 0..=255)?, word));
+                self.protocol = Some((line.named(word, NameTable::Protocols, PROTOCOLS, 0..=255)?, word));
             }
             "scope" => {
                 line.note("scope", word);
-                self.scope = Some(line.named(word, SCOPES, 0..=255)?);
+                self.scope = Some(line.named(word, NameTable::Scopes, SCOPES, 0..=255)?);
             }
             "tos" | "dsfield" => {
                 line.note("tos", word);
-                self.tos = Some(line.named(word, &[], 0..=255)?);
+                self.tos = Some(line.named(word, NameTable::Services, &[], 0..=255)?);
             }
             "metric" | "priority" | "preference" => {
                 line.note("metric", word);
@@ -186,6 +191,10 @@ impl<'s> Reading<'s> {
                 line.note("ttl-propagate", word);
                 self.ttl_propagate = Some(line.choice(word, &[("enabled", true), ("disabled", false)])?);
             }
+            "nat" | "xresolve" => {
+                let found = format!("no kernel has routes of the type {}", quote(word.text));
+                return line.left_out(word, found, "remove the line");
+            }
             "add" => self.mode = Some(RouteMode::Add),
             "prepend" => self.mode = Some(RouteMode::Prepend),
             "append" => self.mode = Some(RouteMode::Append),
@@ -197,6 +206,7 @@ impl<'s> Reading<'s> {
                     let found = "`track_group` is for static routes";
                     return line.left_out(word, found, "remove it: the instance follows its own routes");
                 }
+                line.unserved(word);
                 self.track_group = track_group(line, value).map(|group| (group, word));
             }
             _ => return Some(false),
@@ -364,7 +374,7 @@ impl<'s> Reading<'s> {
             (Target::Default, Family::Inet6) => Prefix { address: IpAddr::from([0; 16]), length: 0 },
         };
         let kind = self.kind.map_or(RouteType::Unicast, |(kind, _)| kind);
-        self.track(&mut line, kind)?;
+        self.track(&mut line);
         // As keepalived does: a type asks for the plain form.
         let usual = if self.kind.is_some() { RouteMode::Add } else { RouteMode::Prepend };
         let protocol = self.protocol.map_or(Named::Number(KEEPALIVED), |(protocol, _)| protocol);
@@ -394,28 +404,16 @@ impl<'s> Reading<'s> {
         })
     }
 
-    /// Whether its loss can be a fault, and what that asks of the rest.
-    fn track(&mut self, line: &mut Line<'_, '_, 's>, kind: RouteType) -> Option<()> {
-        let first = line.first()?;
+    /// What `track_group` and `no_track` ask of the rest.
+    fn track(&mut self, line: &mut Line<'_, '_, 's>) {
         if let Some((_, word)) = self.track_group.take_if(|_| self.no_track) {
             line.call.bad(word, "`track_group` and `no_track` cannot both be", "remove one of them");
         }
-        if !self.no_track && self.device.is_none() {
-            // A tracked route is found again by its interface; these types never have one.
-            let bare = matches!(
-                kind,
-                RouteType::Blackhole | RouteType::Unreachable | RouteType::Prohibit | RouteType::Throw
-            );
-            if let Some((_, word)) = self.track_group.take() {
-                line.call.bad(word, "`track_group` needs an interface", "add `dev IF`");
-            } else if !bare {
-                let message = "the loss of this route goes unnoticed, for it names no interface";
-                line.lint(first, message, "add `dev IF`, or `no_track` if that is meant");
-            }
-            self.no_track = true;
+        if let Some((_, word)) = self.track_group.take_if(|_| self.device.is_none()) {
+            line.call.bad(word, "`track_group` needs an interface", "add `dev IF`");
         }
-        keepalived_if_tracked(line, &mut self.protocol, self.no_track);
-        Some(())
+        // One without interface is not tracked by keepalived, and may say who made it.
+        keepalived_if_tracked(line, &mut self.protocol, self.no_track || self.device.is_none());
     }
 }
 

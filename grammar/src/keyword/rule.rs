@@ -13,7 +13,7 @@ use super::call::Call;
 use super::line::{KEEPALIVED, Line, PROTOCOLS, TABLES, c_number};
 use super::options::RULE;
 use super::route::keepalived_if_tracked;
-use crate::config::{MarkMatch, Named, Prefix, Realms, Rule, RuleAction};
+use crate::config::{MarkMatch, NameTable, Named, Prefix, Realms, Rule, RuleAction};
 use crate::diagnostic::quote;
 use crate::tree::Word;
 
@@ -86,7 +86,7 @@ impl<'s> Reading<'s> {
             }
             "tos" | "dsfield" => {
                 line.note("tos", word);
-                self.tos = Some(line.named(word, &[], 0..=255)?);
+                self.tos = Some(line.named(word, NameTable::Services, &[], 0..=255)?);
             }
             "fwmark" => {
                 line.note("fwmark", word);
@@ -105,7 +105,8 @@ impl<'s> Reading<'s> {
             }
             "suppress_ifgroup" | "sup_group" => {
                 line.note("suppress_ifgroup", word);
-                self.suppress_group = Some((line.named(word, &[("default", 0)], all)?, word));
+                self.suppress_group =
+                    Some((line.named(word, NameTable::Groups, &[("default", 0)], all)?, word));
             }
             "dev" | "iif" => {
                 line.note("iif", word);
@@ -125,7 +126,7 @@ impl<'s> Reading<'s> {
             }
             "protocol" => {
                 line.note("protocol", word);
-                self.protocol = Some((line.named(word, PROTOCOLS, 0..=255)?, word));
+                self.protocol = Some((line.named(word, NameTable::Protocols, PROTOCOLS, 0..=255)?, word));
             }
             "ipproto" => {
                 line.note("ipproto", word);
@@ -147,6 +148,7 @@ impl<'s> Reading<'s> {
                     let found = "`track_group` is for static rules";
                     return line.left_out(word, found, "remove it: the instance follows its own rules");
                 }
+                line.unserved(word);
                 self.track_group = track_group(line, value).map(|group| (group, word));
             }
             _ => return self.action(line, word),
@@ -158,7 +160,7 @@ impl<'s> Reading<'s> {
     fn action(&mut self, line: &mut Line<'_, '_, 's>, word: Word<'s>) -> Option<()> {
         let action = match word.text {
             "table" | "lookup" => {
-                let table = line.named(word, TABLES, 1..=u32::MAX.into())?;
+                let table = line.named(word, NameTable::Tables, TABLES, 1..=u32::MAX.into())?;
                 RuleAction::Table(table)
             }
             "goto" => RuleAction::Goto(line.whole(word, 0..=u32::MAX.into())?),
@@ -351,5 +353,5 @@ fn ip_protocol(line: &mut Line<'_, '_, '_>, option: Word<'_>) -> Option<Named<u8
         line.next();
         return Some(Named::Number(number));
     }
-    line.named(option, IP_PROTOCOLS, 0..=255)
+    line.named(option, NameTable::IpProtocols, IP_PROTOCOLS, 0..=255)
 }

@@ -200,6 +200,7 @@ impl Rules {
             | Event::Left { .. }
             | Event::Drift { .. }
             | Event::DriftUntold { .. }
+            | Event::Repaired { .. }
             | Event::Sync { .. } => None,
         }
     }

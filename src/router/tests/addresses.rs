@@ -1,6 +1,6 @@
 //! Netconf alone on a host's eth0: many addresses, refused ones, and what the kernel does of itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv6Addr;
 use std::sync::mpsc::RecvTimeoutError;
 
@@ -8,14 +8,18 @@ use lbd_vrrp::{DeviceAddress, Interface, RouterId};
 
 use super::*;
 use crate::router::mailbox::{LEFTOVERS, Want};
-use crate::router::netconf::{Report, Reports, Shared};
+use crate::router::netconf::{Published, Report, Reports, Shared, View};
+use crate::router::object::{Key, Load};
 
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// The thread with its reports; it ends with the value.
-struct Netconf {
+pub(super) struct Netconf {
     shared: Arc<Shared>,
     reports: Receiver<Report>,
+    view: watch::Receiver<Arc<View>>,
+    /// What was wanted, in words.
+    texts: HashMap<Key, String>,
     /// eth0 as it was told last.
     eth0: Option<Interface>,
     lost: Vec<String>,
@@ -24,24 +28,34 @@ struct Netconf {
 }
 
 impl Netconf {
-    fn start(net: &Net) -> Self {
+    pub fn start(net: &Net) -> Self {
         Self::with_queue(net, REPORTS)
     }
 
-    fn with_queue(net: &Net, length: usize) -> Self {
+    pub fn with_queue(net: &Net, length: usize) -> Self {
         let (queue, reports) = sync_channel(length);
         let shared = Arc::new(Shared::new().expect("eventfd"));
         let sink = Reports { queue, waker: Waker::new().expect("eventfd") };
-        let spawn = || netconf::spawn(Arc::clone(&shared), sink, watch::channel(Arc::default()).0);
+        let (view_sender, view) = watch::channel(Arc::default());
+        let published = Published { interfaces: watch::channel(Arc::default()).0, view: view_sender };
+        let spawn = || netconf::spawn(Arc::clone(&shared), sink, published);
         let thread = net.inside(1, spawn).expect("thread");
-        let mut netconf =
-            Netconf { shared, reports, eth0: None, lost: Vec::new(), may_fail: false, thread: Some(thread) };
+        let mut netconf = Netconf {
+            shared,
+            reports,
+            view,
+            texts: HashMap::new(),
+            eth0: None,
+            lost: Vec::new(),
+            may_fail: false,
+            thread: Some(thread),
+        };
         assert!(netconf.until(|report| matches!(report, Report::Ready)), "ready");
         netconf
     }
 
     /// Takes reports until the wanted one came.
-    fn until(&mut self, wanted: impl Fn(&Report) -> bool) -> bool {
+    pub fn until(&mut self, wanted: impl Fn(&Report) -> bool) -> bool {
         let until = Instant::now() + LIMIT;
         loop {
             match self.reports.recv_timeout(until.saturating_duration_since(Instant::now())) {
@@ -58,14 +72,46 @@ impl Netconf {
     fn take(&mut self, report: Report) {
         match report {
             Report::Interface(interface) if interface.name == "eth0" => self.eth0 = Some(interface),
-            Report::AddressLost { what, .. } => self.lost.push(what),
+            Report::AddressLost { what, .. } | Report::Repaired { what, .. } => self.lost.push(what),
             Report::Failed(error) if !self.may_fail => panic!("{error}"),
             _ => {}
         }
     }
 
     fn say(&self, router: u64, hold: &Arc<[DeviceAddress]>) {
-        self.shared.want(Want { router: RouterId(router), hold: Arc::clone(hold), purge: Vec::new() });
+        self.shared.want(wanted(router, hold));
+    }
+
+    /// Says what a router wants, and waits until it was tried.
+    pub fn want_load(&mut self, want: Want) {
+        let router = want.router;
+        self.texts.extend(want.hold.objects().map(|object| (object.key(), object.to_string())));
+        self.shared.want(want);
+        let set =
+            |report: &Report| matches!(report, Report::AddressesSet { router: id, .. } if *id == router);
+        assert!(self.until(set), "set within {LIMIT:?}");
+    }
+
+    /// Takes what has been reported.
+    pub fn drain(&mut self) {
+        while let Ok(report) = self.reports.try_recv() {
+            self.take(report);
+        }
+    }
+
+    /// What was put back or yielded since this was asked last.
+    pub fn take_lost(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// What is held and not there, as readers see it in a moment.
+    pub fn missing(&self) -> Vec<String> {
+        std::thread::park_timeout(Duration::from_millis(150));
+        let view = Arc::clone(&self.view.borrow());
+        let absent = view.held.iter().filter(|(_, shown)| !shown.present).map(|(key, _)| key);
+        let mut missing: Vec<String> = absent.map(|key| self.texts[key].clone()).collect();
+        missing.sort();
+        missing
     }
 
     /// Says what a router wants, and how long it took.
@@ -96,6 +142,11 @@ impl Drop for Netconf {
             thread.join().expect("netconf ends");
         }
     }
+}
+
+fn wanted(router: u64, hold: &Arc<[DeviceAddress]>) -> Want {
+    let holds = !hold.is_empty();
+    Want { router: RouterId(router), holds, hold: Load::of_addresses(Arc::clone(hold)), purge: Vec::new() }
 }
 
 /// The addresses of a host's eth0 as `ip` shows them, link-local ones of IPv6 left out.
@@ -222,8 +273,24 @@ fn secondaries_outlive_their_primary() {
     // That was our own doing; what someone else removes is told.
     assert!(netconf.lost.is_empty(), "{:?}", netconf.lost);
     ip(&format!("-n {} addr del 10.78.0.9/16 dev eth0", net.ns(1)));
-    assert!(netconf.until(|report| matches!(report, Report::AddressLost { .. })), "told");
+    assert!(netconf.until(|report| matches!(report, Report::Repaired { .. })), "put back");
     assert_eq!(netconf.lost, ["10.78.0.9/16 on eth0"]);
+    assert_eq!(there(&net), want);
+    // So does what other people have in the network of a primary address of ours.
+    let mut primary = four(1, 24);
+    primary.address.address = Ipv4Addr::new(10, 80, 0, 1).into();
+    netconf.want(2, &Arc::from([primary]));
+    ip(&format!(
+        "-n {} addr add 10.80.0.2/24 dev eth0 label eth0:own brd + preferred_lft 500 valid_lft 600",
+        net.ns(1)
+    ));
+    netconf.want(2, &Arc::default());
+    let mut show = Command::new("ip");
+    show.args(["-n", &net.ns(1), "-o", "addr", "show", "to", "10.80.0.0/24"]);
+    let text = String::from_utf8(show.output().expect("ip").stdout).expect("text");
+    assert!(text.contains("inet 10.80.0.2/24 brd 10.80.0.255 scope global dynamic eth0:own"), "{text}");
+    assert!(text.contains("preferred_lft 500sec") || text.contains("preferred_lft 499sec"), "{text}");
+    assert!(!text.contains("10.80.0.1"), "{text}");
 }
 
 /// The kernel takes no second prefix length of an IPv6 address, and no other options of one that is there.
@@ -304,11 +371,11 @@ fn a_failure_loses_no_removal() {
     netconf.want(3, &Arc::default());
     ip(&format!("-n {} addr add 10.78.0.4/32 dev eth0", net.ns(1)));
     let before = there(&net);
-    netconf.shared.want_then_panic(Want { router: RouterId(1), hold: Arc::clone(&kept), purge: Vec::new() });
+    netconf.shared.want_then_panic(wanted(1, &kept));
     assert!(netconf.until(|report| matches!(report, Report::Ready)), "ready again");
     assert_eq!(there(&net), before, "nothing is touched before it is known what is wanted");
     // The second one was deleted meanwhile.
-    netconf.shared.want_all(vec![Want { router: RouterId(1), hold: kept, purge: Vec::new() }]);
+    netconf.shared.want_all(vec![wanted(1, &kept)]);
     assert!(netconf.until(|report| matches!(report, Report::AddressesSet { router: LEFTOVERS, .. })));
     let want = ["10.77.0.1/24", "10.78.0.1/32", "10.78.0.4/32", "10.78.0.9/32", "fd00::1/128"];
     assert_eq!(there(&net), BTreeSet::from(want.map(str::to_owned)));
@@ -365,7 +432,7 @@ fn ipv6_addresses_are_told_when_they_can_be_used() {
 }
 
 /// Messages that the kernel could not deliver to netlink sockets of a host.
-fn drops(net: &Net) -> u64 {
+pub(super) fn drops(net: &Net) -> u64 {
     let table = net.inside(1, || std::fs::read_to_string("/proc/thread-self/net/netlink")).expect("table");
     let drops = |line: &str| line.split_whitespace().nth(8).and_then(|count| count.parse::<u64>().ok());
     table.lines().filter_map(drops).sum()
@@ -395,7 +462,7 @@ fn what_was_lost_with_messages_is_found() {
     ip(&format!("-n {} -batch {}", net.ns(1), file.display()));
     assert!(drops(&net) > 0, "messages were lost");
     for _ in 0..2 {
-        assert!(netconf.until(|report| matches!(report, Report::AddressLost { .. })), "told");
+        assert!(netconf.until(|report| matches!(report, Report::Repaired { .. })), "put back");
     }
     netconf.lost.sort();
     assert_eq!(netconf.lost, ["10.78.0.2/32 on eth0", "fd00::1/128 on eth0"]);

@@ -20,7 +20,7 @@ impl Net {
     fn start_config(&self, host: u8, rest: &str) -> Running {
         let (config, wants) = load(rest);
         let router = config.vrrp_setup().instances.remove(0);
-        self.start_on(host, router, vec![], wants)
+        self.start_on(host, router, vec![], Network::default(), wants)
     }
 
     fn shows(&self, host: u8, arguments: &str) -> String {

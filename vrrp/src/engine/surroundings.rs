@@ -51,7 +51,8 @@ impl Surroundings {
         let mut faults = BTreeSet::new();
         if config.track_primary {
             let devices = config.addresses.iter().chain(&config.excluded_addresses);
-            let devices = devices.filter_map(|address| address.device.as_deref());
+            let tracked = devices.filter(|address| !address.no_track);
+            let devices = tracked.filter_map(|address| address.device.as_deref());
             let own = [config.interface.as_deref(), config.address_interface.as_deref()];
             let parent = config.parent.as_ref().map(|parent| parent.name.as_str());
             for name in devices.chain(own.into_iter().flatten()).chain(parent) {

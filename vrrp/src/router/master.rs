@@ -77,7 +77,7 @@ impl Router {
         self.told.clear();
         self.send_advert(now, self.effective, None, out);
         let hold = Arc::clone(&self.addresses);
-        out.push(Effect::Act(Action::SetAddresses { router: self.id, hold, purge: None }));
+        out.push(Effect::Act(Action::SetAddresses { router: self.id, holds: true, hold, purge: None }));
         let transition = self.transition(from, State::Master, reason);
         out.push(transition);
         if !self.conditions.heard_any() {
@@ -300,7 +300,7 @@ impl Router {
                 master.announce_at = Some(now.at + ANNOUNCE_LIMIT);
             }
             let purge = Some(Arc::clone(before));
-            out.push(Effect::Act(Action::SetAddresses { router: self.id, hold: after, purge }));
+            out.push(Effect::Act(Action::SetAddresses { router: self.id, holds: true, hold: after, purge }));
         }
         if on_wire {
             self.send_advert(now, self.effective, None, out);

@@ -70,6 +70,45 @@ fn announcements_wait_for_the_addresses() {
     assert!(out.iter().all(|action| matches!(action, Action::SendFrame { .. })));
 }
 
+/// Hosts may have learnt that it is nowhere.
+#[test]
+fn an_address_that_was_put_back_is_announced_anew() {
+    let two = InstanceConfig {
+        addresses: vec![vip(VIP), vip(Ipv4Addr::new(10, 0, 0, 101))],
+        ..config("A", 51, 255)
+    };
+    let mut engine = Engine::new(Setup::of(vec![two]));
+    let (now, mut out) = (Instant::now(), Vec::new());
+    let id = engine.routers()[0].id();
+    let restored = || Event::AddressRestored { router: id, device: "eth0".into(), address: VIP.into() };
+    engine.on_event(now, Event::Interface(interface(1)), &mut out);
+    for (name, frames) in [("no master yet", 0), ("master", 5)] {
+        engine.on_event(now, Event::AddressesSet(id), &mut out);
+        engine.on_event(now, Event::Deadline, &mut out);
+        out.clear();
+        engine.on_event(now, restored(), &mut out);
+        engine.on_event(now, Event::Deadline, &mut out);
+        let sent = out.iter().filter(|action| matches!(action, Action::SendFrame { .. })).count();
+        assert_eq!((sent, out.len()), (frames, frames), "{name}: of this address only");
+        engine.on_event(now, Event::Begin { resume: vec![] }, &mut out);
+    }
+}
+
+/// Routes and rules go with it: who listens is told that it is master, and that it is no more.
+#[test]
+fn a_master_without_addresses_holds_something_too() {
+    let none = InstanceConfig { addresses: vec![], ..config("A", 51, 200) };
+    let mut sim = Sim::new(vec![none]);
+    sim.begin();
+    sim.run(Duration::from_secs(4));
+    sim.event(0, Event::Stop);
+    let holds = sim.nodes[0].log.iter().filter_map(|(_, action)| match action {
+        Action::SetAddresses { holds, .. } => Some(*holds),
+        _ => None,
+    });
+    assert_eq!(holds.collect::<Vec<_>>(), [false, true, false]);
+}
+
 /// V3-I4, V3-I6, V3-T1, V3-T5: an owner advertises in its own rhythm from the start; before it, what comes in changes
 /// nothing.
 #[test]

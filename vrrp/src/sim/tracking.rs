@@ -24,6 +24,8 @@ fn fault_reasons() {
     scripted.trackers = script(0);
     let mut elsewhere = plain.clone();
     elsewhere.addresses[0].device = Some("eth7".into());
+    let mut untracked = elsewhere.clone();
+    untracked.addresses[0].no_track = true;
     let down = Interface { up: false, ..interface(1) };
     let bare = Interface { addresses: vec![], ..interface(1) };
     let only_vip = Interface { addresses: vec![VIP.into()], ..interface(1) };
@@ -37,6 +39,7 @@ fn fault_reasons() {
         ("tracked", &tracked, interface(1), None, "tracked interface eth5 does not exist"),
         ("script", &scripted, interface(1), Some(false), "script check failed"),
         ("address elsewhere", &elsewhere, interface(1), None, "interface eth7 does not exist"),
+        ("address elsewhere without track", &untracked, interface(1), None, ""),
     ] {
         let mut sim = Sim::new(vec![config.clone()]);
         sim.event(0, Event::Interface(eth0));

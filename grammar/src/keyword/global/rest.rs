@@ -106,27 +106,22 @@ pub(super) const ROWS: &[Row<B>] = &[
     )
     .otherwise("in memory")
     .example("/var/tmp"),
-    later(
-        "iproute_usr_dir",
-        "DIR",
-        "Name tables of iproute2 as its package has them.",
-        TABLES,
-        |b: &mut B, c| {
-            b.rest.iproute_usr_dir = only(c).or(b.rest.iproute_usr_dir.take());
-        },
-    )
-    .otherwise("the system's")
+    row("iproute_usr_dir", "DIR", "Name tables of iproute2 as its package has them.", |b: &mut B, c| {
+        b.rest.iproute_usr_dir = only(c).or(b.rest.iproute_usr_dir.take());
+    })
+    .otherwise("/usr/share/iproute2, else /usr/lib/iproute2")
+    .by(Part::Network)
     .example("/usr/share/iproute2"),
-    later(
+    row(
         "iproute_etc_dir",
         "DIR",
-        "Name tables of iproute2 of this host, read before the others.",
-        TABLES,
+        "Name tables of iproute2 of this host, which come first.",
         |b: &mut B, c| {
             b.rest.iproute_etc_dir = only(c).or(b.rest.iproute_etc_dir.take());
         },
     )
-    .otherwise("the system's")
+    .otherwise("/etc/iproute2")
+    .by(Part::Network)
     .example("/etc/iproute2"),
     later(
         "data_use_instance",
@@ -167,7 +162,6 @@ pub(super) const ROWS: &[Row<B>] = &[
 const RELOAD_LOG: &str = "what the check finds is in lbd's own log";
 const NO_TIMED_RELOAD: &str = "reload with lbctl reload";
 const NO_DUMPS: &str = "no dump is written; use lbctl status --json";
-const TABLES: &str = "the system's tables are read";
 
 /// A number with a prefix that gives its base, or names of bits.
 fn umask(call: &mut Call<'_, '_>) -> Option<u16> {

@@ -31,14 +31,11 @@ pub(super) const ROWS: &[Row<B>] = &[
     .otherwise("interfaces may appear later here too")
     .example("allow_if_changes")
     .by(Part::Network),
-    later(
-        "default_interface",
-        "IF",
-        "Interface of static addresses that name none.",
-        "static addresses are not made",
-        |b: &mut B, c| b.default_interface = c.interface().or(b.default_interface.take()),
-    )
-    .default("eth0"),
+    row("default_interface", "IF", "Interface of static addresses that name none.", |b: &mut B, c| {
+        b.default_interface = c.interface().or(b.default_interface.take());
+    })
+    .default("eth0")
+    .by(Part::Network),
     later(
         "disable_local_igmp",
         "",

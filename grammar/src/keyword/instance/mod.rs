@@ -225,26 +225,16 @@ const ADDRESSES: Rows = &[
     row("no_virtual_ipaddress", "", "The instance is meant to have no address.", |b: &mut B, c| {
         b.no_addresses_wanted = Some(c.place());
     }),
-    super::later(
-        "virtual_routes",
-        "{ ROUTE … }",
-        "Routes of the master.",
-        "the routes are not set",
-        |b: &mut B, c| {
-            b.routes.extend(super::route::routes(c, false));
-        },
-    )
+    row("virtual_routes", "{ ROUTE … }", "Routes of the master.", |b: &mut B, c| {
+        b.routes.extend(super::route::routes(c, false));
+    })
     .block()
+    .by(Part::Network)
     .example("192.0.2.0/24 via 198.51.100.1 dev eth0"),
-    super::later(
-        "virtual_rules",
-        "{ RULE … }",
-        "Routing rules of the master.",
-        "the rules are not set",
-        |b: &mut B, c| {
-            b.rules.extend(super::rule::rules(c, false));
-        },
-    )
+    row("virtual_rules", "{ RULE … }", "Routing rules of the master.", |b: &mut B, c| {
+        b.rules.extend(super::rule::rules(c, false));
+    })
     .block()
+    .by(Part::Network)
     .example("from 192.0.2.0/24 table 100 preference 100"),
 ];

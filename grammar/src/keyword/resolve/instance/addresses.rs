@@ -147,7 +147,8 @@ fn none(builder: &mut InstanceBuilder, nature: Nature, name: Word<'_>, call: &mu
         return;
     }
     let notify = &builder.notify;
-    let does_something = [&notify.master, &notify.backup, &notify.any].into_iter().any(Option::is_some);
+    let does_something = [&notify.master, &notify.backup, &notify.any].into_iter().any(Option::is_some)
+        || !(builder.routes.is_empty() && builder.rules.is_empty());
     let consequence = format!("so vrrp_instance {} has neither addresses nor scripts", quote(name.text));
     if builder.excluded.is_empty()
         && !does_something

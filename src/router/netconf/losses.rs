@@ -1,0 +1,71 @@
+//! What someone else removed: put back, or yielded.
+//!
+//! Here: what is done about a loss. Not here: how it is found (`listen`), how often it is put back (`repair`).
+
+use std::io;
+use std::time::Instant;
+
+use super::{Netconf, Report};
+use crate::router::mailbox::STATIC;
+use crate::router::object::{Key, Object};
+use crate::router::repair::{REPAIRS, Verdict, WINDOW};
+
+impl Netconf<'_> {
+    /// Interface states come first: an address that went with its interface is no news to a
+    /// router that is in FAULT for it.
+    pub(super) fn put_back(&mut self) -> io::Result<()> {
+        self.tell();
+        let now = Instant::now();
+        let mut again = Vec::new();
+        for key in std::mem::take(&mut self.lost) {
+            let Some(held) = self.book.get(&key) else { continue };
+            if self.mirror.has(&held.object) {
+                continue;
+            }
+            // With an interface that is not up the kernel drops what is on it, and takes nothing new: it is tried
+            // again every second.
+            if held.object.interfaces().any(|name| !self.mirror.is_up(name)) {
+                continue;
+            }
+            if held.object.interfaces().any(|name| self.flapped.contains(name)) {
+                again.push(key);
+                continue;
+            }
+            match self.book.lost(&key, now) {
+                Some(Verdict::PutBack) => again.push(key),
+                Some(Verdict::Yield) => self.give_up(&key),
+                Some(Verdict::Later) | None => {}
+            }
+        }
+        self.flapped.clear();
+        again.sort_by_key(|key| self.book.get(key).map(|held| held.order()));
+        self.add(&again, |_, _| ())
+    }
+
+    /// Those who hold it yield, as keepalived does at once.
+    fn give_up(&mut self, key: &Key) {
+        let Some(held) = self.book.get(key) else { return };
+        let what = format!("{}, put back {REPAIRS} times within {} s,", held.object, WINDOW.as_secs());
+        for router in held.holders() {
+            self.reports.send(Report::AddressLost { router, what: what.clone() });
+        }
+    }
+
+    /// It is there: if someone had removed it, that is told.
+    pub(super) fn is_back(&mut self, key: &Key) {
+        let Some(tell) = self.book.back(key, Instant::now()) else { return };
+        let Some(held) = self.book.get(key) else { return };
+        let address = match &held.object {
+            Object::Address(one) => Some((one.device.clone(), one.address.address)),
+            Object::Route(_) | Object::Rule(_) => None,
+        };
+        let what = held.object.to_string();
+        for router in held.holders() {
+            *self.repaired.entry(router).or_default() += 1;
+            if tell || router != STATIC {
+                let (what, address) = (what.clone(), address.clone());
+                self.reports.send(Report::Repaired { router, what, address, tell });
+            }
+        }
+    }
+}
