@@ -57,10 +57,10 @@ impl Names {
             Some(RouteTable::Vrf(_)) | None => true,
         };
         known &= self.number(NameTable::Protocols, &mut route.protocol);
-        for scope in &mut route.scope {
+        if let Some(scope) = &mut route.scope {
             known &= self.number(NameTable::Scopes, scope);
         }
-        for tos in &mut route.tos {
+        if let Some(tos) = &mut route.tos {
             known &= self.number(NameTable::Services, tos);
         }
         let of_hops = route.next_hops.iter_mut().filter_map(|hop| hop.realms.as_mut());
@@ -76,16 +76,16 @@ impl Names {
             _ => true,
         };
         known &= self.number(NameTable::Protocols, &mut rule.protocol);
-        for tos in &mut rule.tos {
+        if let Some(tos) = &mut rule.tos {
             known &= self.number(NameTable::Services, tos);
         }
-        for group in &mut rule.suppress_group {
+        if let Some(group) = &mut rule.suppress_group {
             known &= self.number(NameTable::Groups, group);
         }
-        for protocol in &mut rule.ip_protocol {
+        if let Some(protocol) = &mut rule.ip_protocol {
             known &= self.number(NameTable::IpProtocols, protocol);
         }
-        for realms in &mut rule.realms {
+        if let Some(realms) = &mut rule.realms {
             known &= self.realms(realms);
         }
         known
@@ -93,7 +93,7 @@ impl Names {
 
     fn realms(&mut self, realms: &mut Realms) -> bool {
         let mut known = self.number(NameTable::Realms, &mut realms.destination);
-        for source in &mut realms.source {
+        if let Some(source) = &mut realms.source {
             known &= self.number(NameTable::Realms, source);
         }
         known
@@ -306,11 +306,11 @@ mod tests {
             said,
             [
                 at(&format!(
-                    "7:28: this host knows no routing table `green`; add a line `NUMBER green` to {}/rt_tables, or write the number",
+                    "7:27: this host knows no routing table `green`; add a line `NUMBER green` to {}/rt_tables, or write the number",
                     etc.display()
                 )),
                 at(
-                    "9:31: the routing protocol `toolarge` is 300 on this host, which is too large; write a number that fits"
+                    "9:30: the routing protocol `toolarge` is 300 on this host, which is too large; write a number that fits"
                 ),
                 at(
                     "13:10: this host knows no IP protocol `nothing`; write its number; /etc/protocols lists the names"

@@ -276,9 +276,10 @@ impl Book {
         !self.missing.is_empty()
     }
 
-    /// Held and not there, as far as is known.
-    pub fn missing(&self) -> Vec<Key> {
-        self.missing.values().cloned().collect()
+    /// Held and not there, as far as is known, but for what is not to be put back yet.
+    pub fn missing(&self, now: Instant) -> Vec<Key> {
+        let waits = |key: &Key| self.held.get(key).is_some_and(|held| held.repairs.waits(now));
+        self.missing.values().filter(|key| !waits(key)).cloned().collect()
     }
 
     /// Held and set, as far as is known here, and as `is_there` says.

@@ -221,7 +221,7 @@ fn run(shared: &Shared, reports: &Reports, published: &Published, carried: &mut 
         complete,
         lost: Vec::new(),
         losses_at: None,
-        flapped: BTreeSet::new(),
+        flapped: BTreeMap::new(),
         collateral: Vec::new(),
         asked: HashSet::new(),
         bystanders: Vec::new(),
@@ -258,8 +258,8 @@ struct Netconf<'a> {
     lost: Vec<Key>,
     /// When that is looked into.
     losses_at: Option<Instant>,
-    /// Interfaces that were not up meanwhile: with them the kernel drops routes and addresses by itself.
-    flapped: BTreeSet<String>,
+    /// When interfaces were seen not to be up: with them the kernel drops routes and addresses by itself.
+    flapped: BTreeMap<String, Instant>,
     /// Held addresses that went with one that was removed here.
     collateral: Vec<Key>,
     /// Addresses of which the removal was asked for last.
@@ -314,7 +314,7 @@ impl Netconf<'_> {
                 self.apply(&wants)?;
             }
             if is_due(&mut self.retry) {
-                self.add(&self.book.missing(), |_, _| ())?;
+                self.add(&self.missing(), |_, _| ())?;
             }
             if self.book.has_missing() {
                 self.retry.get_or_insert_with(|| Instant::now() + RETRY);
@@ -331,6 +331,14 @@ impl Netconf<'_> {
                 return Ok(());
             }
         }
+    }
+
+    /// What is tried again: what was lost a moment ago is not, before that was looked into.
+    fn missing(&self) -> Vec<Key> {
+        let lost: HashSet<&Key> = self.lost.iter().collect();
+        let mut missing = self.book.missing(Instant::now());
+        missing.retain(|key| !lost.contains(key));
+        missing
     }
 
     /// Shows readers what is held, if that is different; `now`: without a delay.

@@ -149,15 +149,6 @@ impl Object {
             Object::Rule(_) => Box::new(std::iter::empty()),
         }
     }
-
-    /// What it is, for people.
-    pub fn what(&self) -> &'static str {
-        match self {
-            Object::Address(_) => "address",
-            Object::Route(_) => "route",
-            Object::Rule(_) => "rule",
-        }
-    }
 }
 
 /// As events and status write it.

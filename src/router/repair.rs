@@ -34,6 +34,8 @@ pub(super) struct Repairs {
     /// It was lost and is not back yet.
     lost: bool,
     told: Option<Instant>,
+    /// It is left alone until then.
+    not_before: Option<Instant>,
     /// How often it was put back.
     pub count: u64,
 }
@@ -42,14 +44,21 @@ impl Repairs {
     /// Someone removed it. `fixed`: it is static.
     pub fn lost(&mut self, now: Instant, fixed: bool) -> Verdict {
         self.recent.retain(|at| now.saturating_duration_since(*at) < WINDOW);
+        self.not_before = None;
         if !fixed && self.recent.len() >= REPAIRS {
+            // Those who hold it have let go of it by then.
+            self.not_before = Some(now + GAP);
             return Verdict::Yield;
         }
         self.lost = true;
-        match self.recent.back() {
-            Some(last) if fixed && now.saturating_duration_since(*last) < GAP => Verdict::Later,
-            _ => Verdict::PutBack,
-        }
+        let last = self.recent.back().copied();
+        self.not_before = last.filter(|_| fixed).map(|last| last + GAP).filter(|at| now < *at);
+        if self.not_before.is_some() { Verdict::Later } else { Verdict::PutBack }
+    }
+
+    /// Whether it is not to be put back yet.
+    pub fn waits(&self, now: Instant) -> bool {
+        self.not_before.is_some_and(|at| now < at)
     }
 
     /// It is there now; whether that was a repair, and one to be told.
@@ -84,6 +93,7 @@ mod tests {
             assert_eq!(repairs.back(at(second), false), Some(true), "{second}");
         }
         assert_eq!(repairs.lost(at(60), false), Verdict::Yield);
+        assert!(repairs.waits(at(60)) && !repairs.waits(at(61)));
         assert_eq!(repairs.back(at(60), false), None, "nothing was put back");
         // The first one is a minute ago.
         assert_eq!(repairs.lost(at(61), false), Verdict::PutBack);
@@ -107,6 +117,7 @@ mod tests {
             (60_000, Verdict::PutBack, true),
         ] {
             assert_eq!(repairs.lost(at(ms), true), verdict, "{ms}");
+            assert_eq!(repairs.waits(at(ms)), verdict == Verdict::Later, "{ms}");
             assert_eq!(repairs.back(at(ms), true), Some(told), "{ms}");
         }
         assert_eq!(repairs.count, 8);

@@ -126,11 +126,11 @@ fn wants_in_turn() {
 fn what_is_missing() {
     let mut book = Book::default();
     let plan = book.plan(&[want(1, &[1, 2], &[])], |_| false);
-    assert_eq!(book.missing(), plan.add, "before the first attempt");
+    assert_eq!(book.missing(Instant::now()), plan.add, "before the first attempt");
     let [one, two] = plan.add.as_slice() else { panic!("two") };
     assert!(book.tried(one, Some("no".into())).is_some());
     assert!(book.tried(two, None).is_none());
-    assert_eq!(book.missing(), std::slice::from_ref(one));
+    assert_eq!(book.missing(Instant::now()), std::slice::from_ref(one));
     assert!(!book.gone(one), "it was not there");
     assert!(book.gone(two));
     assert!(!book.gone(two), "told once");
@@ -158,7 +158,7 @@ fn addresses_then_routes_then_rules_and_back() {
     for key in plan.add.iter().rev() {
         book.gone(key);
     }
-    assert_eq!(short(book.missing().into_iter()), all, "in the same order");
+    assert_eq!(short(book.missing(Instant::now()).into_iter()), all, "in the same order");
     // Another list of addresses and one rule less; what is purged takes its place among its kind.
     let next = holding(load(&[2], &ROUTES, &RULES[..1]), vec![load(&[7], &["203.0.113.0/24 dev eth0"], &[])]);
     let plan = book.plan(&[next], |_| true);
@@ -236,7 +236,7 @@ fn what_is_not_tracked_is_not_missed() {
     }
     let (gone, again) = book.compare(|_| false);
     assert_eq!((short(gone.into_iter()), again.len()), (vec!["10.1.0.0/16".to_owned()], 0));
-    assert_eq!(short(book.missing().into_iter()), ["10.1.0.0/16"]);
+    assert_eq!(short(book.missing(Instant::now()).into_iter()), ["10.1.0.0/16"]);
 }
 
 #[test]

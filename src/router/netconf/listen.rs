@@ -107,9 +107,10 @@ impl Netconf<'_> {
         match event {
             Event::Link(message) => {
                 let name = named.or_else(|| self.mirror.name_of(message.header.index).map(str::to_owned));
-                self.flapped.extend(name.filter(|name| !self.mirror.is_up(name)));
+                let down = name.filter(|name| !self.mirror.is_up(name));
+                self.flapped.extend(down.map(|name| (name, Instant::now())));
             }
-            Event::LinkGone(_) => self.flapped.extend(named),
+            Event::LinkGone(_) => self.flapped.extend(named.map(|name| (name, Instant::now()))),
             Event::Entry if own => return,
             Event::Entry | Event::Address(_) | Event::AddressGone(_) => {}
             Event::Netconf(_) => return,

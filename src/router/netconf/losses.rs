@@ -3,12 +3,16 @@
 //! Here: what is done about a loss. Not here: how it is found (`listen`), how often it is put back (`repair`).
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Netconf, Report};
 use crate::router::mailbox::STATIC;
 use crate::router::object::{Key, Object};
 use crate::router::repair::{REPAIRS, Verdict, WINDOW};
+
+/// What is found lost so long after its interface was not up went with it: routes are looked at a fifth of a second
+/// later at most.
+const FLAP: Duration = Duration::from_millis(500);
 
 impl Netconf<'_> {
     /// Interface states come first: an address that went with its interface is no news to a
@@ -16,6 +20,7 @@ impl Netconf<'_> {
     pub(super) fn put_back(&mut self) -> io::Result<()> {
         self.tell();
         let now = Instant::now();
+        self.flapped.retain(|_, at| now.saturating_duration_since(*at) < FLAP);
         let mut again = Vec::new();
         for key in std::mem::take(&mut self.lost) {
             let Some(held) = self.book.get(&key) else { continue };
@@ -27,7 +32,7 @@ impl Netconf<'_> {
             if held.object.interfaces().any(|name| !self.mirror.is_up(name)) {
                 continue;
             }
-            if held.object.interfaces().any(|name| self.flapped.contains(name)) {
+            if held.object.interfaces().any(|name| self.flapped.contains_key(name)) {
                 again.push(key);
                 continue;
             }
@@ -37,7 +42,6 @@ impl Netconf<'_> {
                 Some(Verdict::Later) | None => {}
             }
         }
-        self.flapped.clear();
         again.sort_by_key(|key| self.book.get(key).map(|held| held.order()));
         self.add(&again, |_, _| ())
     }

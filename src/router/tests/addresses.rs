@@ -104,14 +104,19 @@ impl Netconf {
         std::mem::take(&mut self.lost)
     }
 
-    /// What is held and not there, as readers see it in a moment.
-    pub fn missing(&self) -> Vec<String> {
-        std::thread::park_timeout(Duration::from_millis(150));
-        let view = Arc::clone(&self.view.borrow());
-        let absent = view.held.iter().filter(|(_, shown)| !shown.present).map(|(key, _)| key);
-        let mut missing: Vec<String> = absent.map(|key| self.texts[key].clone()).collect();
-        missing.sort();
-        missing
+    /// What is held and not there, as readers see it when it is as wanted, or after a second.
+    pub fn missing(&self, wanted: impl Fn(&[String]) -> bool) -> Vec<String> {
+        let until = Instant::now() + seconds(1);
+        loop {
+            let view = Arc::clone(&self.view.borrow());
+            let absent = view.held.iter().filter(|(_, shown)| !shown.present).map(|(key, _)| key);
+            let mut missing: Vec<String> = absent.map(|key| self.texts[key].clone()).collect();
+            missing.sort();
+            if !view.held.is_empty() && wanted(&missing) || Instant::now() >= until {
+                return missing;
+            }
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
     }
 
     /// Says what a router wants, and how long it took.
