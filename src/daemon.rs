@@ -39,12 +39,13 @@ use crate::script::ScriptRoom;
 use crate::signals::{Command, Signals};
 use crate::state_file::{Saved, SavedInstance, StateFile};
 use crate::track::files::{self, TrackedFiles};
-use crate::track::scripts::Tracker;
 
 mod planning;
 mod synchronisation;
+mod tracking;
 
 use synchronisation::AbortOnDrop;
+use tracking::Tracking;
 
 /// How long the table may take to be complete at start before VRRP goes on without it.
 const CONVERGE_LIMIT: Duration = Duration::from_secs(30);
@@ -166,7 +167,7 @@ struct Daemon {
     room: Arc<ScriptRoom>,
     tools: Arc<Tools>,
     notifier: Notifier,
-    tracker: Option<Tracker>,
+    tracking: Tracking,
     /// The task by which the synchronisation daemons follow a virtual router.
     following: Option<AbortOnDrop>,
     /// The first configuration is not in place yet.
@@ -253,7 +254,7 @@ impl Daemon {
             room,
             tools,
             notifier,
-            tracker: None,
+            tracking: Tracking::default(),
             following: None,
             starting: true,
             files,
@@ -417,6 +418,7 @@ impl Daemon {
         let _panicked =
             tokio::task::spawn_blocking(move || files::initialize(config_of_files.track_files.values()))
                 .await;
+        self.files.track(config).await;
         if self.options.parts.checkers && (!config.virtual_servers.is_empty() || left_services) {
             self.saved = saved;
             match self.start_checkers(config).await {
@@ -429,8 +431,8 @@ impl Daemon {
             }
         }
         if let Some(router) = router {
-            self.track(config);
-            if resumes && let Some(tracker) = &self.tracker {
+            self.track(config).await;
+            if resumes && let Some(tracker) = &self.tracking.scripts {
                 // A master that goes on advertises its priority with what its scripts add.
                 tracker.settled(SCRIPTS_FIRST).await;
             }
@@ -448,7 +450,6 @@ impl Daemon {
 
     async fn start_checkers(&mut self, config: &Arc<Config>) -> Result<(), Failure> {
         let saved = self.saved.clone();
-        self.files.track(config).await;
         let options = OwnerOptions {
             owned: saved.owned,
             timeouts_before: saved.timeouts,
@@ -536,24 +537,6 @@ impl Daemon {
         setup
     }
 
-    /// Runs the scripts that a virtual router or a sync group tracks.
-    fn track(&mut self, config: &Config) {
-        let Some(router) = self.shared.parts().router.clone() else { return };
-        let scripts: Vec<(Arc<str>, VrrpScript)> =
-            config.vrrp_scripts.iter().map(|(name, script)| (name.clone(), script.clone())).collect();
-        match &mut self.tracker {
-            Some(tracker) => tracker.reload(scripts),
-            None => {
-                self.tracker = Some(Tracker::start(
-                    self.room.clone(),
-                    scripts,
-                    move |tracker, good| router.tracker(tracker, good),
-                    self.events.clone(),
-                ));
-            }
-        }
-    }
-
     /// Reads the file again. A configuration that cannot run changes nothing.
     async fn reload(&mut self) -> ReloadOutcome {
         let path = self.options.config_path();
@@ -638,11 +621,11 @@ impl Daemon {
         self.start_sync(config, BTreeSet::new())?;
         self.room.update(&config.scripts, &config.global).await;
         self.notifier.open(config).await;
+        self.files.track(config).await;
         match checkers {
             Some(checkers) => {
                 checkers.owner().set_settings(settings(config));
                 self.notifier.update(config);
-                self.files.track(config).await;
                 checkers
                     .director()
                     .reload(config.clone())
@@ -658,17 +641,20 @@ impl Daemon {
             None => {}
         }
         self.notifier.update(config);
+        // What is tracked is known before who tracks it: no virtual router waits for it, and no priority jumps.
         match (router, opened) {
             (Some(router), _) => {
+                self.track(config).await;
                 router.reload(self.setup(config), config.global.scheduling.vrrp.clone());
             }
             (None, Some(router)) => {
+                let router = Arc::new(router);
+                self.shared.parts().router = Some(Arc::clone(&router));
+                self.track(config).await;
                 self.begin_router(&router);
-                self.shared.parts().router = Some(Arc::new(router));
             }
             (None, None) => {}
         }
-        self.track(config);
         self.notifier.tell_states();
         Ok(())
     }
@@ -681,9 +667,8 @@ impl Daemon {
         self.notifier.open(&config).await;
         self.notifier.update(&config);
         let checkers = self.shared.parts().checkers.clone();
-        if checkers.is_some() {
-            self.files.track(&config).await;
-        }
+        self.files.track(&config).await;
+        self.track(&config).await;
         if let Some(checkers) = &checkers {
             checkers.owner().set_settings(settings(&config));
         }
@@ -706,7 +691,7 @@ impl Daemon {
     async fn stop(&mut self) {
         let Parts { owner, checkers, router, sync } = std::mem::take(&mut *self.shared.parts());
         let stop = if self.options.keep_ipvs { Stop::Keep } else { Stop::Empty };
-        self.tracker = None;
+        self.tracking = Tracking::default();
         self.following = None;
         // Beside the rest: it may take the kernel a second.
         let syncing = sync.map(|sync| tokio::task::spawn_blocking(move || sync.stop(stop)));

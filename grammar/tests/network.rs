@@ -133,7 +133,6 @@ fn unserved_options_of_addresses_say_so_once_each() {
         summaries(&loaded),
         [
             "c:6:26: `use_vmac` is not supported yet; the address is used without it",
-            "c:6:35: `no_track` is not supported yet; the address is used without it",
             "c:6:60: `-nodad` has no meaning for an IPv4 address; remove it",
             "c:7:12: `virtual_ipaddress`: `track_group` is for static addresses; remove it",
         ]

@@ -185,6 +185,7 @@ impl Plans {
             },
             Event::VrrpCondition { .. }
             | Event::Script { .. }
+            | Event::TrackedProcess { .. }
             | Event::Drift { .. }
             | Event::DriftUntold { .. }
             | Event::Sync { .. } => Facts::default(),
@@ -288,6 +289,7 @@ impl Plans {
             Event::VrrpCondition { .. }
             | Event::VrrpForeign { .. }
             | Event::Script { .. }
+            | Event::TrackedProcess { .. }
             | Event::Weight { .. }
             | Event::Checker { .. }
             | Event::CheckWarning { .. }

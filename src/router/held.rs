@@ -214,6 +214,11 @@ impl Book {
         }
     }
 
+    /// Whether its loss is nobody's concern (no_track): it is left as it is until it is wanted anew.
+    pub fn is_untracked(&self, at: &HeldKey) -> bool {
+        self.held.get(at).is_some_and(|held| held.address.address.no_track)
+    }
+
     /// Forgets everything; what was held.
     pub fn forget(&mut self) -> impl Iterator<Item = DeviceAddress> + use<> {
         let Book { held, .. } = std::mem::take(self);

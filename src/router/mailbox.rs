@@ -8,7 +8,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lbd_grammar::config::Scheduling;
-use lbd_vrrp::{DeviceAddress, RouterId, Setup, TrackerId};
+use lbd_vrrp::{DeviceAddress, RouterId, Setup, TrackerId, TrackerResult};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 /// Wakes a thread that polls.
@@ -41,7 +41,7 @@ impl Waker {
 pub(super) struct Commands {
     pub begin: bool,
     pub reload: Option<(Setup, Scheduling)>,
-    pub trackers: BTreeMap<TrackerId, bool>,
+    pub trackers: BTreeMap<TrackerId, TrackerResult>,
     pub stop: Option<bool>,
     /// Makes the engine panic.
     #[cfg(test)]

@@ -4,9 +4,12 @@
 //! (`thread`), addresses (`netconf`), scripts and log lines about transitions (events).
 
 mod clock;
+mod debounce;
 mod held;
 mod kernel;
 pub mod lateness;
+mod linkbeat;
+mod links;
 mod mailbox;
 mod moderation;
 mod netconf;
@@ -27,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use lbd_grammar::config::Scheduling;
 use lbd_vrrp::net::{NetError, Sockets};
-use lbd_vrrp::{Setup, TrackerId};
+use lbd_vrrp::{Setup, TrackerId, TrackerResult};
 use tokio::sync::watch;
 
 use crate::event::EventSender;
@@ -35,6 +38,7 @@ use crate::state_file::SavedInstance;
 use mailbox::{Commands, Slot, Waker};
 use netconf::{Report, Reports};
 
+pub use links::LinkSettings;
 pub use snapshot::{HostInterface, InstanceSnapshot, Interfaces, RouterSnapshot};
 
 /// Reports of netconf on their way: all interfaces of a large host. When it is full, netconf waits
@@ -111,6 +115,7 @@ impl From<NetError> for RouterError {
 pub struct Router {
     commands: Arc<Slot<Commands>>,
     waker: Waker,
+    netconf: Arc<netconf::Shared>,
     snapshot: watch::Receiver<Arc<RouterSnapshot>>,
     interfaces: watch::Receiver<Arc<Interfaces>>,
     stop_limit: Arc<Slot<Duration>>,
@@ -157,7 +162,7 @@ impl Router {
             commands: Arc::clone(&commands),
             reports,
             first,
-            netconf: shared,
+            netconf: Arc::clone(&shared),
             interfaces: interfaces.clone(),
             snapshot: snapshot_sender,
             events: options.events,
@@ -171,7 +176,8 @@ impl Router {
         thread::spawn(parts).map_err(failed("thread vrrp"))?;
         // So that the first snapshot a caller sees has all virtual routers.
         ended.recv_timeout(START_LIMIT).map_err(|_| RouterError::Late)?;
-        Ok(Router { commands, waker, snapshot, interfaces, stop_limit, ended: Mutex::new(ended) })
+        let ended = Mutex::new(ended);
+        Ok(Router { commands, waker, netconf: shared, snapshot, interfaces, stop_limit, ended })
     }
 
     /// The virtual routers may take part from here on: the table behind the addresses is complete.
@@ -198,10 +204,15 @@ impl Router {
         self.command(|commands| commands.reload = Some((setup, scheduling)));
     }
 
-    /// A tracker's result; the latest of each counts.
-    pub fn tracker(&self, id: TrackerId, good: bool) {
+    /// How links are watched beyond what the kernel tells; at first in no way.
+    pub fn watch_links(&self, settings: LinkSettings) {
+        self.netconf.watch_links(settings);
+    }
+
+    /// The result of something tracked; the latest of each counts.
+    pub fn tracker(&self, id: TrackerId, result: impl Into<TrackerResult>) {
         self.command(|commands| {
-            commands.trackers.insert(id, good);
+            commands.trackers.insert(id, result.into());
         });
     }
 

@@ -24,6 +24,7 @@ use tokio::sync::watch;
 
 use super::held::{Book, Done, HeldKey, key};
 use super::kernel::{self, AddressKey, Change, Mirror, Told};
+use super::links::{LinkSettings, Links, Post};
 use super::mailbox::{LEFTOVERS, Slot, Waker, Want, Wants};
 use super::route::{self, Answer, DATAGRAM, Incoming, Refusal, RouteSocket};
 use super::snapshot::Interfaces;
@@ -65,12 +66,19 @@ pub(super) enum Report {
 #[derive(Debug)]
 pub(super) struct Shared {
     wants: Slot<Wants>,
+    links: Arc<Slot<Post>>,
     wake: Waker,
 }
 
 impl Shared {
     pub fn new() -> io::Result<Self> {
-        Ok(Shared { wants: Slot::default(), wake: Waker::new()? })
+        Ok(Shared { wants: Slot::default(), links: Arc::default(), wake: Waker::new()? })
+    }
+
+    /// Says how links are watched; waits for nothing.
+    pub fn watch_links(&self, settings: LinkSettings) {
+        self.links.with(|post| post.settings = Some(settings));
+        self.wake.wake();
     }
 
     /// Says what a router wants; waits for nothing.
@@ -125,6 +133,7 @@ impl Reports {
 struct Carried {
     /// Interfaces as the engine was told.
     told: BTreeMap<String, Interface>,
+    links: Links,
     book: Book,
     /// Held by an earlier attempt or about to be removed: to go, unless somebody holds it.
     removing: Vec<DeviceAddress>,
@@ -163,7 +172,7 @@ fn run(
     interfaces: &watch::Sender<Arc<Interfaces>>,
     carried: &mut Carried,
 ) -> io::Result<()> {
-    let Carried { told, book, removing } = carried;
+    let Carried { told, links, book, removing } = carried;
     removing.extend(book.forget());
     let complete = removing.is_empty();
     let mut netconf = Netconf {
@@ -174,6 +183,7 @@ fn run(
         buffer: vec![0; DATAGRAM],
         mirror: Mirror::default(),
         told,
+        links,
         book,
         removing,
         complete,
@@ -197,6 +207,7 @@ struct Netconf<'a> {
     buffer: Vec<u8>,
     mirror: Mirror,
     told: &'a mut BTreeMap<String, Interface>,
+    links: &'a mut Links,
     book: &'a mut Book,
     removing: &'a mut Vec<DeviceAddress>,
     /// Every router has said what it wants, or there was nothing before.
@@ -229,9 +240,12 @@ impl Netconf<'_> {
                 PollFd::new(self.socket.fd(), PollFlags::POLLIN),
                 PollFd::new(self.shared.wake.fd(), PollFlags::POLLIN),
             ];
-            route::wait(&mut fds, self.retry)?;
+            route::wait(&mut fds, [self.retry, self.links.deadline()].into_iter().flatten().min())?;
             self.shared.wake.reset();
             self.drain()?;
+            for name in self.links.take(Instant::now(), &self.shared.links, &self.shared.wake) {
+                self.mirror.touch(&name);
+            }
             let wants = self.shared.wants.take();
             #[cfg(test)]
             assert!(!wants.panic, "a test asked for a panic");
@@ -525,6 +539,9 @@ impl Netconf<'_> {
         let (index, ip, prefix) = gone;
         let Some(device) = self.mirror.name_of(index) else { return };
         let at = (device.to_owned(), ip, prefix);
+        if !own && self.book.is_untracked(&at) {
+            return;
+        }
         if self.book.gone(&at) {
             if own { &mut self.collateral } else { &mut self.lost }.push(at);
         }
@@ -570,7 +587,7 @@ impl Netconf<'_> {
         let before = self.book.set(|address| self.mirror.has(address));
         self.read_all()?;
         for at in before {
-            if !self.is_there(&at) && self.book.gone(&at) {
+            if !self.is_there(&at) && !self.book.is_untracked(&at) && self.book.gone(&at) {
                 self.lost.push(at);
             }
         }
@@ -654,7 +671,9 @@ impl Netconf<'_> {
         if changes.links.is_empty() && changes.names.is_empty() {
             return;
         }
+        let now = Instant::now();
         for interface in changes.links.iter().filter_map(|index| self.mirror.for_engine(*index)) {
+            let interface = self.links.judge(now, interface);
             if self.told.get(&interface.name) != Some(&interface) {
                 self.told.insert(interface.name.clone(), interface.clone());
                 self.reports.send(Report::Interface(interface));
@@ -662,6 +681,7 @@ impl Netconf<'_> {
         }
         let is_gone = |name: &&String| self.mirror.index_of(name).is_none();
         for name in changes.names.iter().filter(is_gone) {
+            self.links.forget(name);
             if self.told.remove(name).is_some() {
                 self.reports.send(Report::InterfaceGone(name.clone()));
             }

@@ -6,13 +6,13 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use lbd_vrrp::router::Router;
+use lbd_vrrp::router::{Contribution, Router};
 use lbd_vrrp::{DeviceAddress, State};
 
 use super::lateness::Lateness;
 use crate::control::status::{
-    ConditionStatus, ForeignStatus, HeardStatus, InstanceStatus, LatenessBucket, LatenessStatus,
-    SyncGroupStatus, VrrpStatus,
+    ConditionStatus, ContributionStatus, ForeignStatus, HeardStatus, InstanceStatus, LatenessBucket,
+    LatenessStatus, SyncGroupStatus, VrrpStatus,
 };
 use crate::state_file::SavedInstance;
 
@@ -105,6 +105,7 @@ impl InstanceSnapshot {
             since: rfc3339(since),
             priority: config.priority.0,
             effective_priority: router.effective_priority().0,
+            priority_contributions: router.contributions().iter().map(contribution).collect(),
             master: master.map(|(address, _)| address.to_string()),
             master_priority: master.map(|(_, priority)| priority.0),
             sync_group: group,
@@ -152,6 +153,17 @@ impl InstanceSnapshot {
             last_advert_ms: self.last_advert_ms,
             addresses: self.addresses.clone(),
         }
+    }
+}
+
+fn contribution(of: &Contribution) -> ContributionStatus {
+    ContributionStatus {
+        kind: of.tracked.kind().to_owned(),
+        name: of.tracked.name().to_owned(),
+        weight: of.weight.value,
+        reverse: of.weight.reverse,
+        state: of.tracked.to_string(),
+        contribution: of.points,
     }
 }
 

@@ -16,7 +16,7 @@ use lbd_vrrp::net::{Sockets, Wanted};
 use lbd_vrrp::wire::datagram::Datagram;
 use lbd_vrrp::{
     Action, Authentication, DeviceAddress, Engine, Event, Family, Identity, IfIndex, Interface, RouterId,
-    Setup, State, TrackerId,
+    Setup, State, TrackerId, TrackerResult,
 };
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
@@ -114,7 +114,7 @@ struct Driver {
     reason: String,
     /// For a new engine after a panic.
     host: BTreeMap<String, Interface>,
-    trackers: BTreeMap<TrackerId, bool>,
+    trackers: BTreeMap<TrackerId, TrackerResult>,
     packets: Moderation,
     strangers_at: Option<Instant>,
     begun: bool,
@@ -344,9 +344,9 @@ impl Driver {
                 self.schedule();
             }
         }
-        while let Some((id, good)) = self.commands.with(|commands| commands.trackers.pop_first()) {
-            self.trackers.insert(id.clone(), good);
-            self.feed(Event::Tracker(id, good));
+        while let Some((id, result)) = self.commands.with(|commands| commands.trackers.pop_first()) {
+            self.trackers.insert(id.clone(), result);
+            self.feed(Event::Tracker(id, result));
         }
         if self.commands.with(|commands| std::mem::take(&mut commands.begin)) && !self.begun {
             self.begun = true;
@@ -531,8 +531,8 @@ impl Driver {
         for interface in self.host.values().cloned().collect::<Vec<_>>() {
             self.feed(Event::Interface(interface));
         }
-        for (id, good) in self.trackers.clone() {
-            self.feed(Event::Tracker(id, good));
+        for (id, result) in self.trackers.clone() {
+            self.feed(Event::Tracker(id, result));
         }
         if self.begun {
             let was = |router: &&lbd_vrrp::router::Router| {

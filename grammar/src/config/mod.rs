@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use lbd_health::ScriptId;
-use lbd_vrrp::GarpIntervals;
+use lbd_vrrp::{GarpIntervals, InstanceConfig, Weight};
 
 pub use global::*;
 pub use network::*;
@@ -125,7 +125,7 @@ impl Config {
     pub fn vrrp_setup(&self) -> lbd_vrrp::Setup {
         let vrrp = &self.global.vrrp;
         lbd_vrrp::Setup {
-            instances: self.vrrp_instances.iter().map(|instance| instance.router.clone()).collect(),
+            instances: self.vrrp_instances.iter().map(|instance| self.router(instance)).collect(),
             groups: self.sync_groups.iter().map(|(name, group)| group.for_engine(name)).collect(),
             garp_intervals: GarpIntervals {
                 by_interface: self.garp_groups.iter().flat_map(GarpGroup::intervals).collect(),
@@ -134,6 +134,37 @@ impl Config {
             startup_delay: vrrp.startup_delay,
             log_unknown_vrids: vrrp.log_unknown_vrids,
         }
+    }
+
+    /// An instance as the engine runs it: with the interfaces of static entries whose track_group it is in.
+    fn router(&self, instance: &VrrpInstance) -> InstanceConfig {
+        let mut router = instance.router.clone();
+        let plain = Weight { value: 0, reverse: false };
+        for device in self.static_devices(&router.name) {
+            let own = router.track_primary && router.interface.as_deref() == Some(device);
+            let tracked = (device.to_owned(), plain);
+            if !own && !router.track_interfaces.contains(&tracked) {
+                router.track_interfaces.push(tracked);
+            }
+        }
+        router
+    }
+
+    /// Interfaces of the static entries that name a track_group of this instance.
+    fn static_devices(&self, instance: &str) -> impl Iterator<Item = &str> {
+        let addresses = self
+            .static_addresses
+            .iter()
+            .map(|address| (address.track_group.as_ref(), address.address.device.as_deref()));
+        let routes =
+            self.static_routes.iter().map(|route| (route.track_group.as_ref(), route.device.as_deref()));
+        let rules = self.static_rules.iter().map(|rule| (rule.track_group.as_ref(), rule.input.as_deref()));
+        let is_member = move |group: Option<&Arc<str>>| {
+            let members = group.and_then(|group| self.track_groups.get(group));
+            members.is_some_and(|members| members.iter().any(|member| **member == *instance))
+        };
+        let all = addresses.chain(routes).chain(rules);
+        all.filter(move |(group, _)| is_member(*group)).filter_map(|(_, device)| device)
     }
 
     /// Interfaces that the configuration names, each once, in order of appearance.
@@ -154,7 +185,9 @@ impl Config {
             }
         }
         let of_groups = self.sync_groups.values().flat_map(|group| &group.track_interfaces);
-        for (name, _) in of_groups {
+        let polled = self.linkbeat_interfaces.iter().map(|link| &link.interface);
+        let delayed = self.link_delays.iter().map(|link| &link.interface);
+        for name in of_groups.map(|(name, _)| name).chain(polled).chain(delayed) {
             if !names.contains(&name.as_str()) {
                 names.push(name);
             }

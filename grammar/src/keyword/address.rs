@@ -50,12 +50,11 @@ pub(super) static OPTIONS: [Keyword; 16] = [
         )
         .like("0..=4294967295", "forever")
     },
-    option("no_track", "", "Loss of the address or its interface is no fault.", WITHOUT),
-    option(
+    served("no_track", "", "Loss of the address or its interface is no fault."),
+    served(
         "track_group",
         "NAME",
-        "Of a static address: the track_group that its loss sends to FAULT.",
-        WITHOUT,
+        "Of a static address: the instances of this track_group track its interface.",
     )
     .like("", "G"),
     option(

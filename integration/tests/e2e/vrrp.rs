@@ -18,3 +18,8 @@ fn orderly_stop_of_the_master() {
 fn never_two_masters() {
     run("vrrp_one_master");
 }
+
+#[test]
+fn what_is_tracked() {
+    run("vrrp_tracking");
+}

@@ -55,11 +55,10 @@ pub(super) const ROWS: Rows = &[
             b.promote_secondaries = Some(c.place());
         },
     ),
-    later(
+    row(
         "linkbeat_use_polling",
         "",
         "Old way to name the interface in linkbeat_interfaces.",
-        "the kernel's link events are used",
         |b: &mut B, c| {
             b.polls_link = Some(c.place());
         },
