@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use lbd_grammar::Secrets;
-use lbd_grammar::config::{Config, FlushOnStop, VrrpScript};
+use lbd_grammar::config::{Config, FlushOnStop};
 use lbd_health::Tools;
 use lbd_ipvs::IpvsError;
 use lbd_vrrp::Setup;

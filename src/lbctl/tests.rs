@@ -261,7 +261,7 @@ fn the_sum_of_a_priority() {
     let of = |set, effective, parts: &[(&str, i32)]| {
         let parts = parts.iter().map(|(name, points)| contribution("script", name, "failed", *points));
         let (priority_contributions, priority) = (parts.collect(), set);
-        super::table::sum(&InstanceStatus {
+        table::sum(&InstanceStatus {
             priority,
             effective_priority: effective,
             priority_contributions,

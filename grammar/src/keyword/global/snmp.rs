@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::call::Call;
-use super::super::{Row, later};
+use super::super::{Part, Row, later, row};
 use super::names::{only, text};
 use super::{GlobalBuilder, OWN_BUFFERS};
 use crate::config::Buffer;
