@@ -158,7 +158,7 @@ fn interfaces_of_static_entries() {
             instance("V", 1, lines),
             instance("W", 2, "")
         );
-        let config = super::config(&text);
+        let config = config(&text);
         let setup = config.vrrp_setup();
         let [v, w] = setup.instances.as_slice() else { panic!("two instances") };
         assert!(w.track_interfaces.is_empty(), "not in the group");
