@@ -372,8 +372,8 @@ fn one_mistake_gives_one_diagnostic() {
         ),
         (
             "an unserved option",
-            instance(" virtual_ipaddress {\n 10.0.0.1 no_track\n }"),
-            "c:3:11: `no_track` is not supported yet; the address is used without it",
+            instance(" virtual_ipaddress {\n 10.0.0.1 use_vmac\n }"),
+            "c:3:11: `use_vmac` is not supported yet; the address is used without it",
         ),
         (
             "garp_master_repeat of none",

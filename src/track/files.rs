@@ -23,7 +23,6 @@ use std::time::Duration;
 use lbd_grammar::config::Config;
 use lbd_health::Files;
 use lbd_health::check::file::{MAX_FILE, number};
-use lbd_vrrp::TrackerKind;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use tokio::sync::{oneshot, watch};
@@ -119,9 +118,10 @@ fn needed(config: &Config) -> BTreeMap<Arc<str>, PathBuf> {
         lbd_health::CheckKind::File(file) => Some(&file.file),
         _ => None,
     });
-    let of_vrrp = config.vrrp_setup().tracked(TrackerKind::File);
+    let of_instances = config.vrrp_instances.iter().flat_map(|instance| &instance.router.track_files);
+    let of_vrrp = of_instances.chain(config.sync_groups.values().flat_map(|group| &group.track_files));
     names
-        .chain(&of_vrrp)
+        .chain(of_vrrp.map(|(id, _)| &id.name))
         .filter_map(|name| {
             let file = config.track_files.get(name)?;
             Some((name.clone(), std::path::absolute(&file.path).unwrap_or_else(|_| file.path.clone().into())))

@@ -9,7 +9,7 @@ mod track;
 mod virtual_server;
 mod vrrp;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -125,7 +125,7 @@ impl Config {
     pub fn vrrp_setup(&self) -> lbd_vrrp::Setup {
         let vrrp = &self.global.vrrp;
         lbd_vrrp::Setup {
-            instances: self.vrrp_instances.iter().map(|instance| self.router(instance)).collect(),
+            instances: self.routers(),
             groups: self.sync_groups.iter().map(|(name, group)| group.for_engine(name)).collect(),
             garp_intervals: GarpIntervals {
                 by_interface: self.garp_groups.iter().flat_map(GarpGroup::intervals).collect(),
@@ -136,22 +136,27 @@ impl Config {
         }
     }
 
-    /// An instance as the engine runs it: with the interfaces of static entries whose track_group it is in.
-    fn router(&self, instance: &VrrpInstance) -> InstanceConfig {
-        let mut router = instance.router.clone();
+    /// Virtual routers as the engine runs them: with the interfaces of static entries whose track_group they are
+    /// in.
+    fn routers(&self) -> Vec<InstanceConfig> {
+        let devices = self.static_devices();
         let plain = Weight { value: 0, reverse: false };
-        for device in self.static_devices(&router.name) {
-            let own = router.track_primary && router.interface.as_deref() == Some(device);
-            let tracked = (device.to_owned(), plain);
-            if !own && !router.track_interfaces.contains(&tracked) {
-                router.track_interfaces.push(tracked);
+        let router = |instance: &VrrpInstance| {
+            let mut router = instance.router.clone();
+            for device in devices.get(&*router.name).into_iter().flatten() {
+                let own = router.track_primary && router.interface.as_deref() == Some(*device);
+                let tracked = ((*device).to_owned(), plain);
+                if !own && !router.track_interfaces.contains(&tracked) {
+                    router.track_interfaces.push(tracked);
+                }
             }
-        }
-        router
+            router
+        };
+        self.vrrp_instances.iter().map(router).collect()
     }
 
-    /// Interfaces of the static entries that name a track_group of this instance.
-    fn static_devices(&self, instance: &str) -> impl Iterator<Item = &str> {
+    /// Interfaces of the static entries that name a track_group, by its instances.
+    fn static_devices(&self) -> HashMap<&str, Vec<&str>> {
         let addresses = self
             .static_addresses
             .iter()
@@ -159,12 +164,18 @@ impl Config {
         let routes =
             self.static_routes.iter().map(|route| (route.track_group.as_ref(), route.device.as_deref()));
         let rules = self.static_rules.iter().map(|rule| (rule.track_group.as_ref(), rule.input.as_deref()));
-        let is_member = move |group: Option<&Arc<str>>| {
-            let members = group.and_then(|group| self.track_groups.get(group));
-            members.is_some_and(|members| members.iter().any(|member| **member == *instance))
-        };
-        let all = addresses.chain(routes).chain(rules);
-        all.filter(move |(group, _)| is_member(*group)).filter_map(|(_, device)| device)
+        let mut seen: HashSet<(&str, &str)> = HashSet::new();
+        let mut devices: HashMap<&str, Vec<&str>> = HashMap::new();
+        for (group, device) in addresses.chain(routes).chain(rules) {
+            let (Some(group), Some(device)) = (group, device) else { continue };
+            if !seen.insert((group, device)) {
+                continue;
+            }
+            for member in self.track_groups.get(group).into_iter().flatten() {
+                devices.entry(member).or_default().push(device);
+            }
+        }
+        devices
     }
 
     /// Interfaces that the configuration names, each once, in order of appearance.
