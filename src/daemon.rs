@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use lbd_grammar::Secrets;
-use lbd_grammar::config::{Config, FlushOnStop, VrrpScript};
+use lbd_grammar::config::{Config, FlushOnStop};
 use lbd_health::Tools;
 use lbd_ipvs::IpvsError;
 use lbd_vrrp::Setup;
@@ -41,13 +41,14 @@ use crate::script::ScriptRoom;
 use crate::signals::{Command, Signals};
 use crate::state_file::{Saved, SavedInstance, StateFile};
 use crate::track::files::{self, TrackedFiles};
-use crate::track::scripts::Tracker;
 
 pub(crate) mod host;
 mod planning;
 mod synchronisation;
+mod tracking;
 
 use synchronisation::AbortOnDrop;
+use tracking::Tracking;
 
 /// How long the table may take to be complete at start before VRRP goes on without it.
 const CONVERGE_LIMIT: Duration = Duration::from_secs(30);
@@ -169,7 +170,7 @@ struct Daemon {
     room: Arc<ScriptRoom>,
     tools: Arc<Tools>,
     notifier: Notifier,
-    tracker: Option<Tracker>,
+    tracking: Tracking,
     /// The task by which the synchronisation daemons follow a virtual router.
     following: Option<AbortOnDrop>,
     /// The task that lets virtual routers preempt as soon as they may, and which may not yet.
@@ -261,7 +262,7 @@ impl Daemon {
             room,
             tools,
             notifier,
-            tracker: None,
+            tracking: Tracking::default(),
             following: None,
             holding: None,
             held_back: Arc::default(),
@@ -429,6 +430,7 @@ impl Daemon {
         let _panicked =
             tokio::task::spawn_blocking(move || files::initialize(config_of_files.track_files.values()))
                 .await;
+        self.files.track(config).await;
         if self.options.parts.checkers && (!config.virtual_servers.is_empty() || left_services) {
             self.saved = saved;
             match self.start_checkers(config).await {
@@ -441,8 +443,8 @@ impl Daemon {
             }
         }
         if let Some(router) = router {
-            self.track(config);
-            if resumes && let Some(tracker) = &self.tracker {
+            self.track(config).await;
+            if resumes && let Some(tracker) = &self.tracking.scripts {
                 // A master that goes on advertises its priority with what its scripts add.
                 tracker.settled(SCRIPTS_FIRST).await;
             }
@@ -464,7 +466,6 @@ impl Daemon {
 
     async fn start_checkers(&mut self, config: &Arc<Config>) -> Result<(), Failure> {
         let saved = self.saved.clone();
-        self.files.track(config).await;
         let options = OwnerOptions {
             owned: saved.owned,
             timeouts_before: saved.timeouts,
@@ -564,24 +565,6 @@ impl Daemon {
         if self.options.parts.vrrp { Network::of(config) } else { Network::default() }
     }
 
-    /// Runs the scripts that a virtual router or a sync group tracks.
-    fn track(&mut self, config: &Config) {
-        let Some(router) = self.shared.parts().router.clone() else { return };
-        let scripts: Vec<(Arc<str>, VrrpScript)> =
-            config.vrrp_scripts.iter().map(|(name, script)| (name.clone(), script.clone())).collect();
-        match &mut self.tracker {
-            Some(tracker) => tracker.reload(scripts),
-            None => {
-                self.tracker = Some(Tracker::start(
-                    self.room.clone(),
-                    scripts,
-                    move |tracker, good| router.tracker(tracker, good),
-                    self.events.clone(),
-                ));
-            }
-        }
-    }
-
     /// Reads the file again. A configuration that cannot run changes nothing.
     async fn reload(&mut self) -> ReloadOutcome {
         let path = self.options.config_path();
@@ -666,11 +649,11 @@ impl Daemon {
         self.start_sync(config, BTreeSet::new())?;
         self.room.update(&config.scripts, &config.global).await;
         self.notifier.open(config).await;
+        self.files.track(config).await;
         match checkers {
             Some(checkers) => {
                 checkers.owner().set_settings(settings(config));
                 self.notifier.update(config);
-                self.files.track(config).await;
                 checkers
                     .director()
                     .reload(config.clone())
@@ -686,6 +669,7 @@ impl Daemon {
             None => {}
         }
         self.notifier.update(config);
+        // What is tracked is known before who tracks it: no virtual router waits for it, and no priority jumps.
         match (router, opened) {
             (Some(router), _) => {
                 let (before, wants) = (router.clone(), self.host(config));
@@ -695,15 +679,17 @@ impl Daemon {
                 }
                 self.hold_preemption(config, &router);
                 let scheduling = config.global.scheduling.vrrp.clone();
+                self.track(config).await;
                 router.reload(self.setup(config), scheduling, self.network(config));
             }
             (None, Some(router)) => {
+                let router = Arc::new(router);
+                self.shared.parts().router = Some(Arc::clone(&router));
+                self.track(config).await;
                 self.begin_router(&router);
-                self.shared.parts().router = Some(Arc::new(router));
             }
             (None, None) => {}
         }
-        self.track(config);
         self.notifier.tell_states();
         Ok(())
     }
@@ -716,9 +702,8 @@ impl Daemon {
         self.notifier.open(&config).await;
         self.notifier.update(&config);
         let checkers = self.shared.parts().checkers.clone();
-        if checkers.is_some() {
-            self.files.track(&config).await;
-        }
+        self.files.track(&config).await;
+        self.track(&config).await;
         if let Some(checkers) = &checkers {
             checkers.owner().set_settings(settings(&config));
         }
@@ -741,7 +726,7 @@ impl Daemon {
     async fn stop(&mut self) {
         let Parts { owner, checkers, router, sync } = std::mem::take(&mut *self.shared.parts());
         let stop = if self.options.keep_ipvs { Stop::Keep } else { Stop::Empty };
-        self.tracker = None;
+        self.tracking = Tracking::default();
         self.following = None;
         self.holding = None;
         // Beside the rest: it may take the kernel a second.

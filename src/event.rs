@@ -109,6 +109,15 @@ pub enum Event {
         /// Outcome in words.
         reason: String,
     },
+    /// A vrrp_track_process has as many processes as it wants, or no longer.
+    TrackedProcess {
+        /// vrrp_track_process
+        name: Arc<str>,
+        /// It has.
+        good: bool,
+        /// How many there are, in words.
+        reason: String,
+    },
     /// A checker's state changed. What it meant for its real server came before it, as events of their own.
     Checker {
         /// Its virtual server.

@@ -375,7 +375,7 @@ fn instances() {
     assert_eq!((m.addresses[1].prefix, m.addresses[1].device.as_deref()), (32, None));
 
     let trackers: Vec<_> =
-        b.trackers.iter().map(|(id, weight)| (&*id.0, weight.value, weight.reverse)).collect();
+        b.trackers.iter().map(|(id, weight)| (&*id.name, weight.value, weight.reverse)).collect();
     assert_eq!(trackers, [("a", -7, false), ("b", 5, true)]);
     let interfaces: Vec<_> =
         b.track_interfaces.iter().map(|(name, weight)| (name.as_str(), weight.value)).collect();
@@ -415,6 +415,6 @@ fn a_script_with_a_weight_out_of_range_is_tracked_with_its_own() {
     let config = config(text);
     let router = &config.vrrp_instances[0].router;
     let own = |value| Weight { value, reverse: false };
-    assert_eq!(router.trackers, [(TrackerId("s".into()), own(7))]);
+    assert_eq!(router.trackers, [(TrackerId::script("s"), own(7))]);
     assert_eq!(router.track_interfaces, [("eth1".to_owned(), own(0))]);
 }

@@ -409,6 +409,10 @@ pub struct InstanceStatus {
     pub priority: u8,
     /// With the trackers' contributions.
     pub effective_priority: u8,
+    /// What makes the one of the other: everything that it, or its sync group, tracks, also what adds nothing.
+    /// The sum is kept within 1..=254.
+    #[serde(default)]
+    pub priority_contributions: Vec<ContributionStatus>,
     /// The master's address, if known.
     pub master: Option<String>,
     /// Advertised addresses with prefix.
@@ -464,6 +468,24 @@ pub struct InstanceStatus {
     /// How often something that it holds was put back after someone else removed it.
     #[serde(default)]
     pub repaired: u64,
+}
+
+/// What something tracked does to the priority of a virtual router.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContributionStatus {
+    /// `interface`, `script`, `file` or `process`; later versions may know more.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// -254..=254; with 0 what is bad means FAULT.
+    pub weight: i16,
+    /// Good and bad change places.
+    pub reverse: bool,
+    /// How it is, in words: `up`, `down`, `missing`; `succeeded`, `failed`; a file's number; `runs`,
+    /// `0 of 1 running`; `no result yet`.
+    pub state: String,
+    /// Added to the priority now; 0 also where it means FAULT.
+    pub contribution: i32,
 }
 
 /// Something about a virtual router that somebody should look at.

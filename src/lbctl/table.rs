@@ -273,6 +273,7 @@ impl Page {
                 cell(format!("{}/{}", instance.adverts_received, instance.adverts_sent)),
                 cell(addresses),
             ]));
+            rows.extend(sum(instance).map(|text| Row::Remark(toned(text, Tone::Dim))));
             rows.extend(
                 instance
                     .fault_reasons
@@ -489,6 +490,26 @@ fn check(check: &CheckStatus) -> String {
         text.push_str(&format!(" ({latency:.1} ms)"));
     }
     text
+}
+
+/// What makes the effective priority, where it is another than the one set.
+pub(super) fn sum(instance: &InstanceStatus) -> Option<String> {
+    let (set, effective) = (i64::from(instance.priority), i64::from(instance.effective_priority));
+    // An older lbd does not say why.
+    if set == effective || instance.priority_contributions.is_empty() {
+        return None;
+    }
+    let mut text = format!("  priority {set}");
+    let mut total = set;
+    for one in instance.priority_contributions.iter().filter(|one| one.contribution != 0) {
+        let sign = if one.contribution < 0 { '-' } else { '+' };
+        let points = one.contribution.unsigned_abs();
+        text.push_str(&format!(" {sign} {points} ({} {} {})", one.kind, one.name, one.state));
+        total += i64::from(one.contribution);
+    }
+    let kept = if total == effective { "" } else { ", the limit" };
+    text.push_str(&format!(" = {effective}{kept}"));
+    Some(text)
 }
 
 /// The value that holds, and the one set when it is another.

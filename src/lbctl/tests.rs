@@ -11,12 +11,17 @@ use super::*;
 use crate::control::plan::{ChecksPlan, PlannedOperation, PlannedRouter};
 use crate::control::server::{Answer, Backend, ControlSocket};
 use crate::control::status::{
-    CheckState, CheckStatus, ConditionStatus, ConfigStatus, EntryStatus, ForeignStatus, HeardStatus,
-    InstanceStatus, IpvsStatus, LatenessBucket, LatenessStatus, LeavingStatus, RealServerState,
+    CheckState, CheckStatus, ConditionStatus, ConfigStatus, ContributionStatus, EntryStatus, ForeignStatus,
+    HeardStatus, InstanceStatus, IpvsStatus, LatenessBucket, LatenessStatus, LeavingStatus, RealServerState,
     RealServerStatus, SorryServerStatus, StaticStatus, SyncDaemonStatus, SyncGroupStatus, TrafficStatus,
     VirtualServerState, VirtualServerStatus, VrrpStatus,
 };
 use crate::control::{HandoverStarted, ReloadOutcome};
+
+fn contribution(kind: &str, name: &str, state: &str, contribution: i32) -> ContributionStatus {
+    let (kind, name, state) = (kind.into(), name.into(), state.into());
+    ContributionStatus { kind, name, weight: -5, reverse: false, state, contribution }
+}
 
 /// A director with one of everything.
 fn sample() -> Status {
@@ -156,6 +161,11 @@ fn sample() -> Status {
                     since: "2026-11-03T11:56:48Z".into(),
                     priority: 100,
                     effective_priority: 110,
+                    priority_contributions: vec![
+                        contribution("interface", "eth7", "up", 0),
+                        contribution("script", "chk", "failed", -5),
+                        contribution("file", "f", "15", 15),
+                    ],
                     master: Some("10.0.0.3".into()),
                     addresses: (1..=6).map(|last| format!("10.0.0.{last}/32")).collect(),
                     adverts_sent: 192,
@@ -285,6 +295,32 @@ fn look(colour: bool) -> Look {
 #[test]
 fn table_for_people() {
     insta::assert_snapshot!("table", render(&sample(), look(false)));
+}
+
+#[test]
+fn the_sum_of_a_priority() {
+    let of = |set, effective, parts: &[(&str, i32)]| {
+        let parts = parts.iter().map(|(name, points)| contribution("script", name, "failed", *points));
+        let (priority_contributions, priority) = (parts.collect(), set);
+        table::sum(&InstanceStatus {
+            priority,
+            effective_priority: effective,
+            priority_contributions,
+            ..InstanceStatus::default()
+        })
+    };
+    for (name, got, want) in [
+        ("as it is set", of(100, 100, &[("a", 5), ("b", -5)]), None),
+        ("another", of(100, 80, &[("a", -20), ("b", 0)]), Some("  priority 100 - 20 (script a failed) = 80")),
+        (
+            "at the limit",
+            of(100, 254, &[("a", 200), ("b", -1)]),
+            Some("  priority 100 + 200 (script a failed) - 1 (script b failed) = 254, the limit"),
+        ),
+        ("of an older lbd", of(100, 80, &[]), None),
+    ] {
+        assert_eq!(got.as_deref(), want, "{name}");
+    }
 }
 
 #[test]

@@ -50,6 +50,7 @@ pub fn fifo_line(event: &Event, facts: &Facts) -> Option<(Of, String)> {
         | Event::VrrpCondition { .. }
         | Event::VrrpForeign { .. }
         | Event::Script { .. }
+        | Event::TrackedProcess { .. }
         | Event::Checker { .. }
         | Event::Weight { .. }
         | Event::Left { .. }

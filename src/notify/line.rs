@@ -110,6 +110,11 @@ pub fn line(event: &Event, facts: &Facts) -> Line {
             text: format!("VRRP_Script({name}) {}", if *good { "succeeded" } else { "failed" }),
             reason: because(reason),
         },
+        Event::TrackedProcess { name, good, reason } => Line {
+            level: level(*good),
+            text: format!("Quorum {} for tracked process {name}", if *good { "gained" } else { "lost" }),
+            reason: because(reason),
+        },
         Event::Checker { service, address, check, up, reason, .. } => Line {
             level: level(*up),
             text: format!(

@@ -185,6 +185,7 @@ impl Plans {
             },
             Event::VrrpCondition { .. }
             | Event::Script { .. }
+            | Event::TrackedProcess { .. }
             | Event::Drift { .. }
             | Event::DriftUntold { .. }
             | Event::Repaired { .. }
@@ -289,6 +290,7 @@ impl Plans {
             Event::VrrpCondition { .. }
             | Event::VrrpForeign { .. }
             | Event::Script { .. }
+            | Event::TrackedProcess { .. }
             | Event::Weight { .. }
             | Event::Checker { .. }
             | Event::CheckWarning { .. }

@@ -65,6 +65,10 @@ fn quorum(up: bool, weight: u64, needed: u64, sorry: Option<&str>) -> Event {
     Event::Quorum { service: vs(), up, weight, needed, sorry_server, cause: Cause::Result }
 }
 
+fn process(good: bool) -> Event {
+    Event::TrackedProcess { name: "web".into(), good, reason: "why".into() }
+}
+
 #[test]
 fn lines_that_people_alert_on() {
     let mark = ServiceId::FwMark { mark: 7.try_into().unwrap(), family: Family::Inet };
@@ -120,6 +124,8 @@ fn lines_that_people_alert_on() {
         ),
         (script(true), none, Level::INFO, "VRRP_Script(chk) succeeded", Some("why")),
         (script(false), none, Level::WARN, "VRRP_Script(chk) failed", Some("why")),
+        (process(true), none, Level::INFO, "Quorum gained for tracked process web", Some("why")),
+        (process(false), none, Level::WARN, "Quorum lost for tracked process web", Some("why")),
         (
             Event::VrrpPriority { instance: "VI_1".into(), from: 100, to: 95, reason: String::new() },
             none,
@@ -318,6 +324,7 @@ fn scripts_of_events() {
         ("quorum up", quorum(true, 1, 1, None), vec!["qup"]),
         ("quorum down", quorum(false, 0, 1, None), vec!["qdown"]),
         ("script", Event::Script { name: "x".into(), good: true, reason: String::new() }, vec![]),
+        ("process", process(true), vec![]),
     ] {
         assert_eq!(jobs(&mut plans, &event), want, "{name}");
     }
@@ -390,6 +397,7 @@ fn fifo_lines_octet_by_octet() {
         ("quorum", quorum(true, 1, 1, None), Some((lvs, "VS [10.0.0.1]:tcp:80 UP\n"))),
         ("no quorum", quorum(false, 0, 1, None), Some((lvs, "VS [10.0.0.1]:tcp:80 DOWN\n"))),
         ("a script", Event::Script { name: "x".into(), good: true, reason: String::new() }, None),
+        ("a process", process(true), None),
     ] {
         let got = written(&mut plans, &event);
         assert_eq!(got, want.map(|(of, line)| (of, line.to_owned())), "{name}");

@@ -328,6 +328,11 @@ impl Mirror {
         Change::AddressGone((index, own.ip, own.prefix))
     }
 
+    /// Something outside of the kernel changed about an interface.
+    pub fn touch(&mut self, name: &str) {
+        self.changes.links.extend(self.by_name.get(name));
+    }
+
     pub fn index_of(&self, name: &str) -> Option<u32> {
         self.by_name.get(name).copied()
     }

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lbd_grammar::config::Scheduling;
-use lbd_vrrp::{RouterId, Setup, TrackerId};
+use lbd_vrrp::{RouterId, Setup, TrackerId, TrackerResult};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::network::Network;
@@ -44,7 +44,7 @@ impl Waker {
 pub(super) struct Commands {
     pub begin: bool,
     pub reload: Option<(Setup, Scheduling, Arc<Network>)>,
-    pub trackers: BTreeMap<TrackerId, bool>,
+    pub trackers: BTreeMap<TrackerId, TrackerResult>,
     /// Names of virtual routers that let masters of lower priorities be.
     pub hold_preemption: Option<BTreeSet<Arc<str>>>,
     pub stop: Option<Leave>,

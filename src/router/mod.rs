@@ -4,10 +4,13 @@
 //! (`thread`), addresses, routes and rules (`netconf`), scripts and log lines about transitions (events).
 
 mod clock;
+mod debounce;
 mod held;
 mod host;
 mod kernel;
 pub mod lateness;
+mod linkbeat;
+mod links;
 mod mailbox;
 mod moderation;
 mod netconf;
@@ -33,7 +36,7 @@ use std::time::{Duration, Instant};
 
 use lbd_grammar::config::Scheduling;
 use lbd_vrrp::net::{NetError, Sockets};
-use lbd_vrrp::{Setup, TrackerId};
+use lbd_vrrp::{Setup, TrackerId, TrackerResult};
 use tokio::sync::watch;
 
 use crate::control::status::VrrpStatus;
@@ -44,6 +47,7 @@ use mailbox::{Commands, Slot, Waker};
 use netconf::{Published, Report, Reports, View};
 
 pub use host::{Firewall, Wants as HostWants, wants as host_wants};
+pub use links::LinkSettings;
 pub use mailbox::Leave;
 pub use network::Network;
 pub use snapshot::{HostInterface, InstanceSnapshot, Interfaces, RouterSnapshot};
@@ -130,6 +134,7 @@ impl From<NetError> for RouterError {
 pub struct Router {
     commands: Arc<Slot<Commands>>,
     waker: Waker,
+    netconf: Arc<netconf::Shared>,
     snapshot: watch::Receiver<Arc<RouterSnapshot>>,
     interfaces: watch::Receiver<Arc<Interfaces>>,
     view: watch::Receiver<Arc<View>>,
@@ -207,7 +212,7 @@ impl Router {
             commands: Arc::clone(&commands),
             reports,
             first,
-            netconf: shared,
+            netconf: Arc::clone(&shared),
             interfaces: interfaces.clone(),
             snapshot: snapshot_sender,
             events: options.events,
@@ -226,6 +231,7 @@ impl Router {
         Ok(Router {
             commands,
             waker,
+            netconf: shared,
             snapshot,
             interfaces,
             view,
@@ -285,10 +291,15 @@ impl Router {
         self.command(|commands| commands.reload = Some((setup, scheduling, Arc::clone(&last))));
     }
 
-    /// A tracker's result; the latest of each counts.
-    pub fn tracker(&self, id: TrackerId, good: bool) {
+    /// How links are watched beyond what the kernel tells; at first in no way.
+    pub fn watch_links(&self, settings: LinkSettings) {
+        self.netconf.watch_links(settings);
+    }
+
+    /// The result of something tracked; the latest of each counts.
+    pub fn tracker(&self, id: TrackerId, result: impl Into<TrackerResult>) {
         self.command(|commands| {
-            commands.trackers.insert(id, good);
+            commands.trackers.insert(id, result.into());
         });
     }
 

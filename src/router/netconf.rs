@@ -23,6 +23,7 @@ use tokio::sync::watch;
 
 use super::held::{Book, Held};
 use super::kernel::{self, AddressKey, Mirror};
+use super::links::{LinkSettings, Links, Post};
 use super::mailbox::{LEFTOVERS, Slot, Waker, Want, Wants};
 use super::object::{Key, Object};
 use super::route::{self, DATAGRAM, Refusal, RouteSocket};
@@ -77,12 +78,19 @@ pub(super) enum Report {
 #[derive(Debug)]
 pub(super) struct Shared {
     wants: Slot<Wants>,
+    links: Arc<Slot<Post>>,
     wake: Waker,
 }
 
 impl Shared {
     pub fn new() -> io::Result<Self> {
-        Ok(Shared { wants: Slot::default(), wake: Waker::new()? })
+        Ok(Shared { wants: Slot::default(), links: Arc::default(), wake: Waker::new()? })
+    }
+
+    /// Says how links are watched; waits for nothing.
+    pub fn watch_links(&self, settings: LinkSettings) {
+        self.links.with(|post| post.settings = Some(settings));
+        self.wake.wake();
     }
 
     /// Says what a router wants; waits for nothing.
@@ -167,6 +175,7 @@ pub(super) struct Published {
 struct Carried {
     /// Interfaces as the engine was told.
     told: BTreeMap<String, Interface>,
+    links: Links,
     book: Book,
     /// Held by an earlier attempt or about to be removed: to go, unless somebody holds it.
     removing: Vec<Object>,
@@ -202,7 +211,7 @@ pub(super) fn spawn(
 }
 
 fn run(shared: &Shared, reports: &Reports, published: &Published, carried: &mut Carried) -> io::Result<()> {
-    let Carried { told, book, removing, repaired } = carried;
+    let Carried { told, links, book, removing, repaired } = carried;
     removing.extend(book.forget());
     let complete = removing.is_empty();
     let mut netconf = Netconf {
@@ -215,6 +224,7 @@ fn run(shared: &Shared, reports: &Reports, published: &Published, carried: &mut 
         buffer: vec![0; DATAGRAM],
         mirror: Mirror::default(),
         told,
+        links,
         book,
         removing,
         repaired,
@@ -249,6 +259,7 @@ struct Netconf<'a> {
     buffer: Vec<u8>,
     mirror: Mirror,
     told: &'a mut BTreeMap<String, Interface>,
+    links: &'a mut Links,
     book: &'a mut Book,
     removing: &'a mut Vec<Object>,
     repaired: &'a mut BTreeMap<RouterId, u64>,
@@ -296,10 +307,14 @@ impl Netconf<'_> {
                 PollFd::new(self.socket.fd(), PollFlags::POLLIN),
                 PollFd::new(self.shared.wake.fd(), PollFlags::POLLIN),
             ];
-            let deadlines = [self.retry, self.compare_at, self.losses_at, self.show_at];
+            let deadlines =
+                [self.retry, self.compare_at, self.losses_at, self.show_at, self.links.deadline()];
             route::wait(&mut fds, deadlines.into_iter().flatten().min())?;
             self.shared.wake.reset();
             self.drain()?;
+            for name in self.links.take(Instant::now(), &self.shared.links, &self.shared.wake) {
+                self.mirror.touch(&name);
+            }
             let wants = self.shared.wants.take();
             #[cfg(test)]
             assert!(!wants.panic, "a test asked for a panic");
@@ -369,7 +384,9 @@ impl Netconf<'_> {
         if changes.links.is_empty() && changes.names.is_empty() {
             return;
         }
+        let now = Instant::now();
         for interface in changes.links.iter().filter_map(|index| self.mirror.for_engine(*index)) {
+            let interface = self.links.judge(now, interface);
             if self.told.get(&interface.name) != Some(&interface) {
                 self.told.insert(interface.name.clone(), interface.clone());
                 self.reports.send(Report::Interface(interface));
@@ -377,6 +394,7 @@ impl Netconf<'_> {
         }
         let is_gone = |name: &&String| self.mirror.index_of(name).is_none();
         for name in changes.names.iter().filter(is_gone) {
+            self.links.forget(name);
             if self.told.remove(name).is_some() {
                 self.reports.send(Report::InterfaceGone(name.clone()));
             }

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use lbd_vrrp::router::Router;
+use lbd_vrrp::router::{Contribution, Router};
 use lbd_vrrp::{DeviceAddress, RouterId, State};
 
 use super::lateness::Lateness;
@@ -14,8 +14,8 @@ use super::netconf::View;
 use super::network::{self, Network};
 use super::object::{Load, Object};
 use crate::control::status::{
-    ConditionStatus, EntryStatus, ForeignStatus, HeardStatus, InstanceStatus, LatenessBucket, LatenessStatus,
-    StaticStatus, SyncGroupStatus, VrrpStatus,
+    ConditionStatus, ContributionStatus, EntryStatus, ForeignStatus, HeardStatus, InstanceStatus,
+    LatenessBucket, LatenessStatus, StaticStatus, SyncGroupStatus, VrrpStatus,
 };
 use crate::state_file::SavedInstance;
 
@@ -120,6 +120,7 @@ impl InstanceSnapshot {
             since: rfc3339(since),
             priority: config.priority.0,
             effective_priority: router.effective_priority().0,
+            priority_contributions: router.contributions().iter().map(contribution).collect(),
             master: master.map(|(address, _)| address.to_string()),
             master_priority: master.map(|(_, priority)| priority.0),
             sync_group: group,
@@ -217,6 +218,17 @@ fn fixed(network: &Network, view: &View) -> StaticStatus {
         addresses: addresses.iter().cloned().map(Object::Address).map(of).collect(),
         routes: entries.routes.iter().cloned().map(Object::Route).map(of).collect(),
         rules: entries.rules.iter().cloned().map(Object::Rule).map(of).collect(),
+    }
+}
+
+fn contribution(of: &Contribution) -> ContributionStatus {
+    ContributionStatus {
+        kind: of.tracked.kind().to_owned(),
+        name: of.tracked.name().to_owned(),
+        weight: of.weight.value,
+        reverse: of.weight.reverse,
+        state: of.tracked.to_string(),
+        contribution: of.points,
     }
 }
 

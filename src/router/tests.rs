@@ -18,8 +18,9 @@ use super::*;
 use crate::event::Event;
 
 mod addresses;
-mod own;
 mod entries;
+mod links;
+mod own;
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
 const SKEW_100: Duration = Duration::from_micros(609_375);
@@ -371,7 +372,7 @@ fn interfaces_scripts_and_other_peoples_hands() {
     let ns = net.ns(1);
     let mut late = config(254);
     late.interface = Some("eth9".into());
-    let check = TrackerId("check".into());
+    let check = TrackerId::script("check");
     late.trackers = vec![(check.clone(), Weight { value: 0, reverse: false })];
     late.addresses[0].label = Some("eth9:v".into());
     late.addresses[0].scope = 253;

@@ -16,7 +16,7 @@ use lbd_vrrp::net::{Sockets, Wanted};
 use lbd_vrrp::wire::datagram::Datagram;
 use lbd_vrrp::{
     Action, Authentication, Engine, Event, Family, Identity, IfIndex, Interface, RouterId, Setup, State,
-    TrackerId,
+    TrackerId, TrackerResult,
 };
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
@@ -122,7 +122,7 @@ struct Driver {
     reason: String,
     /// For a new engine after a panic.
     host: BTreeMap<String, Interface>,
-    trackers: BTreeMap<TrackerId, bool>,
+    trackers: BTreeMap<TrackerId, TrackerResult>,
     held_back: BTreeSet<Arc<str>>,
     packets: Moderation,
     strangers_at: Option<Instant>,
@@ -370,9 +370,9 @@ impl Driver {
             self.held_back.clone_from(&names);
             self.feed(Event::HoldPreemption(names));
         }
-        while let Some((id, good)) = self.commands.with(|commands| commands.trackers.pop_first()) {
-            self.trackers.insert(id.clone(), good);
-            self.feed(Event::Tracker(id, good));
+        while let Some((id, result)) = self.commands.with(|commands| commands.trackers.pop_first()) {
+            self.trackers.insert(id.clone(), result);
+            self.feed(Event::Tracker(id, result));
         }
         if self.commands.with(|commands| std::mem::take(&mut commands.begin)) && !self.begun {
             self.begun = true;
@@ -563,8 +563,8 @@ impl Driver {
         for interface in self.host.values().cloned().collect::<Vec<_>>() {
             self.feed(Event::Interface(interface));
         }
-        for (id, good) in self.trackers.clone() {
-            self.feed(Event::Tracker(id, good));
+        for (id, result) in self.trackers.clone() {
+            self.feed(Event::Tracker(id, result));
         }
         self.feed(Event::HoldPreemption(self.held_back.clone()));
         if self.begun {

@@ -33,10 +33,10 @@ pub fn drop_disabled(config: &mut Config, findings: &[Finding]) {
     config.global.scripts_mut().for_each(clear);
     config.vrrp_scripts.retain(|_, script| !gone.contains(&script.script));
     for instance in &mut config.vrrp_instances {
-        instance.router.trackers.retain(|(tracker, _)| config.vrrp_scripts.contains_key(&tracker.0));
+        instance.router.trackers.retain(|(tracker, _)| config.vrrp_scripts.contains_key(&tracker.name));
     }
     for group in config.sync_groups.values_mut() {
-        group.trackers.retain(|(tracker, _)| config.vrrp_scripts.contains_key(&tracker.0));
+        group.trackers.retain(|(tracker, _)| config.vrrp_scripts.contains_key(&tracker.name));
     }
     let instances = config.vrrp_instances.iter_mut().map(|instance| &mut instance.notify);
     for notify in instances.chain(config.sync_groups.values_mut().map(|group| &mut group.notify)) {
@@ -121,7 +121,7 @@ mod tests {
             let second = Duration::from_secs(1);
             let script = VrrpScript { script: id(name), interval: second, timeout: second, fall: 1, rise: 1 };
             config.vrrp_scripts.insert(Arc::from(name), script);
-            instance.router.trackers.push((TrackerId(name.into()), weight));
+            instance.router.trackers.push((TrackerId::script(name), weight));
         }
         config.global.life.startup = Some(id("any"));
         config.global.life.shutdown = Some(id("good"));

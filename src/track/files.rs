@@ -12,10 +12,9 @@ pub use init::initialize;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -30,6 +29,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
 use self::places::{Place, places};
+use super::wake::{Wake, Woken};
 
 /// Between two passes over files that changed.
 pub const PAUSE: Duration = Duration::from_millis(5);
@@ -48,8 +48,8 @@ pub struct TrackedFiles {
 
 struct Worker {
     commands: mpsc::Sender<Command>,
-    /// A byte wakes the thread up, its end ends it.
-    wake: Option<UnixStream>,
+    /// Its end ends the thread.
+    wake: Option<Wake>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -96,7 +96,7 @@ impl TrackedFiles {
             match Worker::start() {
                 Ok(started) => *worker = Some(started),
                 Err(error) => {
-                    error!(%error, "track_file: files cannot be watched, their checks have no result");
+                    error!(%error, "track_file: files cannot be watched, what tracks them has no result");
                     return None;
                 }
             }
@@ -104,20 +104,24 @@ impl TrackedFiles {
         let (done, waits) = oneshot::channel();
         let worker = worker.as_mut()?;
         let _ended = worker.commands.send(Command { files, done });
-        // A full socket wakes it up as well.
-        let _full = worker.wake.as_mut().map(|wake| wake.write(&[0]));
+        if let Some(wake) = &mut worker.wake {
+            wake.wake();
+        }
         Some(waits)
     }
 }
 
-/// The files that checks refer to, with their paths.
+/// The files that checks, virtual routers and sync groups refer to, with their paths.
 fn needed(config: &Config) -> BTreeMap<Arc<str>, PathBuf> {
     let checks = config.virtual_servers.iter().flat_map(|server| &server.real_servers);
     let names = checks.flat_map(|server| &server.checks).filter_map(|check| match &check.kind {
         lbd_health::CheckKind::File(file) => Some(&file.file),
         _ => None,
     });
+    let of_instances = config.vrrp_instances.iter().flat_map(|instance| &instance.router.track_files);
+    let of_vrrp = of_instances.chain(config.sync_groups.values().flat_map(|group| &group.track_files));
     names
+        .chain(of_vrrp.map(|(id, _)| &id.name))
         .filter_map(|name| {
             let file = config.track_files.get(name)?;
             Some((name.clone(), std::path::absolute(&file.path).unwrap_or_else(|_| file.path.clone().into())))
@@ -128,9 +132,7 @@ fn needed(config: &Config) -> BTreeMap<Arc<str>, PathBuf> {
 impl Worker {
     fn start() -> io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        let (wake, woken) = UnixStream::pair()?;
-        wake.set_nonblocking(true)?;
-        woken.set_nonblocking(true)?;
+        let (wake, woken) = Wake::pair()?;
         let (commands, receiver) = mpsc::channel();
         let watcher = Watcher { inotify, files: Vec::new(), directories: HashMap::new() };
         let thread =
@@ -172,11 +174,11 @@ struct Changes {
 }
 
 impl Watcher {
-    fn run(mut self, woken: &UnixStream, commands: &mpsc::Receiver<Command>) {
+    fn run(mut self, woken: &Woken, commands: &mpsc::Receiver<Command>) {
         loop {
             let mut ready = [
                 PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN),
-                PollFd::new(woken.as_fd(), PollFlags::POLLIN),
+                PollFd::new(woken.fd(), PollFlags::POLLIN),
             ];
             if let Err(error) = poll(&mut ready, PollTimeout::NONE)
                 && error != nix::errno::Errno::EINTR
@@ -184,7 +186,7 @@ impl Watcher {
                 error!(%error, "track_file: files are watched no more");
                 return;
             }
-            if is_closed(woken) {
+            if woken.is_over() {
                 return;
             }
             for Command { files, done } in commands.try_iter() {
@@ -195,7 +197,7 @@ impl Watcher {
             if changes.all || !changes.entries.is_empty() {
                 self.look(&changes);
                 // Until then, or until told of other files.
-                let mut ready = [PollFd::new(woken.as_fd(), PollFlags::POLLIN)];
+                let mut ready = [PollFd::new(woken.fd(), PollFlags::POLLIN)];
                 let _interrupted =
                     poll(&mut ready, PollTimeout::try_from(PAUSE).unwrap_or(PollTimeout::ZERO));
             }
@@ -402,18 +404,6 @@ fn is_missing(error: &io::Error) -> bool {
 /// A regular file with one name that was just made: who made it has it open.
 fn is_being_written(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|found| found.is_file() && found.nlink() == 1)
-}
-
-/// Takes the bytes that woke the thread up; whether the other end is gone.
-fn is_closed(mut woken: &UnixStream) -> bool {
-    let mut bytes = [0; 64];
-    loop {
-        match woken.read(&mut bytes) {
-            Ok(0) => return true,
-            Ok(_) => {}
-            Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
-        }
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

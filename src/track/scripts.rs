@@ -117,7 +117,7 @@ impl Tracker {
             let known = before.remove(&name).filter(|task| task.script.script == script.script);
             let good = known.as_ref().and_then(|task| *lock(&task.good));
             if let Some(good) = good {
-                (self.shared.publish)(TrackerId(name.clone()), good);
+                (self.shared.publish)(TrackerId::script(name.clone()), good);
             }
             let task = match known {
                 Some(task) if task.script == script => task,
@@ -171,7 +171,7 @@ async fn run(
             && let Some(good) = state.on_result(outcome == ScriptOutcome::Exited(0))
         {
             *lock(&verdict) = Some(good);
-            (shared.publish)(TrackerId(name.clone()), good);
+            (shared.publish)(TrackerId::script(name.clone()), good);
             shared.events.send(Event::Script { name: name.clone(), good, reason: describe(outcome) });
         }
         let skipped = skip(&mut due, Instant::now(), script.interval);

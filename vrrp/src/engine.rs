@@ -21,7 +21,7 @@ use crate::router::{Condition, Effect, Event as RouterEvent, Moment, Router, Sit
 use crate::timers;
 use crate::types::{
     Delivery, Family, GarpIntervals, IfIndex, InstanceConfig, Priority, Setup, State, TrackerId,
-    VirtualAddress,
+    TrackerResult, VirtualAddress,
 };
 use crate::wire::arp::gratuitous_request;
 use crate::wire::datagram::Datagram;
@@ -78,8 +78,8 @@ pub enum Event<'a> {
     Interface(Interface),
     /// An interface is there no more.
     InterfaceGone(String),
-    /// A tracker has a result.
-    Tracker(TrackerId, bool),
+    /// Something tracked has a result.
+    Tracker(TrackerId, TrackerResult),
     /// [`Action::SetAddresses`] of this router was done (as far as the kernel allowed).
     AddressesSet(RouterId),
     /// Somebody else removed an address that this router holds.
@@ -380,10 +380,9 @@ impl Engine {
                     self.resituate(now, &format!("interface {name} does not exist"), out);
                 }
             }
-            Event::Tracker(id, good) => {
-                if self.surroundings.trackers.insert(id.clone(), good) != Some(good) {
-                    let verdict = if good { "succeeded" } else { "failed" };
-                    self.resituate(now, &format!("script {id} {verdict}"), out);
+            Event::Tracker(id, result) => {
+                if self.surroundings.trackers.insert(id.clone(), result) != Some(result) {
+                    self.resituate(now, &id.told(result), out);
                 }
             }
             Event::AddressesSet(id) => {

@@ -13,6 +13,7 @@ mod secret;
 #[cfg(test)]
 mod sim;
 pub mod timers;
+mod tracker;
 pub mod types;
 pub mod wire;
 

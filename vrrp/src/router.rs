@@ -26,7 +26,7 @@ use master::Master;
 
 pub use conditions::{Condition, Heard, Standing};
 pub(crate) use fault::Situation;
-pub use fault::{Fault, Problem};
+pub use fault::{Contribution, Fault, Problem, Tracked};
 
 /// Refusals that are told, by cause and sender: at most so many until the master changes.
 const TOLD: usize = 64;
@@ -257,6 +257,11 @@ impl Router {
     /// Why it takes no part.
     pub fn faults(&self) -> &[Fault] {
         &self.situation.faults
+    }
+
+    /// What is tracked and what it does to the priority.
+    pub fn contributions(&self) -> &[Contribution] {
+        &self.situation.contributions
     }
 
     /// Numbers.

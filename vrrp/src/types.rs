@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::secret::{AntiReplay, Authentication, Hmac, HmacKey, HmacMode};
+pub use crate::tracker::{TrackerId, TrackerKind, TrackerResult, Weight};
 
 /// Virtual router identifier 1..=255 (RFC 3768 §5.3.3).
 pub type Vrid = NonZeroU8;
@@ -246,10 +247,6 @@ pub struct ExtraGarp {
     pub devices: BTreeSet<String>,
 }
 
-/// Names something tracked whose result arrives from outside; unique among its kind.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TrackerId(pub Arc<str>);
-
 impl Default for GratuitousArp {
     fn default() -> Self {
         let delay = Duration::from_secs(5);
@@ -268,21 +265,6 @@ impl GratuitousArp {
     /// Most requests for an address in one burst, whatever the configuration says: all of a burst is
     /// in memory at once.
     pub const MOST_REPEATS: u32 = 100;
-}
-
-impl fmt::Display for TrackerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// What a tracker's result does to the instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Weight {
-    /// -254..=254; 0: bad means FAULT. Positive: added while good. Negative: added while bad.
-    pub value: i16,
-    /// Contribution negated; with weight 0: good means FAULT.
-    pub reverse: bool,
 }
 
 /// A virtual router (vrrp_instance).
@@ -363,9 +345,9 @@ pub struct InstanceConfig {
     pub track_processes: Vec<(TrackerId, Weight)>,
     /// track_bfd with their weights.
     pub track_bfd: Vec<(TrackerId, Weight)>,
-    /// Tracked interfaces with their weights; the own one is not listed.
+    /// Tracked interfaces with their weights; the own one is tracked besides, see `track_primary`.
     pub track_interfaces: Vec<(String, Weight)>,
-    /// `false` with dont_track_primary: the own interface down is no fault.
+    /// `false` with dont_track_primary: the own interface down is no fault, nor is it for the addresses on it.
     pub track_primary: bool,
 }
 
@@ -424,6 +406,11 @@ impl InstanceConfig {
         let own = address.device.as_deref().or(self.address_interface.as_deref());
         own.unwrap_or(self.interface_name())
     }
+
+    /// Scripts, files and processes that it tracks. BFD sessions have no results yet.
+    pub fn tracked(&self) -> impl Iterator<Item = &(TrackerId, Weight)> {
+        self.trackers.iter().chain(&self.track_files).chain(&self.track_processes)
+    }
 }
 
 /// vrrp_sync_group as the engine needs it: virtual routers that are master together or not at all.
@@ -435,8 +422,19 @@ pub struct GroupConfig {
     pub members: Vec<Arc<str>>,
     /// track_script, for all members.
     pub trackers: Vec<(TrackerId, Weight)>,
+    /// track_file, for all members.
+    pub track_files: Vec<(TrackerId, Weight)>,
+    /// track_process, for all members.
+    pub track_processes: Vec<(TrackerId, Weight)>,
     /// track_interface, for all members.
     pub track_interfaces: Vec<(String, Weight)>,
+}
+
+impl GroupConfig {
+    /// Scripts, files and processes that all members track.
+    pub fn tracked(&self) -> impl Iterator<Item = &(TrackerId, Weight)> {
+        self.trackers.iter().chain(&self.track_files).chain(&self.track_processes)
+    }
 }
 
 /// Everything that an [`Engine`](crate::Engine) runs.
@@ -456,6 +454,13 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// Everything of a kind that instances and groups track, each once.
+    pub fn tracked(&self, kind: TrackerKind) -> BTreeSet<Arc<str>> {
+        let of_instances = self.instances.iter().flat_map(InstanceConfig::tracked);
+        let all = of_instances.chain(self.groups.iter().flat_map(GroupConfig::tracked));
+        all.filter(|(id, _)| id.kind == kind).map(|(id, _)| Arc::clone(&id.name)).collect()
+    }
+
     /// Virtual routers without groups.
     pub fn of(instances: Vec<InstanceConfig>) -> Self {
         Setup { instances, ..Setup::default() }

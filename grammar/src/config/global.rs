@@ -511,7 +511,7 @@ pub struct NetlinkBuffers {
 /// A receive buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Buffer {
-    /// Octets; the kernel's default without.
+    /// Octets; the reader's choice without.
     pub bytes: Option<u32>,
     /// Also above the host's limit.
     pub force: bool,

@@ -10,13 +10,13 @@ mod track;
 mod virtual_server;
 mod vrrp;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 use lbd_health::ScriptId;
-use lbd_vrrp::GarpIntervals;
+use lbd_vrrp::{GarpIntervals, InstanceConfig, Weight};
 use own_link::OwnLinks;
 
 pub use global::*;
@@ -144,6 +144,48 @@ impl Config {
         OwnLinks::of(self).links
     }
 
+    /// Virtual routers on the interfaces that the file names: with the interfaces of static entries whose track_group they are
+    /// in.
+    fn routers(&self) -> Vec<InstanceConfig> {
+        let devices = self.static_devices();
+        let plain = Weight { value: 0, reverse: false };
+        let router = |instance: &VrrpInstance| {
+            let mut router = instance.for_engine();
+            for device in devices.get(&*router.name).into_iter().flatten() {
+                let own = router.track_primary && router.interface.as_deref() == Some(*device);
+                let tracked = ((*device).to_owned(), plain);
+                if !own && !router.track_interfaces.contains(&tracked) {
+                    router.track_interfaces.push(tracked);
+                }
+            }
+            router
+        };
+        self.vrrp_instances.iter().map(router).collect()
+    }
+
+    /// Interfaces of the static entries that name a track_group, by its instances.
+    fn static_devices(&self) -> HashMap<&str, Vec<&str>> {
+        let addresses = self
+            .static_addresses
+            .iter()
+            .map(|address| (address.track_group.as_ref(), address.address.device.as_deref()));
+        let routes =
+            self.static_routes.iter().map(|route| (route.track_group.as_ref(), route.device.as_deref()));
+        let rules = self.static_rules.iter().map(|rule| (rule.track_group.as_ref(), rule.input.as_deref()));
+        let mut seen: HashSet<(&str, &str)> = HashSet::new();
+        let mut devices: HashMap<&str, Vec<&str>> = HashMap::new();
+        for (group, device) in addresses.chain(routes).chain(rules) {
+            let (Some(group), Some(device)) = (group, device) else { continue };
+            if !seen.insert((group, device)) {
+                continue;
+            }
+            for member in self.track_groups.get(group).into_iter().flatten() {
+                devices.entry(member).or_default().push(device);
+            }
+        }
+        devices
+    }
+
     /// Interfaces that the configuration names, each once, in order of appearance.
     pub fn interfaces(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
@@ -166,7 +208,9 @@ impl Config {
             instance.routes.iter().flat_map(Route::interfaces).for_each(&mut add);
         }
         let of_groups = self.sync_groups.values().flat_map(|group| &group.track_interfaces);
-        for (name, _) in of_groups {
+        let polled = self.linkbeat_interfaces.iter().map(|link| &link.interface);
+        let delayed = self.link_delays.iter().map(|link| &link.interface);
+        for name in of_groups.map(|(name, _)| name).chain(polled).chain(delayed) {
             add(name.as_str());
         }
         self.static_addresses.iter().filter_map(|one| one.address.device.as_deref()).for_each(&mut add);

@@ -66,8 +66,8 @@ impl OwnLinks {
     pub fn of(config: &Config) -> Self {
         let mut naming = Naming::of(config);
         let mut all = OwnLinks { links: Vec::new(), routers: Vec::new() };
-        for instance in &config.vrrp_instances {
-            let mut one = OfInstance::new(instance, &mut naming);
+        for (instance, router) in config.vrrp_instances.iter().zip(config.routers()) {
+            let mut one = OfInstance::new(instance, router, &mut naming);
             one.own();
             one.of_addresses();
             one.extra_garp();
@@ -88,8 +88,8 @@ struct OfInstance<'a> {
 }
 
 impl<'a> OfInstance<'a> {
-    fn new(instance: &'a VrrpInstance, naming: &'a mut Naming) -> Self {
-        let router = InstanceConfig { vrf: instance.vrf.clone(), ..instance.for_engine() };
+    fn new(instance: &'a VrrpInstance, router: InstanceConfig, naming: &'a mut Naming) -> Self {
+        let router = InstanceConfig { vrf: instance.vrf.clone(), ..router };
         OfInstance { instance, naming, router, links: Vec::new() }
     }
 

@@ -225,6 +225,8 @@ impl SyncGroup {
             name: name.clone(),
             members: self.members.clone(),
             trackers: self.trackers.clone(),
+            track_files: self.track_files.clone(),
+            track_processes: self.track_processes.clone(),
             track_interfaces: self.track_interfaces.clone(),
         }
     }

@@ -56,7 +56,7 @@ fn sync_group(writer: &mut Writer<'_>, group: &SyncGroup) {
 }
 
 fn trackers(writer: &mut Writer<'_>, keyword: &str, trackers: &[(TrackerId, Weight)]) {
-    writer.lines(keyword, trackers.iter().map(|(id, weight)| track::line(&id.0, *weight)));
+    writer.lines(keyword, trackers.iter().map(|(id, weight)| track::line(&id.name, *weight)));
 }
 
 fn notify(writer: &mut Writer<'_>, notify: &VrrpNotify) {

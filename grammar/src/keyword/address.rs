@@ -9,7 +9,7 @@ use lbd_vrrp::{PreferredLifetime, VirtualAddress};
 
 use super::call::Call;
 use super::context::MOST_COMPARED;
-use super::line::{self, Line, SCOPES, c_number, longest, option};
+use super::line::{self, Line, SCOPES, c_number, longest};
 use super::{Keyword, Serves};
 use crate::config::StaticAddress;
 use crate::diagnostic::quote;
@@ -51,18 +51,16 @@ pub(super) static OPTIONS: [Keyword; 16] = [
         .like("0..=4294967295", "forever")
     },
     served("no_track", "", "Loss of the address or its interface is no fault, and it is not put back."),
-    option(
+    served(
         "track_group",
         "NAME",
-        "Of a static address: the track_group that its loss sends to FAULT.",
-        WITHOUT,
+        "Of a static address: the instances of this track_group track its interface.",
     )
     .like("", "G"),
     served("use_vmac", "", "Of a virtual address: put it on a virtual MAC interface on its interface."),
     served("nodad", "", "No look for duplicates of an IPv6 address, which is so anyway."),
 ];
 
-const WITHOUT: &str = "the address is used without it";
 const NO_BROADCAST: u8 = 31;
 
 const fn served(name: &'static str, arguments: &'static str, help: &'static str) -> Keyword {

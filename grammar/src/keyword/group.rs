@@ -9,7 +9,7 @@ use std::time::Duration;
 use lbd_vrrp::{TrackerId, Weight};
 
 use super::call::Call;
-use super::instance::{NO_BFD, NO_FILES, NO_PROCESSES};
+use super::instance::NO_BFD;
 use super::root::Root;
 use super::{Part, Row, Table, later, row, tracking};
 use crate::config::{GarpGroup, VrrpNotify};
@@ -103,21 +103,19 @@ const MEMBERS: Rows = &[
         |b: &mut S, c| b.scripts.extend(tracking::scripts(c)),
     )
     .block(),
-    later(
+    row(
         "track_file",
         "{ NAME [weight N [reverse|noreverse]] … }",
         "Files that all members track.",
-        NO_FILES,
         |b: &mut S, c| {
             b.files.extend(tracking::files(c));
         },
     )
     .opens("track_script"),
-    later(
+    row(
         "track_process",
         "{ NAME [weight N [reverse|noreverse]] … }",
         "Processes that all members track.",
-        NO_PROCESSES,
         |b: &mut S, c| b.processes.extend(tracking::processes(c)),
     )
     .opens("track_script"),
@@ -211,7 +209,7 @@ pub(crate) static TRACK_GROUP: Table<TrackGroupBuilder> = Table {
     rows: &[&[row(
         "group",
         "{ INSTANCE … }",
-        "Names of the instances that fail when a static entry of this group is lost.",
+        "Names of the instances that track the interfaces of static entries of this group.",
         |b: &mut TrackGroupBuilder, c| b.members.read(c),
     )
     .block()

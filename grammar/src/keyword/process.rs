@@ -10,7 +10,7 @@ use lbd_vrrp::Weight;
 use super::call::Call;
 use super::root::Root;
 use super::tracking::{incomplete, is_second, own_weight_once};
-use super::{Part, Row, Table, later};
+use super::{Part, Row, Table, row};
 use crate::config::{ProcessMatch, TrackProcess};
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::source::Span;
@@ -33,16 +33,13 @@ type B = ProcessBuilder;
 pub(crate) static TABLE: Table<ProcessBuilder> =
     Table { name: "vrrp_track_process", part: Part::Vrrp, rows: &[ROWS] };
 
-const MEANS: &str = "the process is not tracked";
-
 const DELAY: &str = "0.000001..=3600";
 
 const ROWS: &[Row<ProcessBuilder>] = &[
-    later(
+    row(
         "process",
         "PROGRAM [PARAM …]",
         "Program to look for; with parameters they must match too.",
-        MEANS,
         |b: &mut B, c| {
             let command = command(c);
             c.once(&mut b.command, command);
@@ -50,11 +47,10 @@ const ROWS: &[Row<ProcessBuilder>] = &[
     )
     .otherwise("required")
     .example("nginx"),
-    later(
+    row(
         "param_match",
         "[initial|partial]",
         "Parameters must be exactly those; or begin with them.",
-        MEANS,
         |b: &mut B, c| {
             let kinds = [("initial", ProcessMatch::Initial), ("partial", ProcessMatch::Partial)];
             b.matching = match c.optional() {
@@ -65,23 +61,22 @@ const ROWS: &[Row<ProcessBuilder>] = &[
     )
     .otherwise("exactly those of process; without any they do not matter")
     .example("initial"),
-    later(
+    row(
         "weight",
         "N [reverse]",
         "Change of priority; with 0 a missing process means FAULT.",
-        MEANS,
         |b: &mut B, c| {
             own_weight_once(c, 254, 0, &mut b.weight);
         },
     )
     .range("-254..=254")
     .default("0"),
-    later("quorum", "N", "Fewest processes.", MEANS, quorum).range("1..=65535").default("1"),
-    later("quorum_max", "N", "Most processes; 0: there may be none.", MEANS, quorum_max)
+    row("quorum", "N", "Fewest processes.", quorum).range("1..=65535").default("1"),
+    row("quorum_max", "N", "Most processes; 0: there may be none.", quorum_max)
         .range("0..=65535")
         .otherwise("unlimited")
         .example("5"),
-    later("delay", "SECS", "Sets terminate_delay and fork_delay.", MEANS, |b: &mut B, c| {
+    row("delay", "SECS", "Sets terminate_delay and fork_delay.", |b: &mut B, c| {
         if let Some(time) = delay(c) {
             (b.terminate_delay, b.fork_delay) = (Some(time), Some(time));
         }
@@ -89,23 +84,22 @@ const ROWS: &[Row<ProcessBuilder>] = &[
     .range(DELAY)
     .otherwise("no delay")
     .example("0.5"),
-    later("terminate_delay", "SECS", "Wait before too few processes count.", MEANS, |b: &mut B, c| {
+    row("terminate_delay", "SECS", "Wait before too few processes count.", |b: &mut B, c| {
         b.terminate_delay = delay(c).or(b.terminate_delay);
     })
     .range(DELAY)
     .otherwise("no delay")
     .example("0.5"),
-    later("fork_delay", "SECS", "Wait before new processes count.", MEANS, |b: &mut B, c| {
+    row("fork_delay", "SECS", "Wait before new processes count.", |b: &mut B, c| {
         b.fork_delay = delay(c).or(b.fork_delay);
     })
     .range(DELAY)
     .otherwise("no delay")
     .example("0.5"),
-    later(
+    row(
         "full_command",
         "",
         "Compare with the command line, not with the name of at most 15 characters.",
-        MEANS,
         |b: &mut B, _| {
             b.full_command = true;
         },

@@ -59,14 +59,14 @@ const ROWS: &[Row<Root>] = &[
     row("vrrp_sync_group", "NAME { … }", "Instances that are master together.", group::sync_group)
         .opens("vrrp_sync_group")
         .by(Part::Vrrp),
-    later(
+    row(
         "track_group",
         "NAME { … }",
-        "Instances for static entries.",
-        "it has no effect",
+        "Instances that track the interfaces of static entries.",
         group::track_group,
     )
-    .opens("track_group"),
+    .opens("track_group")
+    .by(Part::Vrrp),
     row(
         "garp_group",
         "{ … }",
@@ -96,26 +96,27 @@ const ROWS: &[Row<Root>] = &[
     .opens("virtual_rules")
     .by(Part::Network)
     .example("from 192.0.2.0/24 table 100 preference 50"),
-    later(
+    row(
         "linkbeat_interfaces",
         "{ IF [MII|ETHTOOL|IOCTL] … }",
-        "Interfaces whose link is polled.",
-        NO_POLLING,
+        "Interfaces whose link is polled every second; they are up only with link.",
         link::linkbeat,
     )
     .block()
+    .by(Part::Vrrp)
     .example("eth0\neth1 ETHTOOL"),
-    later(
+    row(
         "interface_up_down_delays",
         "{ IF DOWN [UP] … }",
-        "Delays of link changes.",
-        "changes count at once",
+        "How many seconds an interface is down, or up, before that counts.",
         link::delays,
     )
     .block()
+    .by(Part::Vrrp)
     .example("eth0 1.5 0.5"),
-    later("vrrp_track_process", "NAME { … }", "A process that instances track.", NOT_TRACKED, process::lower)
+    row("vrrp_track_process", "NAME { … }", "A process that instances track.", process::lower)
         .opens("vrrp_track_process")
+        .by(Part::Vrrp)
         .example("process nginx\nweight 10"),
     row("track_file", "NAME { … }", "A file with a number that is tracked.", file::lower)
         .by(Part::Checks)
@@ -141,9 +142,6 @@ const ROWS: &[Row<Root>] = &[
     .block()
     .example("192.0.2.10 80\nfwmark 7 inet"),
 ];
-
-const NO_POLLING: &str = "the kernel's link events are used";
-const NOT_TRACKED: &str = "it is not tracked; use a vrrp_script";
 
 /// Lowers a whole configuration. Each block of the tree goes as soon as it is lowered.
 pub(crate) fn lower(
@@ -251,7 +249,7 @@ fn look_ahead<'s>(context: &mut Context<'s>, statements: &[Statement]) {
 fn forget_unused_scripts(config: &mut Config) {
     let of_instances = config.vrrp_instances.iter().flat_map(|instance| &instance.router.trackers);
     let of_groups = config.sync_groups.values().flat_map(|group| &group.trackers);
-    let tracked: HashSet<&str> = of_instances.chain(of_groups).map(|(tracker, _)| &*tracker.0).collect();
+    let tracked: HashSet<&str> = of_instances.chain(of_groups).map(|(tracker, _)| &*tracker.name).collect();
     config.vrrp_scripts.retain(|name, _| tracked.contains(&**name));
     let mut used: HashSet<ScriptId> = HashSet::new();
     used.extend(config.global.scripts().cloned());

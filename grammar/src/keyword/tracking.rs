@@ -140,7 +140,7 @@ pub(super) fn interfaces(call: &mut Call<'_, '_>) -> Vec<(String, Weight, Span)>
 /// track_script: trackers and weights. Unknown names are left out.
 pub(super) fn scripts(call: &mut Call<'_, '_>) -> Vec<(TrackerId, Weight, Span)> {
     let named = named(call, Object::Script).into_iter();
-    named.map(|(name, weight, span)| (TrackerId(name), weight, span)).collect()
+    named.map(|(name, weight, span)| (TrackerId::script(name), weight, span)).collect()
 }
 
 /// track_file: names and weights. Unknown names are left out.

@@ -165,17 +165,17 @@ fn weights_that_do_nothing() {
     };
     let grouped = |config: &mut Config| {
         let members = vec![Arc::from("V")];
-        let trackers = vec![(TrackerId("chk".into()), Weight { value: 20, reverse: true })];
+        let trackers = vec![(TrackerId::script("chk"), Weight { value: 20, reverse: true })];
         config.sync_groups.insert("G".into(), SyncGroup { members, trackers, ..SyncGroup::default() });
     };
     let apart = |config: &mut Config| {
         let members = vec![Arc::from("W")];
-        let trackers = vec![(TrackerId("chk".into()), Weight { value: 20, reverse: true })];
+        let trackers = vec![(TrackerId::script("chk"), Weight { value: 20, reverse: true })];
         config.sync_groups.insert("G".into(), SyncGroup { members, trackers, ..SyncGroup::default() });
     };
     let of_a_file = |config: &mut Config| {
         let router = &mut config.vrrp_instances[0].router;
-        router.track_files = vec![(TrackerId("F".into()), Weight { value: 1, reverse: false })];
+        router.track_files = vec![(TrackerId::file("F"), Weight { value: 1, reverse: false })];
     };
     run(&[
         (

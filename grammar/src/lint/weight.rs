@@ -118,7 +118,7 @@ fn with_weights<'c>(
         (Tracker::Bfd, &router.track_bfd),
     ];
     for (kind, list) in own {
-        list.iter().for_each(|(id, weight)| add(kind, &id.0, *weight, None));
+        list.iter().for_each(|(id, weight)| add(kind, &id.name, *weight, None));
     }
     router.track_interfaces.iter().for_each(|(name, weight)| add(Tracker::Interface, name, *weight, None));
     if let Some((name, group)) = group {
@@ -131,7 +131,7 @@ fn with_weights<'c>(
             (Tracker::Bfd, &group.track_bfd),
         ];
         for (kind, list) in lists {
-            list.iter().for_each(|(id, weight)| add(kind, &id.0, *weight, name));
+            list.iter().for_each(|(id, weight)| add(kind, &id.name, *weight, name));
         }
     }
     found

@@ -354,10 +354,7 @@ fn nothing_is_said_of() {
             &["c:8:2: `vrf` is not supported yet; its adverts do not go through the VRF"],
         ),
         (group("notify_master /bin/true\n smtp_alert\n notify_priority_changes\n sync_group_tracking_weight"), &[]),
-        (
-            group("track_file {\n f\n }"),
-            &["c:9:1: `track_file` is not supported yet; the files are not tracked; use a vrrp_script"],
-        ),
+        (group("track_file {\n f\n }"), &[]),
         (
             with("strict_mode\n priority 255"),
             &["c:2:1: `strict_mode` is not supported yet; its rules hold, but traffic to the addresses is accepted all the same"],

@@ -101,7 +101,9 @@ fn the_setup_of_the_engine() {
     let group = GroupConfig {
         name: "G".into(),
         members: vec!["B".into(), "A".into()],
-        trackers: vec![(TrackerId("s".into()), plain(4))],
+        trackers: vec![(TrackerId::script("s"), plain(4))],
+        track_files: Vec::new(),
+        track_processes: Vec::new(),
         track_interfaces: vec![("eth7".to_owned(), plain(0))],
     };
     assert_eq!(setup.groups, [group]);
@@ -139,5 +141,48 @@ fn addresses_of_an_advert() {
         let kept = router.addresses.iter().chain(&router.excluded_addresses);
         let kept: Vec<String> = kept.map(|vip| vip.address.to_string()).collect();
         assert_eq!((router.addresses.len(), kept), (most, addresses), "{name}");
+    }
+}
+
+/// track_group: its instances track the interfaces of static entries that name it, with weight 0.
+#[test]
+fn interfaces_of_static_entries() {
+    let tracked = |lines: &str, entries: &str| {
+        let instance = |name: &str, vrid: u8, lines: &str| {
+            format!(
+                "vrrp_instance {name} {{\n interface eth0\n virtual_router_id {vrid}\n no_virtual_ipaddress\n{lines}\n}}\n"
+            )
+        };
+        let text = format!(
+            "track_group G {{\n group {{\n V\n }}\n}}\n{entries}\n{}{}",
+            instance("V", 1, lines),
+            instance("W", 2, "")
+        );
+        let config = config(&text);
+        let setup = config.vrrp_setup();
+        let [v, w] = setup.instances.as_slice() else { panic!("two instances") };
+        assert!(w.track_interfaces.is_empty(), "not in the group");
+        assert_eq!(config.vrrp_instances[0].router.track_primary, v.track_primary);
+        let line = |(name, weight): &(String, Weight)| format!("{name} {}", weight.value);
+        v.track_interfaces.iter().map(line).collect::<Vec<_>>()
+    };
+    let address = |device: &str| format!("static_ipaddress {{\n 10.0.0.1/24 dev {device} track_group G\n}}");
+    let own = "track_interface {\n eth5 weight 0\n eth6 weight 9\n}";
+    for (name, lines, entries, want) in [
+        ("an address", "", address("eth5"), &["eth5 0"][..]),
+        ("none names it", "", address("eth5").replace("track_group G", ""), &[]),
+        ("a route", "", "static_routes {\n 10.1.0.0/16 dev eth6 track_group G\n}".to_owned(), &["eth6 0"]),
+        (
+            "a rule",
+            "",
+            "static_rules {\n from 10.1.0.0/16 iif eth7 table 9 preference 5 track_group G\n}".to_owned(),
+            &["eth7 0"],
+        ),
+        ("tracked already", own, address("eth5"), &["eth5 0", "eth6 9"]),
+        ("tracked already with a weight", own, address("eth6"), &["eth5 0", "eth6 9", "eth6 0"]),
+        ("the own one", "", address("eth0"), &[]),
+        ("the own one, which is not tracked", "dont_track_primary", address("eth0"), &["eth0 0"]),
+    ] {
+        assert_eq!(tracked(lines, &entries), want, "{name}");
     }
 }

@@ -38,6 +38,7 @@ mod successor;
 mod synchronised;
 mod telling;
 mod thresholds;
+mod tracking;
 mod tunnels;
 mod unloaded;
 mod unnoticed;
@@ -143,6 +144,14 @@ pub const ALL: &[Scenario] = &[
         vrrp::stop,
     )
     .alone(),
+    scenario(
+        "vrrp_tracking",
+        "file, process, link and its delays move priority and state",
+        Need::Netns,
+        60,
+        tracking::tracking,
+    )
+    .lbd_only(),
     scenario("vrrp_one_master", "never two masters on a whole link", Need::Netns, 60, vrrp::one_master)
         .alone(),
     scenario(

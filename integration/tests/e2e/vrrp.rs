@@ -23,3 +23,8 @@ fn never_two_masters() {
 fn an_ipvlan_of_its_own_and_a_vrf() {
     run("own_links");
 }
+
+#[test]
+fn what_is_tracked() {
+    run("vrrp_tracking");
+}

@@ -194,6 +194,7 @@ impl Rules {
             | Event::VrrpCondition { .. }
             | Event::VrrpForeign { .. }
             | Event::Script { .. }
+            | Event::TrackedProcess { .. }
             | Event::Weight { .. }
             | Event::CheckFailed { .. }
             | Event::CheckWarning { .. }

@@ -275,3 +275,29 @@ fn files_are_written_at_start() {
     let mode = fs::metadata(path("new")).expect("there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
+
+/// Files that nothing but VRRP refers to.
+#[tokio::test]
+async fn files_of_virtual_routers_and_groups() {
+    let bench = Bench::new();
+    let text = |tracked: &str, by_group: &str| {
+        let file =
+            |name: &str| format!("track_file {name} {{\n file \"{}\"\n}}\n", bench.path(name).display());
+        format!(
+            "{}{}{}vrrp_sync_group G {{\n group {{\n V\n }}\n{by_group}\n}}\n\
+             vrrp_instance V {{\n interface eth0\n virtual_router_id 1\n no_virtual_ipaddress\n{tracked}\n}}\n",
+            file("a"),
+            file("b"),
+            file("c")
+        )
+    };
+    bench.write("a", "1");
+    bench.write("b", "2");
+    let config = load_str("c", &text("track_file {\n a weight 0\n }", "track_file {\n b\n }"));
+    bench.files.track(&config.config.expect("a configuration")).await;
+    assert_eq!((bench.watch("a").now(), bench.watch("b").now()), (Some(1), Some(2)));
+    assert!(bench.files.watch("c").is_none(), "nothing refers to it");
+    let mut number = bench.watch("a");
+    bench.write("a", "5");
+    number.becomes(5, "a").await;
+}

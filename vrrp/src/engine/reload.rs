@@ -118,8 +118,8 @@ impl Engine {
 
     fn forget_trackers(&mut self) {
         let Engine { routers, groups, surroundings, .. } = self;
-        let of_routers = routers.iter().flat_map(|router| &router.config().trackers);
-        let of_groups = groups.iter().flat_map(|group| &group.config.trackers);
+        let of_routers = routers.iter().flat_map(|router| router.config().tracked());
+        let of_groups = groups.iter().flat_map(|group| group.config.tracked());
         let named: std::collections::BTreeSet<_> = of_routers.chain(of_groups).map(|(id, _)| id).collect();
         surroundings.trackers.retain(|id, _| named.contains(id));
     }

@@ -6,9 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::router::{Fault, Problem, Situation};
+use crate::router::{Contribution, Fault, Problem, Situation, Tracked};
+use crate::tracker::Meaning;
 use crate::types::{
-    Delivery, Family, GroupConfig, IfIndex, InstanceConfig, Parent, Priority, TrackerId, Weight,
+    Delivery, Family, GroupConfig, IfIndex, InstanceConfig, Parent, Priority, TrackerId, TrackerResult,
+    Weight,
 };
 use crate::wire::arp::Mac;
 
@@ -35,7 +37,7 @@ pub struct Interface {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Surroundings {
     pub interfaces: BTreeMap<String, Interface>,
-    pub trackers: BTreeMap<TrackerId, bool>,
+    pub trackers: BTreeMap<TrackerId, TrackerResult>,
 }
 
 impl Surroundings {
@@ -48,78 +50,74 @@ impl Surroundings {
         virtual_addresses: &BTreeSet<IpAddr>,
     ) -> Situation {
         let interface = config.interface.as_ref().and_then(|name| self.interfaces.get(name));
-        let mut faults = BTreeSet::new();
-        if config.track_primary {
-            let devices = config.addresses.iter().chain(&config.excluded_addresses);
-            let tracked = devices.filter(|address| !address.no_track);
-            let devices = tracked.filter_map(|address| address.device.as_deref());
-            let own = [config.interface.as_deref(), config.address_interface.as_deref()];
-            let parent = config.parent.as_ref().map(|parent| parent.name.as_str());
-            for name in devices.chain(own.into_iter().flatten()).chain(parent) {
-                faults.extend(self.interface_fault(name));
-            }
-        } else if let (None, Some(name)) = (interface, &config.interface) {
-            faults.insert(Fault::InterfaceMissing(name.clone()));
-        }
-        let vrf = config.vrf.as_ref();
-        if let Some(name) = vrf {
-            faults.extend(self.interface_fault(name));
-        }
+        let mut faults = self.faults_of_interfaces(config);
         if matches!(&config.delivery, Delivery::Unicast { peers, .. } if peers.is_empty()) {
             faults.insert(Fault::NoPeer);
         }
         let parent = config.parent.as_ref().and_then(|parent| self.interfaces.get(&parent.name));
+        let vrf = config.vrf.as_ref().and_then(|name| self.interfaces.get(name));
         let source = Self::source(config, (interface, parent), virtual_addresses, &mut faults);
-        let mut total = i32::from(config.priority.0);
         let of_group = group.map(|group| group.track_interfaces.as_slice()).unwrap_or_default();
-        for (name, weight) in config.track_interfaces.iter().chain(of_group) {
-            total += self.tracked_interface(name, *weight, &mut faults);
-        }
-        let of_group = group.map(|group| group.trackers.as_slice()).unwrap_or_default();
-        for (id, weight) in config.trackers.iter().chain(of_group) {
-            total += self.tracked_script(id, *weight, &mut faults);
-        }
+        let interfaces = united(config.track_interfaces.iter(), of_group.iter());
+        let mut contributions: Vec<Contribution> = interfaces
+            .into_iter()
+            .map(|(name, weight)| self.tracked_interface(name, weight, &mut faults))
+            .collect();
+        let trackers = united(config.tracked(), group.into_iter().flat_map(GroupConfig::tracked));
+        contributions.extend(trackers.into_iter().map(|(id, weight)| self.tracked(id, weight, &mut faults)));
+        let points = contributions.iter().fold(0_i32, |sum, one| sum.saturating_add(one.points));
         Situation {
             interface: interface.map(|interface| interface.index),
             parent: parent.map(|parent| parent.index),
-            vrf: vrf.and_then(|name| self.interfaces.get(name)).map(|vrf| vrf.index),
+            vrf: vrf.map(|vrf| vrf.index),
             source,
             faults: faults.into_iter().collect(),
-            priority: Some(effective(config.priority, total)),
+            priority: Some(effective(config.priority, points)),
+            contributions,
         }
     }
 
-    fn tracked_interface(&self, name: &str, weight: Weight, faults: &mut BTreeSet<Fault>) -> i32 {
-        let problem = match self.interfaces.get(name) {
+    /// Of its own interface and those of its addresses. A virtual router whose interface is not there cannot
+    /// send, whatever it tracks.
+    fn faults_of_interfaces(&self, config: &InstanceConfig) -> BTreeSet<Fault> {
+        let parent = config.parent.as_ref().map(|parent| parent.name.as_str());
+        let own = [config.interface.as_deref(), config.address_interface.as_deref(), parent];
+        let addresses = config.addresses.iter().chain(&config.excluded_addresses);
+        let devices = addresses.filter(|address| !address.no_track).filter_map(|one| one.device.as_deref());
+        let others = devices.filter(|device| !own.contains(&Some(*device))).chain(config.vrf.as_deref());
+        let mut faults: BTreeSet<Fault> = others.filter_map(|name| self.interface_fault(name)).collect();
+        let of_own = own.into_iter().flatten().filter_map(|name| self.interface_fault(name));
+        faults.extend(
+            of_own.filter(|fault| config.track_primary || matches!(fault, Fault::InterfaceMissing(_))),
+        );
+        faults
+    }
+
+    fn tracked_interface(&self, name: &str, weight: Weight, faults: &mut BTreeSet<Fault>) -> Contribution {
+        let state = match self.interfaces.get(name) {
             None => Problem::Missing,
             Some(interface) if !interface.up => Problem::Bad,
             Some(_) => Problem::Good,
         };
-        let good = problem == Problem::Good;
-        if weight.value != 0 {
-            return contribution(weight, Some(good));
-        }
-        if good == weight.reverse {
-            faults.insert(Fault::TrackedInterface(name.to_owned(), problem));
-        }
-        0
+        let points = match weight.meaning(Some((state == Problem::Good).into())) {
+            Meaning::Adds(points) => points,
+            Meaning::Fault | Meaning::Waits => {
+                faults.insert(Fault::TrackedInterface(name.to_owned(), state));
+                0
+            }
+        };
+        Contribution { tracked: Tracked::Interface(name.to_owned(), state), weight, points }
     }
 
-    fn tracked_script(&self, id: &TrackerId, weight: Weight, faults: &mut BTreeSet<Fault>) -> i32 {
+    fn tracked(&self, id: &TrackerId, weight: Weight, faults: &mut BTreeSet<Fault>) -> Contribution {
         let result = self.trackers.get(id).copied();
-        match (weight.value, result) {
-            (0, None) => {
-                faults.insert(Fault::Waiting(id.clone()));
-                0
-            }
-            (0, Some(good)) if good == weight.reverse => {
-                let problem = if good { Problem::Good } else { Problem::Bad };
-                faults.insert(Fault::Tracker(id.clone(), problem));
-                0
-            }
-            (0, Some(_)) => 0,
-            (_, result) => contribution(weight, result),
-        }
+        let (points, fault) = match (weight.meaning(result), result) {
+            (Meaning::Adds(points), _) => (points, None),
+            (Meaning::Fault, Some(result)) => (0, Some(Fault::Tracker(id.clone(), result, weight))),
+            (Meaning::Waits, _) | (_, None) => (0, Some(Fault::Waiting(id.clone()))),
+        };
+        faults.extend(fault);
+        Contribution { tracked: Tracked::Tracker(id.clone(), result), weight, points }
     }
 
     /// The name of the interface of this index.
@@ -175,26 +173,30 @@ fn is_source(address: IpAddr, family: Family) -> bool {
     }
 }
 
-/// What something tracked adds to the priority: a positive weight while good, a negative one
-/// while bad, negated by `reverse`; nothing before the first result.
-fn contribution(weight: Weight, result: Option<bool>) -> i32 {
-    let value = i32::from(weight.value);
-    let applies = match result {
-        None => false,
-        Some(good) => good == (value > 0),
-    };
-    match (applies, weight.reverse) {
-        (false, _) => 0,
-        (true, false) => value,
-        (true, true) => -value,
+/// What an instance and its group track, each once. What both track has the group's weight, unless the
+/// instance's is 0 (as keepalived 2.2.7 has it).
+fn united<'a, N: PartialEq + 'a>(
+    own: impl Iterator<Item = &'a (N, Weight)>,
+    group: impl Iterator<Item = &'a (N, Weight)>,
+) -> Vec<(&'a N, Weight)> {
+    let mut united: Vec<(&N, Weight)> = own.map(|(tracked, weight)| (tracked, *weight)).collect();
+    let own = united.len();
+    for (tracked, weight) in group {
+        match united.iter_mut().take(own).find(|known| known.0 == tracked) {
+            Some(known) if known.1.value != 0 => known.1 = *weight,
+            Some(_) => {}
+            None => united.push((tracked, *weight)),
+        }
     }
+    united
 }
 
 /// The sum kept within 1..=254; an owner stays owner.
-fn effective(configured: Priority, total: i32) -> Priority {
+fn effective(configured: Priority, points: i32) -> Priority {
     if configured == Priority::OWNER {
         return Priority::OWNER;
     }
+    let total = i32::from(configured.0).saturating_add(points);
     Priority(u8::try_from(total.clamp(1, 254)).unwrap_or(1))
 }
 
@@ -203,29 +205,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn contributions() {
-        let weight = |value, reverse| Weight { value, reverse };
-        for (name, weight, result, want) in [
-            ("positive while good", weight(10, false), Some(true), 10),
-            ("positive while bad", weight(10, false), Some(false), 0),
-            ("negative while good", weight(-5, false), Some(true), 0),
-            ("negative while bad", weight(-5, false), Some(false), -5),
-            ("positive reversed while good", weight(10, true), Some(true), -10),
-            ("negative reversed while bad", weight(-5, true), Some(false), 5),
-            ("positive without result", weight(10, false), None, 0),
-            ("negative without result", weight(-5, false), None, 0),
+    fn what_both_track_counts_once() {
+        let plain = |value| Weight { value, reverse: false };
+        for (name, own, group, want) in [
+            ("the instance alone", vec![("a", 1)], vec![], vec![("a", 1)]),
+            ("the group alone", vec![], vec![("a", 1)], vec![("a", 1)]),
+            ("both", vec![("a", 1), ("b", 2)], vec![("c", 3), ("a", 4)], vec![("a", 4), ("b", 2), ("c", 3)]),
+            ("0 of the instance", vec![("a", 0)], vec![("a", 4)], vec![("a", 0)]),
+            ("0 of the group", vec![("a", 5)], vec![("a", 0)], vec![("a", 0)]),
+            // An interface of a static entry is tracked besides (track_group).
+            ("the instance twice", vec![("a", 5), ("a", 0)], vec![], vec![("a", 5), ("a", 0)]),
         ] {
-            assert_eq!(contribution(weight, result), want, "{name}");
+            let [own, group, want] = [own, group, want]
+                .map(|lines| lines.into_iter().map(|(name, value)| (name, plain(value))).collect::<Vec<_>>());
+            let got: Vec<_> =
+                united(own.iter(), group.iter()).into_iter().map(|(name, weight)| (*name, weight)).collect();
+            assert_eq!(got, want, "{name}");
         }
     }
 
     /// V3-F4, V3-F5, V2-F4, V2-F5.
     #[test]
     fn effective_priority_is_clamped() {
-        for (configured, total, want) in
-            [(100, 100, 100), (100, 0, 1), (100, -153, 1), (100, 353, 254), (254, 255, 254), (255, 2, 255)]
-        {
-            assert_eq!(effective(Priority(configured), total), Priority(want), "{configured} {total}");
+        for (configured, points, want) in [
+            (100, 0, 100),
+            (100, -100, 1),
+            (100, -253, 1),
+            (100, 253, 254),
+            (254, 1, 254),
+            (254, i32::MAX, 254),
+            (1, i32::MIN, 1),
+            (255, -253, 255),
+        ] {
+            assert_eq!(effective(Priority(configured), points), Priority(want), "{configured} {points}");
         }
     }
 }

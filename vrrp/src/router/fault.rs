@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::types::{Family, IfIndex, Priority, TrackerId};
+use crate::types::{Family, IfIndex, Priority, TrackerId, TrackerKind, TrackerResult, Weight};
 
 /// Why a virtual router cannot take part.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,25 +23,82 @@ pub enum Fault {
     NoPeer,
     /// A tracked interface of weight 0 is down (with `reverse`: up).
     TrackedInterface(String, Problem),
-    /// A tracked script of weight 0 failed (with `reverse`: succeeded).
-    Tracker(TrackerId, Problem),
-    /// A tracked script of weight 0 has no result yet: nothing is announced meanwhile.
+    /// Something tracked with weight 0 is bad (with `reverse`: good), or the number of a file takes more from
+    /// the priority than there is.
+    Tracker(TrackerId, TrackerResult, Weight),
+    /// Something tracked with weight 0 has no result yet: nothing is announced meanwhile.
     Waiting(TrackerId),
     /// Another member of the sync group cannot take part.
     Member(Arc<str>),
-    /// Another member of the sync group waits for a script's first result.
+    /// Another member of the sync group waits for the first result of something that it tracks.
     MemberWaits(Arc<str>),
 }
 
-/// What is wrong with something tracked.
+/// How a tracked interface is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Problem {
     /// It is not there.
     Missing,
-    /// It is bad.
+    /// It is down.
     Bad,
-    /// It is good, and tracked in reverse.
+    /// It is up, which is a problem if it is tracked in reverse.
     Good,
+}
+
+/// What something tracked does to the priority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contribution {
+    /// What it is.
+    pub tracked: Tracked,
+    /// With which weight.
+    pub weight: Weight,
+    /// Added to the configured priority; 0 where it is a fault, or has no result yet.
+    pub points: i32,
+}
+
+/// Something tracked, as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tracked {
+    /// An interface.
+    Interface(String, Problem),
+    /// Something with a result; `None` before the first.
+    Tracker(TrackerId, Option<TrackerResult>),
+}
+
+impl Tracked {
+    /// `interface`, `script`, `file`, `process`, `bfd`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Tracked::Interface(..) => "interface",
+            Tracked::Tracker(id, _) => id.kind.as_str(),
+        }
+    }
+
+    /// Its name, unique among its kind.
+    pub fn name(&self) -> &str {
+        match self {
+            Tracked::Interface(name, _) => name,
+            Tracked::Tracker(id, _) => &id.name,
+        }
+    }
+}
+
+/// How it is: `up`, `failed`, `3`, `0 of 1 running`.
+impl fmt::Display for Tracked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Tracked::Interface(_, Problem::Missing) => f.write_str("missing"),
+            Tracked::Interface(_, Problem::Bad) => f.write_str("down"),
+            Tracked::Interface(_, Problem::Good) => f.write_str("up"),
+            Tracked::Tracker(_, None) => f.write_str("no result yet"),
+            Tracked::Tracker(id, Some(result)) => match (id.kind, result) {
+                (TrackerKind::Script, TrackerResult::Good) => f.write_str("succeeded"),
+                (TrackerKind::Script, TrackerResult::Bad) => f.write_str("failed"),
+                (TrackerKind::Process, TrackerResult::Good) => f.write_str("runs"),
+                (_, result) => result.fmt(f),
+            },
+        }
+    }
 }
 
 impl Fault {
@@ -67,11 +124,18 @@ impl fmt::Display for Fault {
                 Problem::Bad => write!(f, "tracked interface {name} is down"),
                 Problem::Good => write!(f, "tracked interface {name} is up (reverse)"),
             },
-            Fault::Tracker(id, Problem::Good) => write!(f, "script {id} succeeded (reverse)"),
-            Fault::Tracker(id, _) => write!(f, "script {id} failed"),
-            Fault::Waiting(id) => write!(f, "waiting for the first result of script {id}"),
+            Fault::Tracker(id, result, weight) => {
+                f.write_str(&id.told(*result))?;
+                match (weight.value, weight.reverse) {
+                    (0, false) => Ok(()),
+                    (0, true) => f.write_str(" (reverse)"),
+                    (value, false) => write!(f, " times weight {value}"),
+                    (value, true) => write!(f, " times weight {value} (reverse)"),
+                }
+            }
+            Fault::Waiting(id) => write!(f, "waiting for the first result of {} {id}", id.kind),
             Fault::Member(name) => write!(f, "sync group: {name} cannot take part"),
-            Fault::MemberWaits(name) => write!(f, "sync group: {name} waits for a script"),
+            Fault::MemberWaits(name) => write!(f, "sync group: {name} waits for a first result"),
         }
     }
 }
@@ -91,6 +155,8 @@ pub(crate) struct Situation {
     pub faults: Vec<Fault>,
     /// Configured priority with all contributions.
     pub priority: Option<Priority>,
+    /// What they are: interfaces, then the rest, those of the instance before those that only its group tracks.
+    pub contributions: Vec<Contribution>,
 }
 
 impl Situation {

@@ -255,7 +255,7 @@ fn an_address_removed_by_someone_else_is_taken_again_after_skew() {
 #[test]
 fn a_resumed_master_sends_at_once_and_takes_nothing_away() {
     let mut waiting = config("A", 51, 150);
-    waiting.trackers = vec![(TrackerId("check".into()), Weight { value: 0, reverse: false })];
+    waiting.trackers = vec![(TrackerId::script("check"), Weight { value: 0, reverse: false })];
     let mut sim = Sim::new(vec![waiting, config("B", 51, 100)]);
     let router = sim.router(0);
     sim.event(0, Event::Begin { resume: vec![router] });

@@ -18,7 +18,7 @@ fn group(priorities: [u8; 2]) -> Setup {
 
 fn waiting(mut setup: Setup) -> Setup {
     let never = Weight { value: 0, reverse: false };
-    setup.instances[1].trackers = vec![(TrackerId("check".into()), never)];
+    setup.instances[1].trackers = vec![(TrackerId::script("check"), never)];
     setup
 }
 
@@ -149,7 +149,7 @@ fn a_members_script_without_result_is_waited_for_by_all() {
         sim.begin();
         sim.run(seconds(10));
         assert_eq!(told(&sim, 0, 0), [], "{name}: in silence");
-        sim.event(0, Event::Tracker(TrackerId("check".into()), good));
+        sim.event(0, Event::Tracker(TrackerId::script("check"), good.into()));
         let want = ["A0", "A1", "G"].map(|one| (10_000, format!("{one} INIT {to}")));
         assert_eq!(told(&sim, 0, 0), want, "{name}");
     }

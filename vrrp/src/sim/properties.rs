@@ -38,7 +38,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 fn tracker() -> TrackerId {
-    TrackerId("check".into())
+    TrackerId::script("check")
 }
 
 fn new_node(sim: &mut Sim, node: usize, config: &InstanceConfig) {
@@ -47,7 +47,7 @@ fn new_node(sim: &mut Sim, node: usize, config: &InstanceConfig) {
     sim.nodes[node].held.clear();
     let interface = interface(sim.nodes[node].host);
     sim.event(node, Event::Interface(interface));
-    sim.event(node, Event::Tracker(tracker(), true));
+    sim.event(node, Event::Tracker(tracker(), true.into()));
     sim.event(node, Event::Begin { resume: vec![] });
 }
 
@@ -70,7 +70,7 @@ fn apply(sim: &mut Sim, op: &Op, configs: &[InstanceConfig]) {
             sim.event(at(node), Event::Interface(interface));
         }
         Op::Script(node, good) if sim.nodes[at(node)].alive => {
-            sim.event(at(node), Event::Tracker(tracker(), good));
+            sim.event(at(node), Event::Tracker(tracker(), good.into()));
         }
         Op::Lose(loss) => sim.loss = loss,
         Op::TakeAddress(node) if sim.nodes[at(node)].alive => {
@@ -114,7 +114,7 @@ proptest! {
         let mut sim = Sim::new(configs.clone());
         sim.random = fastrand::Rng::with_seed(seed);
         for node in 0..configs.len() {
-            sim.event(node, Event::Tracker(tracker(), true));
+            sim.event(node, Event::Tracker(tracker(), true.into()));
         }
         sim.begin();
         for op in &ops {

@@ -88,11 +88,11 @@ fn the_order_of_peers_and_instances_does_not_matter() {
 fn a_new_script_does_not_hold_back_a_running_instance() {
     let mut sim = running(config("A", 51, 100));
     let mut scripted = config("A", 51, 100);
-    let check = TrackerId("check".into());
+    let check = TrackerId::script("check");
     scripted.trackers = vec![(check.clone(), Weight { value: 0, reverse: false })];
     sim.event(0, Event::Reload(Setup::of(vec![scripted])));
     assert_eq!(sim.masters(), [0]);
-    sim.event(0, Event::Tracker(check, false));
+    sim.event(0, Event::Tracker(check, false.into()));
     assert_eq!(sim.nodes[0].state(), State::Fault);
 }
 

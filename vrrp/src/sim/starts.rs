@@ -57,11 +57,11 @@ fn the_start_up_delay_outlasts_faults_and_waiting() {
         assert_eq!(became_master(&sim, 0), [want], "{name}: fault");
 
         let mut scripted = v3("A", priority);
-        scripted.trackers = vec![(TrackerId("check".into()), Weight { value: 0, reverse: false })];
+        scripted.trackers = vec![(TrackerId::script("check"), Weight { value: 0, reverse: false })];
         let mut sim = Sim::of(vec![delayed(scripted)]);
         sim.begin();
         sim.run(ms(500));
-        sim.event(0, Event::Tracker(TrackerId("check".into()), true));
+        sim.event(0, Event::Tracker(TrackerId::script("check"), true.into()));
         sim.run(ms(10_000));
         assert_eq!(became_master(&sim, 0), [want], "{name}: script");
     }

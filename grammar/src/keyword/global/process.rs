@@ -11,13 +11,13 @@ use crate::config::IpvsNamespace;
 type B = Root;
 
 pub(in super::super) const ROWS: &[Row<Root>] = &[
-    later(
+    row(
         "linkbeat_use_polling",
         "",
         "Ask each tracked interface for its link every second.",
-        "the kernel's link events are used",
         |b: &mut B, _| b.config.process.linkbeat_polling = true,
-    ),
+    )
+    .by(Part::Vrrp),
     later(
         "net_namespace",
         "NAME",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::call::Call;
-use super::super::{Row, later};
+use super::super::{Part, Row, later, row};
 use super::names::{only, text};
 use super::{GlobalBuilder, OWN_BUFFERS};
 use crate::config::Buffer;
@@ -111,21 +111,22 @@ pub(super) const BUFFER_ROWS: &[Row<B>] = &[
         b.rest.netlink.vrrp_monitor.force(c);
     })
     .default("false"),
-    later(
+    row(
         "process_monitor_rcv_bufs",
         "BYTES",
         "Receive buffer for the kernel's events about processes.",
-        OWN_BUFFERS,
         |b: &mut B, c| {
             b.rest.netlink.process_monitor.bytes(c);
         },
     )
     .range(BYTES)
-    .otherwise("the kernel's size")
+    .otherwise("1048576, with force where that is permitted")
+    .by(Part::Vrrp)
     .example("262144"),
-    later("process_monitor_rcv_bufs_force", "[BOOL]", FORCE, OWN_BUFFERS, |b: &mut B, c| {
+    row("process_monitor_rcv_bufs_force", "[BOOL]", FORCE, |b: &mut B, c| {
         b.rest.netlink.process_monitor.force(c);
     })
+    .by(Part::Vrrp)
     .default("false"),
     later(
         "lvs_netlink_cmd_rcv_bufs",

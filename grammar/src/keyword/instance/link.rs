@@ -6,7 +6,7 @@ use super::{B, Rows, duplicate};
 use crate::config::{Ipvlan, IpvlanMode, Vmac};
 use crate::diagnostic::quote;
 use crate::keyword::call::Call;
-use crate::keyword::{Part, later, row};
+use crate::keyword::{Part, row};
 use crate::tree::Word;
 
 pub(super) const ROWS: Rows = &[
@@ -49,11 +49,10 @@ pub(super) const ROWS: Rows = &[
         },
     )
     .by(Part::Network),
-    later(
+    row(
         "linkbeat_use_polling",
         "",
         "Old way to name the interface in linkbeat_interfaces.",
-        "the kernel's link events are used",
         |b: &mut B, c| {
             b.polls_link = Some(c.place());
         },

@@ -151,8 +151,6 @@ pub(super) fn duplicate(call: &mut Call<'_, '_>, span: Span, before: Span, what:
     );
 }
 
-pub(super) const NO_FILES: &str = "the files are not tracked; use a vrrp_script";
-pub(super) const NO_PROCESSES: &str = "the processes are not tracked; use a vrrp_script";
 pub(super) const NO_BFD: &str = "the sessions are not tracked";
 
 const TRACKING: Rows = &[
@@ -170,19 +168,17 @@ const TRACKING: Rows = &[
         },
     )
     .block(),
-    super::later(
+    row(
         "track_file",
         "{ NAME [weight N [reverse|noreverse]] … }",
         "Files with a number to track.",
-        NO_FILES,
         |b: &mut B, c| b.files.extend(super::tracking::files(c)),
     )
     .opens("track_script"),
-    super::later(
+    row(
         "track_process",
         "{ NAME [weight N [reverse|noreverse]] … }",
         "Processes to track.",
-        NO_PROCESSES,
         |b: &mut B, c| b.processes.extend(super::tracking::processes(c)),
     )
     .opens("track_script"),

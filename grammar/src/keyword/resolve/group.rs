@@ -6,9 +6,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use lbd_vrrp::{Priority, TrackerId, Weight};
+use lbd_vrrp::{Priority, TrackerKind, Weight};
 
-use super::instance::Found;
+use super::instance::{Found, ids};
 use crate::config::{Config, GarpGroup, SyncGroup};
 use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::keyword::Context;
@@ -150,9 +150,15 @@ fn sync_group(
         members,
         track_interfaces: once(builder.interfaces, "interface", has_owner, &mut weighted, context),
         trackers: once(builder.scripts, "script", has_owner, &mut weighted, context),
-        track_files: once(named(builder.files), "file", has_owner, &mut weighted, context),
-        track_processes: once(named(builder.processes), "process", has_owner, &mut weighted, context),
-        track_bfd: once(named(builder.bfd), "BFD session", has_owner, &mut weighted, context),
+        track_files: once(ids(builder.files, TrackerKind::File), "file", has_owner, &mut weighted, context),
+        track_processes: once(
+            ids(builder.processes, TrackerKind::Process),
+            "process",
+            has_owner,
+            &mut weighted,
+            context,
+        ),
+        track_bfd: once(ids(builder.bfd, TrackerKind::Bfd), "BFD session", has_owner, &mut weighted, context),
         tracking_weight: builder.tracking_weight,
         notify: builder.notify,
         mail: false,
@@ -214,10 +220,6 @@ fn without_weights(
         .help("add `sync_group_tracking_weight` to the group, or remove the weights");
     let diagnostic = places.iter().take(3).fold(diagnostic, |one, span| one.related(Some(*span), "a weight"));
     context.report(diagnostic);
-}
-
-fn named(lines: Vec<(Arc<str>, Weight, Span)>) -> Vec<(TrackerId, Weight, Span)> {
-    lines.into_iter().map(|(name, weight, span)| (TrackerId(name), weight, span)).collect()
 }
 
 /// What is tracked, each once; with a member of priority 255 without weights.

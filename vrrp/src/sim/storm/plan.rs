@@ -101,7 +101,7 @@ impl Plan {
                 let of_group = hosts[node].tracks_group.then(|| hosts[node].tracker()).flatten();
                 let trackers = of_group.into_iter().collect();
                 setup.groups =
-                    vec![GroupConfig { name: "G".into(), members, trackers, track_interfaces: vec![] }];
+                    vec![GroupConfig { name: "G".into(), members, trackers, ..GroupConfig::default() }];
             }
             setup
         };
@@ -200,7 +200,7 @@ fn ms(ms: u64) -> Duration {
 }
 
 pub fn script() -> TrackerId {
-    TrackerId("check".into())
+    TrackerId::script("check")
 }
 
 /// How the intervals of one segment's routers differ; in version 2 they never do.

@@ -27,6 +27,7 @@ use crate::source::Span;
 use crate::tree::Word;
 
 pub(crate) use conflicts::conflicts;
+pub(crate) use tracked::ids;
 
 /// An instance and what its groups need to know.
 pub(crate) struct Found {

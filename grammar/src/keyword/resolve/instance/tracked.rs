@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::Arc;
 
-use lbd_vrrp::{TrackerId, Weight};
+use lbd_vrrp::{TrackerId, TrackerKind, Weight};
 
 use super::Nature;
 
@@ -37,14 +38,9 @@ pub(super) fn resolve(builder: &mut InstanceBuilder, nature: Nature, call: &mut 
         }
         !is_own
     });
-    let ids = |named: &mut Vec<(std::sync::Arc<str>, Weight, Span)>| -> Vec<_> {
-        std::mem::take(named)
-            .into_iter()
-            .map(|(name, weight, span)| (TrackerId(name), weight, span))
-            .collect()
-    };
-    let (files, processes, bfd) =
-        (ids(&mut builder.files), ids(&mut builder.processes), ids(&mut builder.bfd));
+    let files = ids(std::mem::take(&mut builder.files), TrackerKind::File);
+    let processes = ids(std::mem::take(&mut builder.processes), TrackerKind::Process);
+    let bfd = ids(std::mem::take(&mut builder.bfd), TrackerKind::Bfd);
     let scripts = std::mem::take(&mut builder.scripts);
     let mut weighted = Vec::new();
     let mut note = |lines: Vec<Span>| weighted.extend(lines);
@@ -55,6 +51,11 @@ pub(super) fn resolve(builder: &mut InstanceBuilder, nature: Nature, call: &mut 
     let interfaces = each_once(interfaces, "interface", owner, &mut note, call);
     let processes = each_once(processes, "process", owner, &mut |_| {}, call);
     Tracked { scripts, files, processes, bfd, interfaces, weighted }
+}
+
+/// Lines that track something of a kind.
+pub(crate) fn ids(lines: Vec<(Arc<str>, Weight, Span)>, kind: TrackerKind) -> Vec<(TrackerId, Weight, Span)> {
+    lines.into_iter().map(|(name, weight, span)| (TrackerId { kind, name }, weight, span)).collect()
 }
 
 /// Drops what is named twice, and weights of the owner; tells the lines with a weight.

@@ -62,7 +62,7 @@ impl World<'_> {
             }
             Weather::Track(..) => {
                 let good = host.good;
-                self.feed(node, Event::Tracker(script(), good))
+                self.feed(node, Event::Tracker(script(), good.into()))
             }
             Weather::Stop(_) => {
                 self.feed(node, Event::Stop)?;
@@ -116,7 +116,7 @@ impl World<'_> {
         // The first result comes before or after the start.
         let early = self.random.bool();
         if early {
-            self.feed(node, Event::Tracker(script(), good))?;
+            self.feed(node, Event::Tracker(script(), good.into()))?;
         }
         self.feed(node, Event::Begin { resume })?;
         if resumes {
@@ -127,7 +127,7 @@ impl World<'_> {
             }
         }
         if !early {
-            self.feed(node, Event::Tracker(script(), good))?;
+            self.feed(node, Event::Tracker(script(), good.into()))?;
         }
         Ok(())
     }

@@ -1,0 +1,181 @@
+//! What a virtual router tracks: a file, a process, an interface with delays; priority and state as the status shows them.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::Ctx;
+use crate::director::Director;
+use crate::step;
+use crate::topology::{BACK, Lab, host};
+use crate::wait;
+
+/// A change of a link counts after so long: down, up.
+const DOWN: Duration = Duration::from_secs(1);
+/// Processes are counted every second where the kernel tells no events.
+const COUNTED: Duration = Duration::from_secs(3);
+
+/// A process that is killed with the value.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A directory with what is tracked: a file with a number, a program of a name that nothing else has.
+struct Tracked {
+    dir: tempfile::TempDir,
+    program: String,
+}
+
+impl Tracked {
+    fn new() -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("lbd-track-").tempdir()?;
+        let program = format!("lbdt{}", std::process::id());
+        symlink("/bin/sleep", dir.path().join(&program))?;
+        Ok(Self { dir, program })
+    }
+
+    fn write(&self, number: i32) -> Result<()> {
+        Ok(fs::write(self.dir.path().join("number"), format!("{number}\n"))?)
+    }
+
+    fn start(&self) -> Result<Running> {
+        let mut command = Command::new(self.dir.path().join(&self.program));
+        command.arg("1000").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Ok(Running(command.spawn().context("a program to track")?))
+    }
+
+    /// One instance whose priority changes, one in FAULT as soon as anything is bad.
+    fn config(&self) -> String {
+        let (dir, program) = (self.dir.path().display(), &self.program);
+        let instance = |name: &str, vrid: u8, tracked: &str| {
+            format!(
+                "vrrp_instance {name} {{\n  state BACKUP\n  interface eth0\n  virtual_router_id {vrid}\n  priority 100\n  \
+                 advert_int 1\n{tracked}  virtual_ipaddress {{\n    10.0.0.{vrid}/32\n  }}\n}}\n"
+            )
+        };
+        format!(
+            "track_file number {{\n  file {dir}/number\n  weight 2\n}}\nvrrp_track_process web {{\n  process {program}\n  weight 20\n}}\n\
+             interface_up_down_delays {{\n  eth1 {} 0\n}}\nlinkbeat_interfaces {{\n  eth0\n}}\n{}{}",
+            DOWN.as_secs(),
+            instance(
+                "WEIGHTS",
+                51,
+                "  track_file {\n    number\n  }\n  track_process {\n    web\n  }\n  track_interface {\n    eth1 weight -30\n  }\n"
+            ),
+            instance(
+                "FAULTS",
+                52,
+                "  track_file {\n    number weight 0\n  }\n  track_process {\n    web weight 0\n  }\n  track_interface {\n    eth1\n  }\n"
+            ),
+        )
+    }
+}
+
+fn instance<'v>(status: &'v Value, name: &str) -> &'v Value {
+    let all = status["vrrp"]["instances"].as_array().map(Vec::as_slice).unwrap_or_default();
+    all.iter().find(|one| one["name"] == name).unwrap_or(&Value::Null)
+}
+
+/// Effective priority of the one, and why the other is in FAULT.
+fn seen(status: &Value) -> (u64, Vec<String>) {
+    let reasons = instance(status, "FAULTS")["fault_reasons"].as_array().cloned().unwrap_or_default();
+    let reasons = reasons.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    (instance(status, "WEIGHTS")["effective_priority"].as_u64().unwrap_or_default(), reasons)
+}
+
+fn expect(a: &Director<'_>, what: &str, limit: Duration, priority: u64, faults: &[&str]) -> Result<Value> {
+    let want = (priority, faults.iter().map(|fault| (*fault).to_owned()).collect::<Vec<_>>());
+    wait::until_ok(what, limit, || {
+        let status = a.peek()?;
+        let seen = seen(&status);
+        ensure!(seen == want, "{seen:?}, wanted {want:?}");
+        let state = instance(&status, "FAULTS")["state"].clone();
+        ensure!((state == "FAULT") != faults.is_empty(), "{state}");
+        Ok(status)
+    })
+}
+
+pub fn tracking(ctx: &Ctx) -> Result<()> {
+    let lab = Lab::new(&[host("a", "10.0.0.11/24").nic(BACK, "eth1", "10.1.0.11/24")])?;
+    let tracked = Tracked::new()?;
+    tracked.write(5)?;
+    let mut a = ctx.director("a", lab.host("a"), &tracked.config())?;
+    a.start_and_wait()?;
+    let (file, few) = ("file number: value 5", "process web: 0 of 1 running");
+    let soon = ctx.slack() + Duration::from_secs(1);
+    expect(&a, "at the start", soon, 110, &[file, few])?;
+
+    let running = tracked.start()?;
+    let status = expect(&a, "the program runs", COUNTED + soon, 130, &[file])?;
+    let parts: Vec<(&str, &str, i64, &str, i64)> = instance(&status, "WEIGHTS")["priority_contributions"]
+        .as_array()
+        .context("contributions")?
+        .iter()
+        .filter_map(|one| {
+            let text = |key: &str| one[key].as_str();
+            Some((
+                text("kind")?,
+                text("name")?,
+                one["weight"].as_i64()?,
+                text("state")?,
+                one["contribution"].as_i64()?,
+            ))
+        })
+        .collect();
+    let want = [
+        ("interface", "eth1", -30, "up", 0),
+        ("file", "number", 2, "5", 10),
+        ("process", "web", 20, "runs", 20),
+    ];
+    ensure!(parts == want, "contributions {parts:?}, wanted {want:?}");
+    let shown = a.lbctl(&["status"])?;
+    let sum = "priority 100 + 10 (file number 5) + 20 (process web runs) = 130";
+    ensure!(shown.contains(sum), "lbctl status without `{sum}`:\n{shown}");
+
+    tracked.write(0)?;
+    expect(&a, "0 in the file", soon, 120, &[])?;
+    tracked.write(-200)?;
+    let status = expect(&a, "the file takes more than there is", soon, 120, &["file number: value -200"])?;
+    let reasons = &instance(&status, "WEIGHTS")["fault_reasons"];
+    ensure!(reasons[0] == "file number: value -200 times weight 2", "{reasons}");
+    tracked.write(0)?;
+    expect(&a, "0 in the file again", soon, 120, &[])?;
+
+    // A link that is back in time never was away.
+    lab.cable("a", "eth1", false)?;
+    wait::throughout("a short loss", DOWN / 2, || {
+        let seen = seen(&a.peek()?);
+        ensure!(seen == (120, Vec::new()), "{seen:?}");
+        Ok(())
+    })?;
+    lab.cable("a", "eth1", true)?;
+    wait::throughout("after a short loss", DOWN, || {
+        let seen = seen(&a.peek()?);
+        ensure!(seen == (120, Vec::new()), "{seen:?}");
+        Ok(())
+    })?;
+    let cut = Instant::now();
+    lab.cable("a", "eth1", false)?;
+    expect(&a, "a link lost", DOWN + soon, 90, &["tracked interface eth1 is down"])?;
+    let after = cut.elapsed();
+    step!("a lost link counts after {after:?}");
+    ensure!(after >= DOWN, "it counts after {after:?}, before its delay");
+    lab.cable("a", "eth1", true)?;
+    expect(&a, "the link is back", soon, 120, &[])?;
+
+    drop(running);
+    expect(&a, "the program ended", COUNTED + soon, 100, &[few])?;
+    ensure!(a.log().contains("link of eth0 is polled by Ethtool"), "linkbeat_interfaces is not heard of");
+    let status = a.stop()?;
+    ensure!(status.success(), "an orderly stop ended with {status}");
+    Ok(())
+}

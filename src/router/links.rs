@@ -1,0 +1,184 @@
+//! Which interfaces count as up: what the kernel says, the beat of the link, delays.
+//!
+//! Here: how the three go together, and the slot through which settings and beats come in. Not here: delays
+//! (`debounce`), asking for a beat (`linkbeat`), what the kernel says (`kernel`).
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use lbd_grammar::config::{LinkDelay, LinkbeatInterface};
+use lbd_vrrp::Interface;
+
+use super::debounce::Debounce;
+use super::linkbeat::Poller;
+use super::mailbox::{Slot, Waker};
+
+/// How links are watched beyond what the kernel tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkSettings {
+    /// interface_up_down_delays
+    pub delays: Vec<LinkDelay>,
+    /// linkbeat_interfaces, each once: up only while the link has a beat.
+    pub polled: Vec<LinkbeatInterface>,
+}
+
+/// What comes in: the latest of each counts.
+#[derive(Debug, Default)]
+pub(super) struct Post {
+    pub settings: Option<LinkSettings>,
+    /// By interface; `None`: nothing is known, so that what the kernel says counts.
+    pub beats: HashMap<String, Option<bool>>,
+}
+
+/// Outlives a netconf that fails.
+#[derive(Debug, Default)]
+pub(super) struct Links {
+    debounce: Debounce,
+    polled: HashSet<String>,
+    beats: HashMap<String, bool>,
+    poller: Option<Poller>,
+}
+
+impl Links {
+    /// Takes what came in; the interfaces that are to be judged anew, also those of which a change counts by now.
+    ///
+    /// Called in the network namespace of the interfaces: it starts the thread that asks for beats.
+    pub fn take(&mut self, now: Instant, post: &Arc<Slot<Post>>, waker: &Waker) -> Vec<String> {
+        let Post { settings, beats } = post.take();
+        let mut affected = self.debounce.waiting(Some(now));
+        if let Some(settings) = settings {
+            affected.extend(self.debounce.waiting(None));
+            self.debounce.set(settings.delays);
+            affected.extend(self.polled.drain());
+            self.polled.extend(settings.polled.iter().map(|one| one.interface.clone()));
+            affected.extend(self.polled.iter().cloned());
+            self.beats.retain(|name, _| self.polled.contains(name));
+            self.poller = None;
+            if !settings.polled.is_empty() {
+                match Poller::start(settings.polled, Arc::clone(post), waker.clone()) {
+                    Ok(poller) => self.poller = Some(poller),
+                    Err(error) => {
+                        tracing::error!(%error, "linkbeat_interfaces: links cannot be polled, the kernel's word alone counts");
+                    }
+                }
+            }
+        }
+        for (name, beat) in beats {
+            // One that was polled until just now may still tell.
+            if !self.polled.contains(&name) {
+                continue;
+            }
+            match beat {
+                Some(beat) => self.beats.insert(name.clone(), beat),
+                None => self.beats.remove(&name),
+            };
+            affected.push(name);
+        }
+        affected
+    }
+
+    /// An interface as it counts.
+    pub fn judge(&mut self, now: Instant, interface: Interface) -> Interface {
+        let beats = self.beats.get(&interface.name).copied().unwrap_or(true);
+        let up = self.debounce.counts(now, &interface.name, interface.up && beats);
+        Interface { up, ..interface }
+    }
+
+    pub fn forget(&mut self, name: &str) {
+        self.debounce.forget(name);
+        self.beats.remove(name);
+    }
+
+    /// When a change counts that waits.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.debounce.deadline()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
+    struct Bench {
+        links: Links,
+        post: Arc<Slot<Post>>,
+        waker: Waker,
+        now: Instant,
+    }
+
+    impl Bench {
+        fn take(&mut self) -> Vec<String> {
+            let mut affected = self.links.take(self.now, &self.post, &self.waker);
+            affected.sort();
+            affected.dedup();
+            affected
+        }
+
+        fn beat(&mut self, name: &str, beat: Option<bool>) -> Vec<String> {
+            self.post.with(|post| post.beats.insert(name.into(), beat));
+            self.take()
+        }
+
+        fn up(&mut self, name: &str, up: bool) -> bool {
+            let index = NonZeroU32::new(7).expect("index");
+            let interface = Interface {
+                name: name.into(),
+                index,
+                up,
+                mac: None,
+                addresses: Vec::new(),
+                forwarding: false,
+            };
+            self.links.judge(self.now, interface).up
+        }
+    }
+
+    /// An interface that is not there is polled without any result, so that the beats are those of the test.
+    fn bench(delays: Vec<LinkDelay>) -> Bench {
+        let post: Arc<Slot<Post>> = Arc::default();
+        let polled = vec![LinkbeatInterface { interface: "lbdnone0".into(), method: None }];
+        post.with(|post| post.settings = Some(LinkSettings { delays, polled }));
+        let waker = Waker::new().expect("eventfd");
+        Bench { links: Links::default(), post, waker, now: Instant::now() }
+    }
+
+    #[test]
+    fn up_with_flags_and_beat() {
+        let mut bench = bench(Vec::new());
+        assert_eq!(bench.take(), ["lbdnone0"]);
+        for (name, beat, flags, want) in [
+            ("no beat known", None, true, true),
+            ("beat", Some(true), true, true),
+            ("no beat", Some(false), true, false),
+            ("beat, and down", Some(true), false, false),
+            ("neither", Some(false), false, false),
+            ("unknown again", None, true, true),
+        ] {
+            assert_eq!(bench.beat("lbdnone0", beat), ["lbdnone0"], "{name}");
+            assert_eq!(bench.up("lbdnone0", flags), want, "{name}");
+        }
+        assert!(bench.beat("eth1", Some(false)).is_empty(), "not polled");
+        assert!(bench.up("eth1", true));
+        bench.beat("lbdnone0", Some(false));
+        bench.post.with(|post| post.settings = Some(LinkSettings::default()));
+        assert_eq!(bench.take(), ["lbdnone0"], "polled no more");
+        assert!(bench.up("lbdnone0", true));
+    }
+
+    #[test]
+    fn a_lost_beat_is_delayed_as_a_lost_link() {
+        let down = Duration::from_secs(1);
+        let mut bench = bench(vec![LinkDelay { interface: "lbdnone0".into(), down, up: Duration::ZERO }]);
+        bench.take();
+        assert!(bench.up("lbdnone0", true));
+        bench.beat("lbdnone0", Some(false));
+        assert!(bench.up("lbdnone0", true));
+        assert_eq!(bench.links.deadline(), Some(bench.now + down));
+        bench.now += down;
+        assert_eq!(bench.take(), ["lbdnone0"], "due");
+        assert!(!bench.up("lbdnone0", true));
+    }
+}

@@ -1,0 +1,95 @@
+//! Links that flap, and addresses that are not tracked.
+
+use lbd_grammar::config::{LinkDelay, LinkbeatInterface, LinkbeatMethod};
+
+use super::*;
+
+fn milliseconds(time: u64) -> Duration {
+    Duration::from_millis(time)
+}
+
+/// The state stays for so long.
+#[track_caller]
+fn stays(one: &Running, state: &str, time: Duration) {
+    let until = Instant::now() + time;
+    while Instant::now() < until {
+        assert_eq!(one.instance().status.state, state);
+        std::thread::park_timeout(milliseconds(2));
+    }
+}
+
+#[test]
+fn a_link_that_flaps() {
+    if skip("a_link_that_flaps") {
+        return;
+    }
+    let net = Net::new("f");
+    let cable = |word: &str| ip(&format!("-n {} link set port1 {word}", net.ns(0)));
+    let one = net.start(1, config(100), vec![]);
+    let (down, up) = (milliseconds(500), milliseconds(300));
+    one.router.watch_links(LinkSettings {
+        delays: vec![LinkDelay { interface: "eth0".into(), down, up }],
+        polled: Vec::new(),
+    });
+    one.router.begin();
+    one.wait_state("BACKUP", seconds(2));
+
+    cable("down");
+    stays(&one, "BACKUP", milliseconds(150));
+    cable("up");
+    stays(&one, "BACKUP", down + milliseconds(100));
+
+    let cut = Instant::now();
+    cable("down");
+    one.wait_state("FAULT", seconds(2));
+    assert!(cut.elapsed() >= down, "{:?}", cut.elapsed());
+    assert_eq!(one.instance().status.fault_reasons, ["interface eth0 is down"]);
+
+    cable("up");
+    stays(&one, "FAULT", milliseconds(100));
+    cable("down");
+    stays(&one, "FAULT", up + milliseconds(100));
+    let plugged = Instant::now();
+    cable("up");
+    one.wait_state("BACKUP", seconds(2));
+    assert!(plugged.elapsed() >= up, "{:?}", plugged.elapsed());
+
+    // What waits counts at once when its delay goes; and the beat is asked for in the router's namespace.
+    cable("down");
+    stays(&one, "BACKUP", milliseconds(100));
+    let polled = vec![LinkbeatInterface { interface: "eth0".into(), method: Some(LinkbeatMethod::Ethtool) }];
+    one.router.watch_links(LinkSettings { delays: Vec::new(), polled });
+    one.wait_state("FAULT", milliseconds(300));
+    cable("up");
+    one.wait_state("BACKUP", seconds(3));
+    one.router.stop(true, seconds(5));
+}
+
+#[test]
+fn an_address_that_is_not_tracked_is_left_alone() {
+    if skip("an_address_that_is_not_tracked_is_left_alone") {
+        return;
+    }
+    let net = Net::new("u");
+    let ns = net.ns(1);
+    let other = Ipv4Addr::new(10, 77, 0, 101);
+    let mut owner = config(255);
+    owner.addresses.push(VirtualAddress { no_track: true, ..vip(other) });
+    let mut one = net.start(1, owner, vec![]);
+    one.router.begin();
+    net.wait(1, other, true, seconds(2));
+    net.wait(1, VIP, true, seconds(2));
+    one.told(&["MASTER"]);
+    ip(&format!("-n {ns} addr del {other}/24 dev eth0"));
+    net.wait(1, other, false, seconds(1));
+    // Longer than what is missing waits to be added.
+    stays(&one, "MASTER", milliseconds(1200));
+    assert!(!net.has(1, other), "left as it is");
+    one.told(&[]);
+    // A tracked one comes back by a transition, and all with it.
+    ip(&format!("-n {ns} addr del {VIP}/24 dev eth0"));
+    net.wait(1, other, true, seconds(2));
+    net.wait(1, VIP, true, seconds(2));
+    one.told(&["BACKUP", "MASTER"]);
+    one.router.stop(true, seconds(5));
+}

@@ -1,0 +1,213 @@
+use std::os::unix::fs::symlink;
+use std::process::{Child, Command as Program, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use super::*;
+use tempfile::TempDir;
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// A program of a name that no other process has, and what is published about it.
+struct Bench {
+    folder: TempDir,
+    processes: TrackedProcesses,
+    results: Receiver<(TrackerId, TrackerResult)>,
+    events: tokio::sync::mpsc::Receiver<Event>,
+}
+
+/// A process that is killed with the value.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+impl Bench {
+    fn new(by_events: bool) -> Self {
+        let folder = tempfile::Builder::new().prefix("lbdproc").tempdir().expect("folder");
+        let (sender, results) = channel();
+        let (events, received) = EventSender::channel();
+        let publish = move |id, result| drop(sender.send((id, result)));
+        let mut processes = TrackedProcesses::new(publish, events);
+        processes.by_events = by_events;
+        let bench = Bench { folder, processes, results, events: received };
+        symlink("/bin/sleep", bench.path()).expect("a link");
+        bench
+    }
+
+    fn path(&self) -> PathBuf {
+        let (process, folder) = (std::process::id(), self.folder.path().display().to_string());
+        // At most 15 octets, and another one in each test.
+        let tail: String = folder.chars().rev().take(4).collect();
+        self.folder.path().join(format!("s{process}{tail}"))
+    }
+
+    fn name(&self) -> String {
+        self.path().file_name().expect("a name").to_string_lossy().into_owned()
+    }
+
+    fn start(&self, argument: &str) -> Running {
+        let mut program = Program::new(self.path());
+        program.arg(argument).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Running(program.spawn().expect("sleep"))
+    }
+
+    async fn track(&mut self, processes: &[(&str, &TrackProcess)]) {
+        let processes = processes.iter().map(|(name, process)| (Arc::from(*name), (*process).clone()));
+        self.processes.track(processes.collect(), Buffer::default()).await;
+    }
+
+    #[track_caller]
+    fn next(&self) -> (String, TrackerResult) {
+        let (id, result) = self.results.recv_timeout(LIMIT).expect("a result");
+        (id.to_string(), result)
+    }
+
+    #[track_caller]
+    fn told(&self, want: &[(&str, TrackerResult)]) {
+        for (name, result) in want {
+            assert_eq!(self.next(), ((*name).to_owned(), *result));
+        }
+    }
+}
+
+fn of(command: &[&str], matching: ProcessMatch, quorum: u16) -> TrackProcess {
+    TrackProcess {
+        command: command.iter().map(|word| (*word).to_owned()).collect(),
+        matching,
+        quorum,
+        quorum_max: None,
+        terminate_delay: Duration::ZERO,
+        fork_delay: Duration::ZERO,
+    }
+}
+
+fn few(running: u32, fewest: u32) -> TrackerResult {
+    TrackerResult::Processes { running, fewest, most: None }
+}
+
+/// Whether the kernel tells events here; else that is said.
+fn events_are_told(test: &str) -> bool {
+    match Connector::open(Buffer::default()).and_then(answered) {
+        Ok(_) => true,
+        Err(error) => {
+            lbd_integration::skip::report(test, &format!("no process events here: {error}"));
+            false
+        }
+    }
+}
+
+async fn over_its_life(by_events: bool) {
+    let mut bench = Bench::new(by_events);
+    let (name, path) = (bench.name(), bench.path().display().to_string());
+    let by_name = of(&[&name], ProcessMatch::Name, 2);
+    let exact = of(&[&path, "1000"], ProcessMatch::Exact, 1);
+    bench.track(&[("name", &by_name), ("exact", &exact)]).await;
+    bench.told(&[("name", few(0, 2)), ("exact", few(0, 1))]);
+    let first = bench.start("1000");
+    bench.told(&[("name", few(1, 2)), ("exact", TrackerResult::Good)]);
+    let second = bench.start("2000");
+    bench.told(&[("name", TrackerResult::Good)]);
+    // Nothing is told of a third, which is enough when the second ends.
+    let third = bench.start("3000");
+    if !by_events {
+        // Read at least once.
+        let until = Instant::now() + EVERY + Duration::from_millis(300);
+        while Instant::now() < until {
+            std::thread::park_timeout(until.saturating_duration_since(Instant::now()));
+        }
+    }
+    drop(second);
+    drop(first);
+    bench.told(&[("name", few(1, 2)), ("exact", few(0, 1))]);
+    drop(third);
+    bench.told(&[("name", few(0, 2))]);
+    let mut told = Vec::new();
+    while let Ok(Event::TrackedProcess { name, good, reason }) = bench.events.try_recv() {
+        told.push(format!("{name} {good}: {reason}"));
+    }
+    let want = [
+        "name false: 0 running, at least 2",
+        "exact false: 0 running, at least 1",
+        "exact true: 1 running, at least 1",
+        "name true: 2 running, at least 2",
+        "name false: 1 running, at least 2",
+        "exact false: 0 running, at least 1",
+    ];
+    assert_eq!(told, want);
+}
+
+#[tokio::test]
+async fn by_events() {
+    if events_are_told("track::processes::tests::by_events") {
+        over_its_life(true).await;
+    }
+}
+
+#[tokio::test]
+async fn by_reading_proc() {
+    over_its_life(false).await;
+}
+
+#[tokio::test]
+async fn a_process_that_names_itself() {
+    if !events_are_told("track::processes::tests::a_process_that_names_itself") {
+        return;
+    }
+    let mut bench = Bench::new(true);
+    let name = bench.name();
+    let process = of(&[&name], ProcessMatch::Name, 1);
+    bench.track(&[("own", &process)]).await;
+    bench.told(&[("own", few(0, 1))]);
+    let mut shell = Program::new("/bin/sh");
+    shell.arg("-c").arg(format!("printf {name} > /proc/$$/comm; read end")).stdin(Stdio::piped());
+    let shell = Running(shell.spawn().expect("a shell"));
+    bench.told(&[("own", TrackerResult::Good)]);
+    drop(shell);
+    bench.told(&[("own", few(0, 1))]);
+}
+
+#[tokio::test]
+async fn delays_hold_a_change() {
+    if !events_are_told("track::processes::tests::delays_hold_a_change") {
+        return;
+    }
+    let mut bench = Bench::new(true);
+    let (name, delay) = (bench.name(), Duration::from_millis(300));
+    let process = TrackProcess { terminate_delay: delay, ..of(&[&name], ProcessMatch::Name, 1) };
+    let first = bench.start("1000");
+    bench.track(&[("slow", &process)]).await;
+    bench.told(&[("slow", TrackerResult::Good)]);
+    // Another one in time: nothing happened.
+    drop(first);
+    let second = bench.start("1000");
+    let ended = Instant::now();
+    drop(second);
+    bench.told(&[("slow", few(0, 1))]);
+    assert!(ended.elapsed() >= delay, "{:?}", ended.elapsed());
+}
+
+#[tokio::test]
+async fn reload() {
+    let by_events = Connector::open(Buffer::default()).and_then(answered).is_ok();
+    let mut bench = Bench::new(by_events);
+    let name = bench.name();
+    let one = of(&[&name], ProcessMatch::Name, 1);
+    let two = of(&[&name], ProcessMatch::Name, 2);
+    let running = bench.start("1000");
+    bench.track(&[]).await;
+    bench.track(&[("a", &one)]).await;
+    bench.told(&[("a", TrackerResult::Good)]);
+    bench.track(&[("b", &two), ("a", &one)]).await;
+    bench.told(&[("b", few(1, 2)), ("a", TrackerResult::Good)]);
+    bench.track(&[("a", &two)]).await;
+    bench.told(&[("a", few(1, 2))]);
+    bench.track(&[]).await;
+    drop(running);
+    bench.track(&[("a", &one)]).await;
+    bench.told(&[("a", few(0, 1))]);
+    assert!(bench.results.try_recv().is_err(), "nothing else was told");
+}
