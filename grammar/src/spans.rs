@@ -24,6 +24,7 @@ pub struct Spans {
     pub(crate) virtual_servers: HashMap<VirtualServerId, Span>,
     pub(crate) server_groups: HashMap<Arc<str>, Span>,
     pub(crate) tls: Option<Span>,
+    pub(crate) namespace: Option<Span>,
     /// Of each virtual server, ordered by address.
     pub(crate) real_servers: HashMap<VirtualServerId, Box<[(SocketAddr, Span)]>>,
 }
@@ -52,6 +53,11 @@ impl Spans {
     /// The head of the `SSL` block.
     pub fn tls(&self) -> Option<Span> {
         self.tls
+    }
+
+    /// The keyword net_namespace.
+    pub fn namespace(&self) -> Option<Span> {
+        self.namespace
     }
 
     /// The head of a vrrp_instance.

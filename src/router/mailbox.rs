@@ -11,6 +11,8 @@ use lbd_grammar::config::Scheduling;
 use lbd_vrrp::{DeviceAddress, RouterId, Setup, TrackerId};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use super::ThreadWishes;
+
 /// Wakes a thread that polls.
 #[derive(Clone, Debug)]
 pub(super) struct Waker(Arc<EventFd>);
@@ -41,6 +43,7 @@ impl Waker {
 pub(super) struct Commands {
     pub begin: bool,
     pub reload: Option<(Setup, Scheduling)>,
+    pub thread: Option<ThreadWishes>,
     pub trackers: BTreeMap<TrackerId, bool>,
     pub stop: Option<bool>,
     /// Makes the engine panic.

@@ -235,4 +235,4 @@ pub(crate) static TABLE: Table<GlobalBuilder> = Table {
 pub(super) const STRICT_ACCEPTS: &str =
     "its rules hold, but traffic to the addresses is accepted all the same";
 pub(super) const NO_VMAC: &str = "addresses are put on the interface itself, with its own MAC address";
-const OWN_BUFFERS: &str = "lbd sizes its buffers itself";
+const OWN_BUFFERS: &str = "each netlink socket of lbd has 4 MiB, as far as the host lets it";

@@ -88,15 +88,9 @@ pub(super) const ROWS: Rows = &[
         "it is accepted",
         |b: &mut B, c| b.accept = Some((false, c.place())),
     ),
-    later(
-        "kernel_rx_buf_size",
-        "BYTES",
-        "Share of this instance in the receive buffer.",
-        "lbd sizes its buffers itself",
-        |b: &mut B, c| {
-            b.receive_buffer = c.number_as(0..=u32::MAX.into()).or(b.receive_buffer);
-        },
-    )
+    row("kernel_rx_buf_size", "BYTES", "Share of this instance in the receive buffer.", |b: &mut B, c| {
+        b.receive_buffer = c.number_as(0..=u32::MAX.into()).or(b.receive_buffer);
+    })
     .range("0..=4294967295")
     .otherwise("as vrrp_rx_bufs_policy says")
     .example("65536"),
