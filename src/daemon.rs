@@ -5,10 +5,11 @@
 //! what the parts do.
 
 use std::collections::{BTreeSet, HashSet};
+use std::io::Write;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use lbd_grammar::Secrets;
@@ -19,43 +20,55 @@ use lbd_vrrp::Setup;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
-use crate::control::server::{BindError, ControlSocket};
+use crate::control::HandoverStarted;
+use crate::control::server::ControlSocket;
 use crate::control::snapshot::{Api, Parts, Request, Shared};
 use crate::control::status::ConfigStatus;
-use crate::control::{HandoverStarted, ReloadOutcome};
 use crate::director::actor::DirectorOptions;
 use crate::director::checkers::Checkers;
 use crate::director::owner::{self, OwnerOptions, Settings, Stop, TableOwner};
 use crate::event::EventSender;
-use crate::loading::{self, Checked};
 use crate::lock::{LockError, LockedFile};
-use crate::namespace::{Namespace, NamespaceError};
+use crate::logging;
+use crate::namespace::Namespace;
 use crate::notify::Notifier;
-use crate::options::{EXIT_CONFIG, EXIT_FAILED, EXIT_RIGHTS, EXIT_STOPPED, Options};
-use crate::pid_file::{PidFile, PidFileError};
+use crate::options::{EXIT_STOPPED, Options};
+use crate::paths::Paths;
+use crate::pid_file::PidFile;
+use crate::reload_time::Watcher;
 use crate::remember::Remember;
-use crate::router::{
-    HostWants, Interfaces, Leave, Network, Router, RouterError, RouterOptions, RouterSnapshot, startup,
-};
+use crate::router::{HostWants, Interfaces, Leave, Network, Router, RouterOptions, RouterSnapshot, startup};
 use crate::script::ScriptRoom;
 use crate::signals::{Command, Signals};
 use crate::state_file::{Saved, SavedInstance, StateFile};
 use crate::track::files::{self, TrackedFiles};
 
+mod around;
+mod begin;
+mod failure;
 pub(crate) mod host;
+mod monitoring;
 mod planning;
+mod reload;
+mod saving;
 mod synchronisation;
+mod threads;
 mod tracking;
 
+pub use failure::Failure;
+
+use around::Sysctl;
+use begin::{Begun, begin};
+use monitoring::log_addresses;
+use saving::Saver;
 use synchronisation::AbortOnDrop;
+use threads::Threads;
 use tracking::Tracking;
 
 /// How long the table may take to be complete at start before VRRP goes on without it.
 const CONVERGE_LIMIT: Duration = Duration::from_secs(30);
 /// Between the release of the addresses and the end of the table: packets under way are still balanced.
 const GRACE: Duration = Duration::from_millis(250);
-/// Limit of each step of the stop.
-const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// keepalived waits so long for its notify_stop scripts.
 const NOTIFY_STOP_LIMIT: Duration = Duration::from_secs(1);
 /// How long a master that resumes waits for the first results of its scripts.
@@ -65,94 +78,50 @@ const HANDOVER_PATIENCE: Duration = Duration::from_secs(10);
 /// Reloads and plans waiting. When full, who asks waits.
 const REQUEST_QUEUE: usize = 4;
 
-/// Why the daemon could not start or go on.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// The configuration cannot run.
-    #[error("{0}")]
-    Configuration(String),
-    /// Rights are missing.
-    #[error("{0}")]
-    Rights(String),
-    /// Anything else.
-    #[error("{0}")]
-    Run(String),
-}
-
-impl Failure {
-    fn exit_code(&self) -> u8 {
-        match self {
-            Failure::Configuration(_) => EXIT_CONFIG,
-            Failure::Rights(_) => EXIT_RIGHTS,
-            Failure::Run(_) => EXIT_FAILED,
-        }
-    }
-}
-
-impl From<IpvsError> for Failure {
-    fn from(error: IpvsError) -> Self {
-        if error.is_permission() {
-            Failure::Rights(error.to_string())
-        } else {
-            Failure::Run(error.to_string())
-        }
-    }
-}
-
-impl From<NamespaceError> for Failure {
-    fn from(error: NamespaceError) -> Self {
-        if error.is_rights() { Failure::Rights(error.to_string()) } else { Failure::Run(error.to_string()) }
-    }
-}
-
-impl From<BindError> for Failure {
-    fn from(error: BindError) -> Self {
-        if error.is_rights() { Failure::Rights(error.to_string()) } else { Failure::Run(error.to_string()) }
-    }
-}
-
-impl From<PidFileError> for Failure {
-    fn from(error: PidFileError) -> Self {
-        if error.is_rights() { Failure::Rights(error.to_string()) } else { Failure::Run(error.to_string()) }
-    }
-}
-
-impl From<RouterError> for Failure {
-    fn from(error: RouterError) -> Self {
-        if error.is_rights() { Failure::Rights(error.to_string()) } else { Failure::Run(error.to_string()) }
-    }
-}
-
 /// Runs the daemon until it is told to stop.
 pub fn run(options: Options) -> ExitCode {
     if let Some(mask) = options.umask {
-        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask));
+        crate::limits::mask_files(mask);
+    }
+    let begun = begin(&options);
+    let log = logging::start(options.detail);
+    if let Err(error) = &log {
+        let _closed = writeln!(std::io::stderr(), "lbd: no log: {error}");
     }
     crate::limits::raise_descriptors();
+    if options.core_dumps
+        && let Err(errno) = crate::limits::allow_core_dumps()
+    {
+        warn!("-m: no core dumps: {}", errno.desc());
+    }
     for notice in &options.notices {
         warn!("{notice}");
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            error!(%error, "no runtime");
-            return ExitCode::from(EXIT_FAILED);
+    let ended = begun.and_then(|begun| match begun {
+        None => Ok(()),
+        Some(begun) => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(|error| Failure::Run(format!("no runtime: {error}")))?;
+            let ended = runtime.block_on(Daemon::main(options, begun));
+            // Nothing may hold the exit up: what still runs in the background has had its time.
+            runtime.shutdown_timeout(Duration::from_millis(100));
+            ended
         }
-    };
-    let code = match runtime.block_on(Daemon::main(options)) {
+    });
+    ExitCode::from(match ended {
         Ok(()) => EXIT_STOPPED,
         Err(failure) => {
             error!("{failure}");
             failure.exit_code()
         }
-    };
-    // Nothing may hold the exit up: what still runs in the background has had its time.
-    runtime.shutdown_timeout(Duration::from_millis(100));
-    ExitCode::from(code)
+    })
 }
 
 struct Daemon {
     options: Options,
+    paths: Paths,
     started: Instant,
     /// What runs: to go back to when another one cannot be applied.
     config: Arc<Config>,
@@ -178,9 +147,14 @@ struct Daemon {
     held_back: Arc<Mutex<BTreeSet<Arc<str>>>>,
     /// The first configuration is not in place yet.
     starting: bool,
-    /// The next process takes over all that is in the kernel.
-    handing_over: bool,
+    /// Another lbd goes on where this one ends.
+    handed_over: bool,
     files: Arc<TrackedFiles>,
+    /// What was changed of the host and of this process, and is undone.
+    igmp: Option<Sysctl>,
+    threads: Threads,
+    saver: Saver,
+    reload_time: Option<Watcher>,
     local: watch::Sender<HashSet<IpAddr>>,
     /// Names a part that ended by itself: without it the daemon is none.
     lost: mpsc::Sender<&'static str>,
@@ -188,20 +162,13 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn main(options: Options) -> Result<(), Failure> {
+    async fn main(options: Options, begun: Begun) -> Result<(), Failure> {
         let started = Instant::now();
         let mut signals = Signals::new().map_err(|error| Failure::Run(format!("signals: {error}")))?;
         let path = options.config_path();
         let ignore_interrupt = options.ignore_sigint;
-        // A file on a dead network file system may never come.
-        let checked = tokio::select! {
-            checked = Self::read(&path, &options, None) => checked?,
-            () = signals.stop(ignore_interrupt) => return Ok(()),
-        };
-        let Some(config) = checked.config.clone() else {
-            return Err(Failure::Configuration(checked.errors()));
-        };
-        for warning in checked.warnings() {
+        let Begun { checked, config, identity, complaints } = begun;
+        for warning in checked.warnings().chain(complaints) {
             warn!("{warning}");
         }
         if options.dump_config {
@@ -209,11 +176,12 @@ impl Daemon {
                 info!("{line}");
             }
         }
-        let control = ControlSocket::bind(&options.control_socket)?;
-        let _pid_file = PidFile::create(&options.pid_file)?;
-        let _state_lock = lock_state(&options.state_file)?;
+        let paths = Paths::of(&options, &identity);
+        let control = ControlSocket::bind(&paths.control_socket)?;
+        let _pid_file = PidFile::create(&paths.pid_file)?;
+        let _state_lock = lock_state(&paths.state_file)?;
         let namespace = Namespace::of(config.process.ipvs_namespace.as_ref());
-        let (state, saved) = StateFile::open(&options.state_file, namespace.number());
+        let (state, saved) = StateFile::open(&paths.state_file, namespace.number());
         let state = Arc::new(state);
         let (remember, remember_thread) =
             Remember::start(state.clone()).map_err(|error| Failure::Run(format!("thread: {error}")))?;
@@ -230,8 +198,6 @@ impl Daemon {
             tools.tls.replace(tls);
         }
         let notifier = Notifier::start(room.clone(), queue);
-        notifier.open(&config).await;
-        notifier.update(&config);
         let (requests, mut incoming) = mpsc::channel(REQUEST_QUEUE);
         // One is enough to end the daemon; the other waits unheard.
         let (lost, mut losses) = mpsc::channel(1);
@@ -250,6 +216,7 @@ impl Daemon {
         });
         let mut daemon = Daemon {
             options,
+            paths,
             started,
             config: config.clone(),
             mistakes: checked.mistakes().map(|(message, _)| message.to_owned()).collect(),
@@ -267,24 +234,35 @@ impl Daemon {
             holding: None,
             held_back: Arc::default(),
             starting: true,
-            handing_over: false,
+            handed_over: false,
             files,
+            igmp: None,
+            threads: Threads::default(),
+            saver: Saver::default(),
+            reload_time: None,
             local: watch::Sender::new(HashSet::new()),
             lost,
             shared: shared.clone(),
         };
         // Texts and diagnostics have been said.
         drop(checked);
-        let started = tokio::select! {
-            started = daemon.start(&config, saved) => match started {
-                Ok(()) => true,
-                Err(failure) => {
-                    daemon.remove_left_addresses().await;
-                    return Err(failure);
-                }
-            },
-            () = signals.stop(ignore_interrupt) => false,
+        // After the locks, which keep a second lbd from running it too, and before anything else.
+        let goes_on = match around::startup(&config) {
+            Some(script) => daemon.run_life_script(script, &mut signals).await,
+            None => true,
         };
+        let started = goes_on
+            && tokio::select! {
+                started = daemon.start(&config, saved) => match started {
+                    Ok(()) => true,
+                    Err(failure) => {
+                        daemon.remove_left_addresses().await;
+                        daemon.run_shutdown_script(&mut signals).await;
+                        return Err(failure);
+                    }
+                },
+                () = signals.stop(ignore_interrupt) => false,
+            };
         let (stop_control, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(control.serve(Arc::new(Api(shared)), async {
             let _closed = stopped.await;
@@ -301,17 +279,23 @@ impl Daemon {
             );
             drop(config);
             give_back();
+            daemon.watch_reload_time();
             ended = daemon.serve(&mut signals, &mut incoming, &mut losses).await;
         }
         if ended.is_err() {
             // What is in the kernel goes on serving until the next start takes it over.
             daemon.options.keep_ipvs = true;
         }
+        // What it undoes is needed as long as the kernel goes on.
+        let undo = ended.is_ok() && !daemon.handed_over;
         let addresses_left = daemon.leftover_addresses && daemon.shared.parts().router.is_none();
         info!("stopping");
         daemon.stop().await;
         let _ended = stop_control.send(());
-        let _limit = tokio::time::timeout(STOP_LIMIT, serving).await;
+        let _limit = tokio::time::timeout(daemon.stop_limit(), serving).await;
+        if undo {
+            daemon.run_shutdown_script(&mut signals).await;
+        }
         let (state, keep) = (daemon.state.clone(), daemon.options.keep_ipvs || daemon.options.keep_vrrp);
         drop(daemon);
         drop(remember_thread);
@@ -373,7 +357,7 @@ impl Daemon {
                 Some(Request::Handover(_, asker)) => {
                     info!("handing over: addresses, table and synchronisation stay for the next lbd");
                     (self.options.keep_ipvs, self.options.keep_vrrp) = (true, true);
-                    self.handing_over = true;
+                    self.handed_over = true;
                     let _gone = asker.send(Ok(HandoverStarted { pid: std::process::id() }));
                     return Ok(());
                 }
@@ -388,23 +372,14 @@ impl Daemon {
         }
     }
 
-    /// Reads a configuration; what it has in common with `running` is held once.
-    async fn read(path: &Path, options: &Options, running: Option<Arc<Config>>) -> Result<Checked, Failure> {
-        let path = path.to_owned();
-        let options = loading::load_options(options.config_id.clone(), options.all_config);
-        let reading = move || {
-            let mut checked = loading::check(&path, &options);
-            if let Some(running) = running {
-                checked.share(&running);
-            }
-            checked
-        };
-        tokio::task::spawn_blocking(reading)
-            .await
-            .map_err(|error| Failure::Run(format!("reading the configuration: {error}")))
-    }
-
     async fn start(&mut self, config: &Arc<Config>, saved: Saved) -> Result<(), Failure> {
+        self.mask_files(config);
+        if let Some(directory) = &config.global.save_dir {
+            self.saver.prepare(directory).await;
+        }
+        self.notifier.open(config).await;
+        self.notifier.update(config);
+        self.quiet_igmp(config);
         let left_services = !saved.owned.is_empty() || saved.timeouts.is_some();
         // Addresses of virtual routers that the configuration no longer has may be on a peer by now.
         let left_addresses = self.options.parts.vrrp && self.leftover_addresses;
@@ -442,6 +417,7 @@ impl Daemon {
                 Err(failure) => return Err(failure),
             }
         }
+        self.adjust_threads(config);
         if let Some(router) = router {
             self.track(config).await;
             if resumes && let Some(tracker) = &self.tracking.scripts {
@@ -499,6 +475,7 @@ impl Daemon {
             let _full = lost.try_send("the director (virtual servers and checks)");
         });
         self.shared.parts().checkers = Some(Arc::new(checkers));
+        self.adjust_threads(config);
         self.saved = Saved::default();
         if !owner.flush_wait(CONVERGE_LIMIT).await {
             warn!("the kernel's table is not complete yet: `lbctl status` shows what is refused");
@@ -529,7 +506,7 @@ impl Daemon {
             saved: if self.options.parts.vrrp { saved } else { Vec::new() },
             take_over: self.options.take_over && self.starting,
             host: self.host(config),
-            state: self.options.state_file.clone(),
+            state: self.paths.state_file.clone(),
             events: self.events.clone(),
         })?)
     }
@@ -543,6 +520,9 @@ impl Daemon {
             let _full = lost.try_send("VRRP");
         });
         tokio::spawn(local_addresses(router.interfaces(), self.local.clone()));
+        if self.options.address_monitoring {
+            tokio::spawn(log_addresses(router.interfaces()));
+        }
     }
 
     fn host(&self, config: &Config) -> HostWants {
@@ -565,78 +545,6 @@ impl Daemon {
         if self.options.parts.vrrp { Network::of(config) } else { Network::default() }
     }
 
-    /// Reads the file again. A configuration that cannot run changes nothing.
-    async fn reload(&mut self) -> ReloadOutcome {
-        let path = self.options.config_path();
-        let running = self.config.clone();
-        let outcome = match Self::read(&path, &self.options, Some(running)).await {
-            Ok(checked) => self.take(&checked).await.map(|()| checked.warnings().collect()),
-            Err(failure) => Err(failure),
-        };
-        let mut status = self.shared.config.lock().unwrap_or_else(PoisonError::into_inner);
-        match outcome {
-            Ok(warnings) => {
-                give_back();
-                status.generation += 1;
-                status.loaded_at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
-                status.last_error = None;
-                for warning in &warnings {
-                    warn!("{warning}");
-                }
-                info!(generation = status.generation, "configuration reloaded");
-                ReloadOutcome { ok: true, generation: status.generation, message: String::new(), warnings }
-            }
-            Err(failure) => {
-                let message = failure.to_string();
-                error!("reload refused, the running configuration stays: {message}");
-                status.last_error = Some(message.clone());
-                ReloadOutcome { ok: false, generation: status.generation, message, warnings: Vec::new() }
-            }
-        }
-    }
-
-    /// Applies a configuration unless it is wrong. A start goes on without what it must ignore, as
-    /// keepalived does; a reload has something better to go on with, and refuses what has become wrong.
-    async fn take(&mut self, checked: &Checked) -> Result<(), Failure> {
-        let Some(config) = &checked.config else {
-            return Err(Failure::Configuration(checked.errors()));
-        };
-        self.acceptable(checked, config)?;
-        let tls_before = checked.tls.clone().map(|tls| self.tools.tls.replace(tls));
-        if let Err(failure) = self.apply(config).await {
-            if let Some(before) = tls_before {
-                self.tools.tls.replace(before);
-            }
-            self.restore().await;
-            return Err(failure);
-        }
-        self.mistakes = checked.mistakes().map(|(message, _)| message.to_owned()).collect();
-        *self.shared.router_id.lock().unwrap_or_else(PoisonError::into_inner) =
-            config.global.router_id.clone();
-        *self.shared.running.lock().unwrap_or_else(PoisonError::into_inner) = config.clone();
-        self.config = config.clone();
-        self.follow();
-        Ok(())
-    }
-
-    /// Whether a reload may take this configuration.
-    fn acceptable(&self, checked: &Checked, config: &Config) -> Result<(), Failure> {
-        let known = |message: &str| self.mistakes.contains(message);
-        let new: Vec<String> =
-            checked.mistakes().filter(|(message, _)| !known(message)).map(|(_, summary)| summary).collect();
-        if !new.is_empty() {
-            return Err(Failure::Configuration(new.join("\n")));
-        }
-        if config.process.ipvs_namespace != self.config.process.ipvs_namespace {
-            return Err(Failure::Configuration(
-                "net_namespace_ipvs is another than at the start: it cannot change by a reload; restart lbd, or \
-                 write it as it was"
-                    .to_owned(),
-            ));
-        }
-        Ok(())
-    }
-
     /// Adding comes before removing: programs and tables are there before what needs them.
     async fn apply(&mut self, config: &Arc<Config>) -> Result<(), Failure> {
         let checkers = self.shared.parts().checkers.clone();
@@ -647,6 +555,8 @@ impl Daemon {
             _ => None,
         };
         self.start_sync(config, BTreeSet::new())?;
+        self.mask_files(config);
+        self.quiet_igmp(config);
         self.room.update(&config.scripts, &config.global).await;
         self.notifier.open(config).await;
         self.files.track(config).await;
@@ -698,6 +608,7 @@ impl Daemon {
     /// among it: they come last in [`Daemon::apply`].
     async fn restore(&mut self) {
         let config = self.config.clone();
+        self.mask_files(&config);
         self.room.update(&config.scripts, &config.global).await;
         self.notifier.open(&config).await;
         self.notifier.update(&config);
@@ -717,41 +628,51 @@ impl Daemon {
     /// A start that fails leaves no address of a crashed run without its table.
     async fn remove_left_addresses(&mut self) {
         let router = self.shared.parts().router.take();
+        let limit = self.stop_limit();
         if let Some(router) = router.filter(|_| self.leftover_addresses) {
-            let stopping = tokio::task::spawn_blocking(move || router.stop(true, STOP_LIMIT));
-            let _limit = tokio::time::timeout(STOP_LIMIT * 2, stopping).await;
+            let stopping = tokio::task::spawn_blocking(move || router.stop(true, limit));
+            let _limit = tokio::time::timeout(limit * 2, stopping).await;
+        }
+    }
+
+    /// When all else has ended.
+    async fn run_shutdown_script(&self, signals: &mut Signals) {
+        if let Some(script) = around::shutdown(&self.config) {
+            self.run_life_script(script, signals).await;
         }
     }
 
     async fn stop(&mut self) {
+        let limit = self.stop_limit();
         let Parts { owner, checkers, router, sync } = std::mem::take(&mut *self.shared.parts());
         let stop = if self.options.keep_ipvs { Stop::Keep } else { Stop::Empty };
         self.tracking = Tracking::default();
         self.following = None;
         self.holding = None;
+        self.reload_time = None;
         // Beside the rest: it may take the kernel a second.
         let syncing = sync.map(|sync| tokio::task::spawn_blocking(move || sync.stop(stop)));
         if let Some(router) = router {
-            let leave = match (self.handing_over, self.options.keep_vrrp) {
+            let leave = match (self.handed_over, self.options.keep_vrrp) {
                 (true, _) => Leave::Everything,
                 // What is static goes all the same, as with keepalived.
                 (false, true) => Leave::Instances,
                 (false, false) => Leave::Nothing,
             };
-            let stopping = tokio::task::spawn_blocking(move || router.end(leave, STOP_LIMIT));
-            let _limit = tokio::time::timeout(STOP_LIMIT * 2, stopping).await;
+            let stopping = tokio::task::spawn_blocking(move || router.end(leave, limit));
+            let _limit = tokio::time::timeout(limit * 2, stopping).await;
             if checkers.is_some() {
                 tokio::time::sleep(GRACE).await;
             }
         }
         if let Some(checkers) = checkers {
-            let _limit = tokio::time::timeout(STOP_LIMIT * 2, checkers.stop(stop)).await;
+            let _limit = tokio::time::timeout(limit * 2, checkers.stop(stop)).await;
         } else if let Some(owner) = owner {
             let stopping = tokio::task::spawn_blocking(move || owner.stop(stop));
-            let _limit = tokio::time::timeout(STOP_LIMIT * 2, stopping).await;
+            let _limit = tokio::time::timeout(limit * 2, stopping).await;
         }
         if let Some(syncing) = syncing {
-            let _limit = tokio::time::timeout(STOP_LIMIT * 2, syncing).await;
+            let _limit = tokio::time::timeout(limit * 2, syncing).await;
         }
         self.notifier.drain(NOTIFY_STOP_LIMIT).await;
         self.room.stop().await;
@@ -845,7 +766,7 @@ mod tests {
         let path = dir.path().join("run/state");
         let first = lock_state(&path).expect("the first");
         let second = lock_state(&path).expect_err("the second");
-        assert_eq!(second.exit_code(), EXIT_FAILED);
+        assert_eq!(second.exit_code(), crate::options::EXIT_FAILED);
         assert!(second.to_string().contains("another lbd uses it"), "{second}");
         drop(first);
         lock_state(&path).expect("when the first is gone");

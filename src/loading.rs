@@ -8,13 +8,17 @@ mod keys;
 mod names;
 pub mod report;
 
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use lbd_grammar::config::Config;
-use lbd_grammar::{Diagnostic, Kind, LoadOptions, Severity, Sources};
+use lbd_grammar::{Diagnostic, Kind, LoadOptions, Severity, Sources, Spans};
 use lbd_health::{CheckKind, TlsFileError, TlsFiles, TlsSettings};
 
+use crate::namespace::Namespace;
 use crate::script::disabled::drop_disabled;
 use crate::script::security::{self, FindingKind};
 
@@ -51,29 +55,36 @@ fn short_host_name() -> Option<String> {
     name.split('.').next().filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
-/// Reads the configuration at `path` and holds it against this host. Blocking: file I/O, user
-/// look-ups.
+/// Whose interfaces a configuration is held against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Those of the network namespace that lbd would run in: of this name (`-s`), else what net_namespace
+    /// says.
+    Starting(Option<String>),
+    /// Those of the namespace that this process is in.
+    Here,
+}
+
+/// Reads the configuration at `path` and holds it against this host as a start would. Blocking: file I/O,
+/// user look-ups.
 pub fn check(path: &Path, options: &LoadOptions) -> Checked {
+    check_at(path, options, &Place::Starting(None))
+}
+
+/// The same at another place.
+pub fn check_at(path: &Path, options: &LoadOptions, place: &Place) -> Checked {
     let began = std::time::Instant::now();
     let mut loaded = lbd_grammar::load(path, options);
     tracing::debug!("{} read in {} ms", path.display(), began.elapsed().as_millis());
     let mut diagnostics = loaded.diagnostics;
     let mut tls = None;
     if let Some(config) = &mut loaded.config {
-        for name in config.interfaces() {
-            if nix::net::if_::if_nametoindex(name).is_err() {
-                let message = format!("interface {name} does not exist");
-                let help = format!(
-                    "`ip link` lists the interfaces; instances that need {name} stay in FAULT until it appears, static \
-                     entries wait for it"
-                );
-                diagnostics.push(
-                    Diagnostic::warning(Kind::MissingInterface, loaded.spans.interface(name), message)
-                        .label("not on this host")
-                        .help(help),
-                );
-            }
-        }
+        let namespace = match place {
+            Place::Starting(None) => config.process.namespace.as_deref().map(|name| (name, "net_namespace")),
+            Place::Starting(Some(name)) => Some((name.as_str(), "-s")),
+            Place::Here => None,
+        };
+        diagnostics.extend(interfaces(config, &loaded.spans, namespace));
         diagnostics.extend(keys::read(config, &loaded.spans));
         diagnostics.extend(names::resolve(config, &loaded.spans));
         let findings = security::check(config);
@@ -106,6 +117,41 @@ pub fn check(path: &Path, options: &LoadOptions) -> Checked {
         loaded.config = None;
     }
     Checked { config: loaded.config.map(Arc::new), tls, diagnostics, sources: loaded.sources }
+}
+
+/// Interfaces that are not there, and the namespace (its name, and what named it) if it is not.
+fn interfaces(config: &Config, spans: &Spans, namespace: Option<(&str, &str)>) -> Vec<Diagnostic> {
+    let missing = || -> Vec<&str> {
+        config.interfaces().into_iter().filter(|name| nix::net::if_::if_nametoindex(*name).is_err()).collect()
+    };
+    let (missing, there) = match namespace {
+        None => (missing(), "on this host"),
+        Some((name, by)) => match Namespace::named(name).run(missing) {
+            Ok(missing) => (missing, "in the network namespace"),
+            Err(error) => {
+                let span = spans.namespace().filter(|_| by == "net_namespace");
+                let message = format!("{by}: {error}");
+                return vec![if error.is_missing() {
+                    Diagnostic::error(Kind::Fatal, span, message).label("lbd would run elsewhere without it")
+                } else {
+                    Diagnostic::warning(Kind::Lint, span, message)
+                        .label("whether interfaces are there is not known")
+                        .help("ask as root")
+                }];
+            }
+        },
+    };
+    let said = missing.into_iter().map(|name| {
+        let message = format!("interface {name} does not exist");
+        let help = format!(
+            "`ip link` lists the interfaces; instances that need {name} stay in FAULT until it appears, static \
+             entries wait for it"
+        );
+        Diagnostic::warning(Kind::MissingInterface, spans.interface(name), message)
+            .label(format!("not {there}"))
+            .help(help)
+    });
+    said.collect()
 }
 
 /// Reads what SSL_GETs need; nothing where there are none, as keepalived does.
@@ -181,6 +227,21 @@ impl Checked {
             .filter(|one| one.severity == Severity::Warning)
             .map(|one| one.summary(&self.sources))
     }
+}
+
+/// Appends to the log file of `-t` or of reload_check_config. Blocking.
+///
+/// # Errors
+/// What the system says; also if it is a link.
+pub fn append(path: &Path, text: &str) -> std::io::Result<()> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        // Of a FIFO nobody is waited for.
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
 }
 
 #[cfg(test)]

@@ -18,13 +18,6 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 
 /// Configuration files tried in this order when `-f` is not given.
 pub const CONFIG_FILES: [&str; 2] = ["/etc/lbd/lbd.conf", "/etc/keepalived/keepalived.conf"];
-/// Where `lbctl` finds the daemon.
-pub const CONTROL_SOCKET: &str = "/run/lbd/control.sock";
-/// Process id of the daemon.
-pub const PID_FILE: &str = "/run/lbd/lbd.pid";
-/// What survives the process ([`crate::state_file`]).
-pub const STATE_FILE: &str = "/run/lbd/state";
-
 /// Exit status after an orderly stop.
 pub const EXIT_STOPPED: u8 = 0;
 /// Exit status after a failure while running.
@@ -90,16 +83,22 @@ pub struct Options {
     pub keep_ipvs: bool,
     /// `--take-over`: go on where another program left addresses and table.
     pub take_over: bool,
-    /// `-u`: umask for the files the daemon makes.
+    /// `-u`: umask for the files the daemon makes; before the keyword's.
     pub umask: Option<u32>,
     /// `--ignore-sigint`
     pub ignore_sigint: bool,
-    /// `-p`
-    pub pid_file: PathBuf,
+    /// `-s`: the network namespace to run in; before net_namespace. The name of a file.
+    pub namespace: Option<String>,
+    /// `-m`, `-M`: allow core dumps.
+    pub core_dumps: bool,
+    /// `-a`: log each address that comes or goes on this host.
+    pub address_monitoring: bool,
+    /// `-p`; see [`crate::paths`] for these three.
+    pub pid_file: Option<PathBuf>,
     /// `--control-socket`
-    pub control_socket: PathBuf,
+    pub control_socket: Option<PathBuf>,
     /// `--state-file`
-    pub state_file: PathBuf,
+    pub state_file: Option<PathBuf>,
     /// One line for each thing that was accepted and has no effect; to be logged as warnings.
     pub notices: Vec<String>,
 }
@@ -143,17 +142,6 @@ where
             clap::error::ErrorKind::InvalidValue,
             "genhash mode is not supported yet: use keepalived's or the program genhash; its digests \
              are the ones that lbd expects",
-        ));
-    }
-    if let Some(name) = typed.namespace {
-        // Going on would put addresses into the wrong namespace.
-        let name = name.to_string_lossy();
-        return Err(command().error(
-            clap::error::ErrorKind::InvalidValue,
-            format!(
-                "--namespace is not supported yet: start it in the namespace with `ip netns exec {name} lbd …` \
-                 and give it its own --control-socket, --state-file and --pid"
-            ),
         ));
     }
     Ok(Request::Run(Box::new(typed.understood())))
@@ -222,15 +210,24 @@ struct Arguments {
     /// Don't stop on SIGINT
     #[arg(long)]
     ignore_sigint: bool,
-    /// File for the process id
-    #[arg(short = 'p', long, value_name = "FILE", default_value = PID_FILE)]
-    pid: PathBuf,
-    /// Unix socket on which lbctl finds this daemon
-    #[arg(long, value_name = "PATH", default_value = CONTROL_SOCKET)]
-    control_socket: PathBuf,
-    /// File for what survives the process
-    #[arg(long, value_name = "PATH", default_value = STATE_FILE)]
-    state_file: PathBuf,
+    /// Network namespace to run in, as `ip netns` names it [default: what net_namespace says]
+    #[arg(short = 's', long, value_name = "NAME", value_parser = file_name)]
+    namespace: Option<String>,
+    /// File for the process id [default: lbd.pid in /run/lbd, or below it in a namespace or with an instance name]
+    #[arg(short = 'p', long, value_name = "FILE")]
+    pid: Option<PathBuf>,
+    /// Unix socket on which lbctl finds this daemon [default: control.sock, there too]
+    #[arg(long, value_name = "PATH")]
+    control_socket: Option<PathBuf>,
+    /// File for what survives the process [default: state, there too]
+    #[arg(long, value_name = "PATH")]
+    state_file: Option<PathBuf>,
+    /// Allow core dumps
+    #[arg(short = 'm', long)]
+    core_dump: bool,
+    /// Log each address that comes or goes on this host
+    #[arg(short = 'a', long)]
+    address_monitoring: bool,
     /// Print the number of a signal and exit: STOP, RELOAD, DATA, STATS, STATS_CLEAR, JSON, TDATA
     #[arg(long, value_name = "NAME", value_parser = signal_number)]
     signum: Option<i32>,
@@ -268,22 +265,13 @@ struct Arguments {
     /// Not supported yet: stop when a part dies (lbd starts it again)
     #[arg(short = 'R', long, help_heading = KEEPALIVED)]
     dont_respawn: bool,
-    /// Not supported yet: log all address changes of the host
-    #[arg(short = 'a', long, help_heading = KEEPALIVED)]
-    address_monitoring: bool,
     /// Not supported yet: SNMP
     #[arg(short = 'x', long, help_heading = KEEPALIVED)]
     snmp: bool,
     /// Not supported yet: socket of the SNMP agent
     #[arg(short = 'A', long, value_name = "SPEC", help_heading = KEEPALIVED)]
     snmp_agent_socket: Option<OsString>,
-    /// Refused: network namespace to run in (use `ip netns exec NAME lbd …`)
-    #[arg(short = 's', long, value_name = "NAME", help_heading = KEEPALIVED)]
-    namespace: Option<OsString>,
-    /// Not supported yet: allow core dumps
-    #[arg(short = 'm', long, help_heading = KEEPALIVED)]
-    core_dump: bool,
-    /// Not supported yet: pattern for core dumps
+    /// As -m; the host's pattern for core dumps stays
     #[arg(short = 'M', long, value_name = "PATTERN", num_args = 0..=1, require_equals = true, help_heading = KEEPALIVED)]
     core_dump_pattern: Option<Option<OsString>>,
 
@@ -335,6 +323,9 @@ impl Arguments {
             take_over: self.take_over,
             umask: self.umask,
             ignore_sigint: self.ignore_sigint,
+            namespace: self.namespace,
+            core_dumps: self.core_dump || self.core_dump_pattern.is_some(),
+            address_monitoring: self.address_monitoring,
             pid_file: self.pid,
             control_socket: self.control_socket,
             state_file: self.state_file,
@@ -349,14 +340,12 @@ impl Arguments {
             (self.flush_log_file, "--flush-log-file", "each line is written at once anyway"),
             (self.release_vips, "-X (--release-vips)", "only addresses that lbd set are dropped"),
             (self.dont_respawn, "-R (--dont-respawn)", "a part that fails is started again"),
-            (self.address_monitoring, "-a (--address-monitoring)", "address changes are not logged"),
             (self.snmp, "-x (--snmp)", "no SNMP agent is contacted"),
             (self.snmp_agent_socket.is_some(), "-A (--snmp-agent-socket)", "no SNMP agent is contacted"),
-            (self.core_dump, "-m (--core-dump)", "the limit of the environment holds (`LimitCORE=`)"),
             (
                 self.core_dump_pattern.is_some(),
-                "-M (--core-dump-pattern)",
-                "the host's core_pattern stays (`sysctl kernel.core_pattern`)",
+                "the pattern of -M (--core-dump-pattern)",
+                "core dumps are allowed, and go where the host's says (`sysctl kernel.core_pattern`)",
             ),
             (self.perf.is_some(), "--perf", "use perf(1) on the running process"),
             (self.debug.is_some(), "--debug", "use -D, or LBD_LOG=lbd=trace"),
@@ -370,9 +359,10 @@ impl Arguments {
             .into_iter()
             .filter(|(given, ..)| *given)
             .map(|(_, flag, instead)| format!("{flag} is not supported yet: {instead}"));
-        let pid_files = pid_files.into_iter().filter(|(given, _)| *given).map(|(_, flag)| {
-            format!("{flag} has no effect: lbd is one process, its pid file is {}", self.pid.display())
-        });
+        let pid_files = pid_files
+            .into_iter()
+            .filter(|(given, _)| *given)
+            .map(|(_, flag)| format!("{flag} has no effect: lbd is one process, with one pid file (-p)"));
         let words = self
             .words
             .iter()
@@ -392,6 +382,14 @@ fn signal_number(name: &str) -> Result<i32, String> {
         "JSON" => Ok(libc::SIGRTMIN() + 2),
         "TDATA" => Ok(libc::SIGRTMIN() + 3),
         _ => Err("one of STOP, RELOAD, DATA, STATS, STATS_CLEAR, JSON, TDATA is needed".to_owned()),
+    }
+}
+
+/// A name of a network namespace or an instance, which is also that of a file.
+pub(crate) fn file_name(word: &str) -> Result<String, String> {
+    match lbd_grammar::config::is_file_name(word) {
+        true => Ok(word.to_owned()),
+        false => Err("a name without `/` is needed, as `ip netns list` shows those of namespaces".to_owned()),
     }
 }
 
@@ -532,9 +530,12 @@ pub(crate) mod tests {
             take_over: false,
             umask: None,
             ignore_sigint: false,
-            pid_file: "/run/lbd/lbd.pid".into(),
-            control_socket: "/run/lbd/control.sock".into(),
-            state_file: "/run/lbd/state".into(),
+            namespace: None,
+            core_dumps: false,
+            address_monitoring: false,
+            pid_file: None,
+            control_socket: None,
+            state_file: None,
             notices: Vec::new(),
         }
     }
@@ -607,16 +608,19 @@ pub(crate) mod tests {
             ("-u0x1f", Options { umask: Some(0o37), ..defaults() }),
             ("-u 0", Options { umask: Some(0), ..defaults() }),
             ("--ignore-sigint", Options { ignore_sigint: true, ..defaults() }),
-            ("-p /run/x.pid", Options { pid_file: "/run/x.pid".into(), ..defaults() }),
+            ("-p /run/x.pid", Options { pid_file: file("/run/x.pid"), ..defaults() }),
             (
                 "--pid=/x --control-socket /y --state-file /z",
                 Options {
-                    pid_file: "/x".into(),
-                    control_socket: "/y".into(),
-                    state_file: "/z".into(),
+                    pid_file: file("/x"),
+                    control_socket: file("/y"),
+                    state_file: file("/z"),
                     ..defaults()
                 },
             ),
+            ("-s blue", Options { namespace: Some("blue".into()), ..defaults() }),
+            ("-nsblue --namespace=red", Options { namespace: Some("red".into()), ..defaults() }),
+            ("-ma", Options { core_dumps: true, address_monitoring: true, ..defaults() }),
         ] {
             assert_eq!(options(line), want, "`{line}`");
         }
@@ -630,10 +634,10 @@ pub(crate) mod tests {
             ("-g", &["-g (--log-file) is not supported yet"]),
             ("-g/tmp/log --flush-log-file", &["-g (--log-file)", "--flush-log-file is not"]),
             ("-X -R -R", &["-X (--release-vips)", "-R (--dont-respawn)"]),
-            ("-xa", &["-a (--address-monitoring)", "-x (--snmp)"]),
+            ("-xa", &["-x (--snmp)"]),
             ("-A tcp:127.0.0.1:705", &["-A (--snmp-agent-socket)"]),
-            ("-m -Mcore.%p", &["-m (--core-dump)", "-M (--core-dump-pattern)"]),
-            ("-M -n", &["-M (--core-dump-pattern)"]),
+            ("-m -Mcore.%p", &["the pattern of -M (--core-dump-pattern) is not"]),
+            ("-M -n", &["the pattern of -M (--core-dump-pattern)"]),
             (
                 "-r /a -c /b -b /c -p /d",
                 &["-r (--vrrp_pid) has no effect", "-c (--checkers_pid)", "-b (--bfd_pid)"],
@@ -677,7 +681,8 @@ pub(crate) mod tests {
             ("-u 1000", "0777"),
             ("-u 08", "0777"),
             ("-T", "genhash"),
-            ("-s blue", "ip netns exec blue"),
+            ("-s a/b", "ip netns list"),
+            ("-s ..", "ip netns list"),
         ] {
             let error = parse(["lbd"].into_iter().chain(line.split_whitespace())).expect_err(line);
             assert_eq!(error.exit_code(), i32::from(EXIT_USAGE), "`{line}`");

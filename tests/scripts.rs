@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
-use lbd::router::scheduling::ThreadScheduling;
+use lbd::scheduling::{Kind, ThreadScheduling};
 use lbd::script::ScriptRoom;
 use lbd_grammar::config::{Global, Scheduling, Script, ScriptUser};
 use lbd_health::{Programs, ScriptError, ScriptId, ScriptOutcome};
@@ -215,7 +215,7 @@ async fn a_program_has_nothing_of_the_scheduling_of_vrrp() {
             realtime_limit: Duration::from_secs(1),
             no_swap: false,
         };
-        let complaints = ThreadScheduling::here().apply(&wanted);
+        let complaints = ThreadScheduling::here(Kind::Vrrp).apply(&wanted);
         ready.send(complaints).expect("the test waits");
         let _over = ends.recv();
     });
@@ -228,6 +228,44 @@ async fn a_program_has_nothing_of_the_scheduling_of_vrrp() {
         let name = "a_program_has_nothing_of_the_scheduling_of_vrrp";
         lbd_integration::skip::report(name, &complaints.join("; "));
     }
+}
+
+/// Nor has it anything of the thread that starts it.
+#[tokio::test]
+async fn a_program_has_nothing_of_the_scheduling_of_its_own_thread() {
+    const NAME: &str = "a_program_has_nothing_of_the_scheduling_of_its_own_thread";
+    const STAT: &str =
+        "cut -d')' -f2- /proc/$$/stat | cut -d' ' -f18,39,40; grep Cpus_allowed_list /proc/$$/status";
+    if !nix::unistd::geteuid().is_root() {
+        return lbd_integration::skip::report(NAME, "needs root");
+    }
+    let mut bench = Bench::new();
+    let before = bench.output("before", STAT, &[]).await;
+    for nice in [5, -5] {
+        let wanted = Scheduling { nice, cpus: [0].into(), ..Scheduling::default() };
+        let mut scheduling = ThreadScheduling::here(Kind::Checkers);
+        assert_eq!(scheduling.apply(&wanted), [""; 0]);
+        assert_eq!(bench.output("after", STAT, &[]).await, before, "{nice}");
+        assert_eq!(scheduling.apply(&Scheduling::default()), [""; 0]);
+    }
+}
+
+/// What undoes things at the end.
+#[tokio::test]
+async fn the_last_program_runs_when_the_room_has_stopped() {
+    let mut bench = Bench::new();
+    let (last, slow) = (
+        bench.program("last", "#!/bin/sh\nexit 6\n").await,
+        bench.program("slow", "#!/bin/sh\nexec sleep 60\n").await,
+    );
+    bench.room.stop().await;
+    assert_eq!(bench.room.run(&last, LIMIT).await, ScriptOutcome::NotStarted(ScriptError::Resources));
+    let never = std::future::pending;
+    assert_eq!(bench.room.run_last(&last, LIMIT, never()).await, ScriptOutcome::Exited(6));
+    let limit = Duration::from_millis(200);
+    assert_eq!(bench.room.run_last(&slow, limit, never()).await, ScriptOutcome::TimedOut(limit));
+    assert_eq!(bench.room.run_last(&slow, LIMIT, async {}).await, ScriptOutcome::Signalled(15));
+    assert_eq!(bench.room.running(), 0);
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ pub struct Spans {
     /// Names of the host's tables.
     pub(crate) names: HashMap<(NameTable, String), Span>,
     pub(crate) tls: Option<Span>,
+    pub(crate) namespace: Option<Span>,
     /// Of each virtual server, ordered by address.
     pub(crate) real_servers: HashMap<VirtualServerId, Box<[(SocketAddr, Span)]>>,
 }
@@ -62,6 +63,11 @@ impl Spans {
     /// The head of the `SSL` block.
     pub fn tls(&self) -> Option<Span> {
         self.tls
+    }
+
+    /// The keyword net_namespace.
+    pub fn namespace(&self) -> Option<Span> {
+        self.namespace
     }
 
     /// The head of a vrrp_instance.

@@ -523,6 +523,22 @@ fn messages() {
     }
 }
 
+/// They become names of files: nothing runs in another place than was meant.
+#[test]
+fn names_of_namespace_and_instance() {
+    for keyword in ["net_namespace", "instance"] {
+        for (word, fine) in
+            [("a", true), ("a.b-c", true), ("...", true), (".", false), ("..", false), ("a/b", false)]
+        {
+            let loaded = load_str("c", &format!("{keyword} {word}\n"));
+            assert_eq!(loaded.config.is_some(), fine, "{keyword} {word}");
+            let want = format!("`{keyword}`: `{word}` cannot be the name of a file; one word without `/`");
+            let said = said(&loaded);
+            assert_eq!(said.iter().any(|line| line.contains(&want)), !fine, "{said:?}");
+        }
+    }
+}
+
 #[test]
 fn values_after_mistakes() {
     let cpus =

@@ -1,15 +1,13 @@
 //! `lbd`: arguments and exit codes. What it does is in the library.
 
 use std::ffi::OsString;
-use std::fs::OpenOptions;
 use std::io::{IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::process::ExitCode;
 
-use lbd::loading::{self, Lints, report};
+use lbd::loading::{self, Lints, Place, report};
 use lbd::options::{self, ConfigTest, EXIT_FAILED, Options, Request};
 use lbd::script::exec_helper;
-use lbd::{allocator, daemon, logging};
+use lbd::{allocator, daemon};
 
 fn main() -> ExitCode {
     allocator::configure();
@@ -23,13 +21,7 @@ fn main() -> ExitCode {
         Ok(Request::SignalNumber(number)) => print(&format!("{number}\n")),
         Ok(Request::Run(options)) => match options.config_test.clone() {
             Some(target) => config_test(&options, &target),
-            None => {
-                let log = logging::start(options.detail);
-                if let Err(error) = &log {
-                    let _closed = writeln!(std::io::stderr(), "lbd: no log: {error}");
-                }
-                daemon::run(*options)
-            }
+            None => daemon::run(*options),
         },
         Err(answer) => {
             let _closed_pipe = answer.print();
@@ -49,8 +41,9 @@ fn print(text: &str) -> ExitCode {
 /// output, or appended to a file.
 fn config_test(options: &Options, target: &ConfigTest) -> ExitCode {
     let path = options.config_path();
-    let checked =
-        loading::check(&path, &loading::load_options(options.config_id.clone(), options.all_config));
+    let place = Place::Starting(options.namespace.clone());
+    let load = loading::load_options(options.config_id.clone(), options.all_config);
+    let checked = loading::check_at(&path, &load, &place);
     let lints = if options.strict { Lints::Count } else { Lints::Shown };
     let text = |styled| match options.json {
         true => report::document(&path, &checked, lints),
@@ -63,16 +56,9 @@ fn config_test(options: &Options, target: &ConfigTest) -> ExitCode {
             let styled = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none();
             stderr.lock().write_all(text(styled).as_bytes())
         }
-        ConfigTest::File(path) => OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(path)
-            .and_then(|mut file| file.write_all(text(false).as_bytes()))
-            .inspect_err(|error| {
-                let _closed = writeln!(stderr.lock(), "lbd: {}: {error}", path.display());
-            }),
+        ConfigTest::File(path) => loading::append(path, &text(false)).inspect_err(|error| {
+            let _closed = writeln!(stderr.lock(), "lbd: {}: {error}", path.display());
+        }),
     };
     if written.is_err() {
         return ExitCode::from(EXIT_FAILED);

@@ -8,6 +8,7 @@ use crate::control::plan::{Plan, PlanRequest};
 use crate::control::snapshot::Parts;
 use crate::director::actor::{DirectorPlan, plan_start};
 use crate::director::owner::{self, Preview};
+use crate::loading::Place;
 use crate::planning;
 
 /// How long a file that is only planned with may take to be read.
@@ -21,7 +22,7 @@ impl Daemon {
             return Err(format!("{}: an absolute path is needed", path.display()));
         }
         // It may be any file, on a dead network file system too.
-        let checked = tokio::time::timeout(READ_LIMIT, Self::read(&path, &self.options, None))
+        let checked = tokio::time::timeout(READ_LIMIT, Self::read(&path, &self.options, None, Place::Here))
             .await
             .map_err(|_| format!("{} was not read within {} s", path.display(), READ_LIMIT.as_secs()))?
             .map_err(|failure| failure.to_string())?;

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lbd_grammar::config::Config;
+use nix::unistd::{Pid, gettid};
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
@@ -18,6 +19,7 @@ use crate::control::status::{IpvsStatus, VirtualServerStatus};
 pub struct Checkers {
     owner: OwnerHandle,
     director: DirectorHandle,
+    thread: Pid,
     // Dropped (or sent) to end the runtime.
     end: std::sync::Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
@@ -38,15 +40,16 @@ impl Checkers {
                 let began = Instant::now();
                 let director = DirectorHandle::start(options, &config);
                 debug!("wanted services stated in {} ms", began.elapsed().as_millis());
-                let _gone = started.send(director);
+                let _gone = started.send((director, gettid()));
                 drop(config);
                 let _closed = ended.await;
             });
             // Programs that still run are ended by their own time limits' drop; nothing is waited for.
             runtime.shutdown_timeout(Duration::from_millis(500));
         })?;
-        let director = director.await.map_err(|_| std::io::Error::other("the checkers' thread panicked"))?;
-        Ok(Checkers { owner, director, end: std::sync::Mutex::new(Some((end, thread))) })
+        let (director, id) =
+            director.await.map_err(|_| std::io::Error::other("the checkers' thread panicked"))?;
+        Ok(Checkers { owner, director, thread: id, end: std::sync::Mutex::new(Some((end, thread))) })
     }
 
     /// The table owner.
@@ -57,6 +60,11 @@ impl Checkers {
     /// The director.
     pub fn director(&self) -> &DirectorHandle {
         &self.director
+    }
+
+    /// The thread that the checks run on.
+    pub fn thread(&self) -> Pid {
+        self.thread
     }
 
     /// Virtual servers with the kernel's counters, and the table owner's.

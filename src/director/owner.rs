@@ -7,12 +7,14 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lbd_grammar::config::VirtualServerId;
 use lbd_ipvs::{Entry, Ipvs, IpvsError, Reading, ServiceId, Timeouts};
+use nix::unistd::{Pid, gettid};
 use tokio::sync::{oneshot, watch};
 use tracing::{error, warn};
 
@@ -162,12 +164,19 @@ impl TableOwner {
         let (publish, status) = watch::channel(keeper.status().clone());
         let shared = Arc::new(Shared::default());
         let inside = shared.clone();
+        let (tell, told) = sync_channel(1);
+        let no_thread =
+            |why: &dyn std::fmt::Display| IpvsError::Unavailable { reason: format!("no thread: {why}") };
         let thread = std::thread::Builder::new()
             .name("ipvs".into())
-            .spawn(move || run(keeper, &inside, &publish))
-            .map_err(|error| IpvsError::Unavailable { reason: format!("no thread: {error}") })?;
+            .spawn(move || {
+                let _gone = tell.send(gettid());
+                run(keeper, &inside, &publish);
+            })
+            .map_err(|error| no_thread(&error))?;
+        let id = told.recv().map_err(|error| no_thread(&error))?;
         let last = Arc::new(LastHandle { shared, thread: Mutex::new(Some(thread)) });
-        Ok(OwnerHandle { last, status, board })
+        Ok(OwnerHandle { last, status, board, thread: id })
     }
 }
 
@@ -191,9 +200,15 @@ pub struct OwnerHandle {
     last: Arc<LastHandle>,
     status: watch::Receiver<OwnerStatus>,
     board: Arc<Board>,
+    thread: Pid,
 }
 
 impl OwnerHandle {
+    /// The owner's thread.
+    pub fn thread(&self) -> Pid {
+        self.thread
+    }
+
     /// States what the named virtual servers want from now on; `None`: nothing any more. Never waits;
     /// of several wants of one virtual server that were not worked off yet, the latest counts, so
     /// the mailbox is bounded by the number of virtual servers.

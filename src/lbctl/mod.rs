@@ -16,7 +16,8 @@ use crate::control::status::Status;
 use crate::control::{ServerAction, ServerDone, ServerOrder};
 use crate::language::explain;
 use crate::loading::{self, Lints, report};
-use crate::options::{CONTROL_SOCKET, config_path};
+use crate::options::{config_path, file_name};
+use crate::paths::Identity;
 
 pub mod table;
 
@@ -63,7 +64,7 @@ where
         }
         Err(answer) => return Outcome { out: answer.to_string(), ..Outcome::default() },
     };
-    let client = Client::new(&typed.socket);
+    let client = Client::new(&typed.socket());
     let done = match typed.command {
         Command::Status { json } => status(&client, json, look).await,
         Command::Reload => reload(&client).await,
@@ -96,11 +97,24 @@ pub fn command() -> clap::Command {
                   Of check: 0 clean, 3 cannot run, 4 runs after something was ignored, 5 scripts without script security."
 )]
 struct Arguments {
-    /// Unix socket of the lbd to talk to
-    #[arg(long, value_name = "PATH", default_value = CONTROL_SOCKET, global = true)]
-    socket: PathBuf,
+    /// Unix socket of the lbd to talk to [default: that of the names, else /run/lbd/control.sock]
+    #[arg(long, value_name = "PATH", global = true, conflicts_with_all = ["namespace", "instance"])]
+    socket: Option<PathBuf>,
+    /// The lbd that runs in this network namespace (net_namespace, or its -s)
+    #[arg(long, value_name = "NAME", value_parser = file_name, global = true)]
+    namespace: Option<String>,
+    /// The lbd of this name (instance)
+    #[arg(long, value_name = "NAME", value_parser = file_name, global = true)]
+    instance: Option<String>,
     #[command(subcommand)]
     command: Command,
+}
+
+impl Arguments {
+    fn socket(&self) -> PathBuf {
+        let names = || Identity { namespace: self.namespace.clone(), instance: self.instance.clone() };
+        self.socket.clone().unwrap_or_else(|| names().control_socket())
+    }
 }
 
 #[derive(Subcommand, Debug)]

@@ -11,6 +11,7 @@ use lbd_grammar::config::Scheduling;
 use lbd_vrrp::{RouterId, Setup, TrackerId, TrackerResult};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use super::ThreadWishes;
 use super::network::Network;
 use super::object::Load;
 
@@ -47,6 +48,7 @@ pub(super) struct Commands {
     pub trackers: BTreeMap<TrackerId, TrackerResult>,
     /// Names of virtual routers that let masters of lower priorities be.
     pub hold_preemption: Option<BTreeSet<Arc<str>>>,
+    pub thread: Option<ThreadWishes>,
     pub stop: Option<Leave>,
     /// Makes the engine panic.
     #[cfg(test)]

@@ -19,7 +19,6 @@ mod object;
 mod publish;
 mod repair;
 mod route;
-pub mod scheduling;
 mod snapshot;
 pub mod startup;
 mod thread;
@@ -41,6 +40,8 @@ use tokio::sync::watch;
 
 use crate::control::status::VrrpStatus;
 use crate::event::EventSender;
+use crate::limits::has_capability;
+use crate::scheduling::Automatic;
 use crate::state_file::SavedInstance;
 use host::Host;
 use mailbox::{Commands, Slot, Waker};
@@ -83,6 +84,17 @@ pub struct RouterOptions {
     pub state: PathBuf,
     /// Where transitions go.
     pub events: EventSender,
+}
+
+/// What else is wanted of the VRRP thread, once it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ThreadWishes {
+    /// vrrp_process_name; `None`: its own.
+    pub name: Option<String>,
+    /// max_auto_priority
+    pub automatic: Automatic,
+    /// Octets of the receive buffer; less than lbd takes by itself is no wish.
+    pub receive_buffer: usize,
 }
 
 /// Why VRRP does not start.
@@ -296,6 +308,11 @@ impl Router {
         self.netconf.watch_links(settings);
     }
 
+    /// How the VRRP thread is to be from now on.
+    pub fn wish(&self, wishes: ThreadWishes) {
+        self.command(|commands| commands.thread = Some(wishes));
+    }
+
     /// The result of something tracked; the latest of each counts.
     pub fn tracker(&self, id: TrackerId, result: impl Into<TrackerResult>) {
         self.command(|commands| {
@@ -370,12 +387,4 @@ fn first_reports(reports: &mut Receiver<Report>) -> Result<Vec<Report>, RouterEr
             Err(_) => return Err(RouterError::Late),
         }
     }
-}
-
-/// Whether this thread has a capability; where that cannot be read the kernel will say so later.
-fn has_capability(bit: u32) -> bool {
-    let Ok(status) = std::fs::read_to_string("/proc/thread-self/status") else { return true };
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
-    effective.is_none_or(|set| set >> bit & 1 == 1)
 }

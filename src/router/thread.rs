@@ -3,6 +3,7 @@
 //! Nothing here waits for anything but poll: no netlink, no file, no lock held over a system call.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CString;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -23,6 +24,7 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use tokio::sync::watch;
 
+use super::ThreadWishes;
 use super::clock::Clock;
 use super::lateness::Lateness;
 use super::mailbox::{Commands, LEFTOVERS, Leave, STATIC, Slot, Waker, Want};
@@ -31,9 +33,9 @@ use super::netconf::{self, Report};
 use super::network::Network;
 use super::object::{Entries, Load};
 use super::publish::{Beside, Publisher};
-use super::scheduling::ThreadScheduling;
 use super::snapshot::{Interfaces, RouterSnapshot, saved_address};
 use crate::event::{Event as Announcement, EventSender};
+use crate::scheduling::{Automatic, Kind, ThreadScheduling};
 use crate::state_file::{SavedInstance, boot_clock_ms};
 
 /// Datagrams taken before timers are looked at again: what waited while this process slept comes
@@ -51,6 +53,9 @@ const PANICS: u32 = 5;
 const QUIET: Duration = Duration::from_secs(60);
 /// Longest wait for netconf when giving up.
 const ABANDON_LIMIT: Duration = Duration::from_secs(5);
+
+/// Its name, unless vrrp_process_name says another.
+const NAME: &str = "vrrp";
 
 /// What the thread is made of.
 pub(super) struct Parts {
@@ -98,6 +103,7 @@ struct Driver {
     network: Arc<Network>,
     scheduled: ThreadScheduling,
     wishes: Scheduling,
+    automatic: Automatic,
     saved: Vec<SavedInstance>,
     left: Vec<Load>,
     take_over: bool,
@@ -137,6 +143,8 @@ struct Driver {
 struct Woken {
     told: bool,
     packets: bool,
+    /// When the timer that woke it was due.
+    due: Option<Instant>,
 }
 
 /// Starts the thread.
@@ -144,7 +152,7 @@ pub(super) fn spawn(parts: Parts) -> io::Result<std::thread::JoinHandle<()>> {
     let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
     let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, flags)?;
     let clock = Clock::new()?;
-    std::thread::Builder::new().name("vrrp".into()).spawn(move || {
+    std::thread::Builder::new().name(NAME.into()).spawn(move || {
         let mut driver = Driver {
             clock,
             sockets: parts.sockets,
@@ -158,8 +166,9 @@ pub(super) fn spawn(parts: Parts) -> io::Result<std::thread::JoinHandle<()>> {
             engine: Engine::new(parts.setup.clone()),
             setup: parts.setup,
             network: parts.network,
-            scheduled: ThreadScheduling::here(),
+            scheduled: ThreadScheduling::here(Kind::Vrrp),
             wishes: parts.scheduling,
+            automatic: Automatic::default(),
             saved: parts.saved,
             left: parts.left,
             take_over: parts.take_over,
@@ -222,6 +231,42 @@ impl Driver {
         }
     }
 
+    fn take_wishes(&mut self, wishes: ThreadWishes) {
+        let ThreadWishes { name, automatic, receive_buffer } = wishes;
+        if let Err(error) = self.sockets.receive_buffer(receive_buffer) {
+            tracing::warn!(%error, "vrrp_rx_bufs_policy, kernel_rx_buf_size: the receive buffer stays as it is");
+        }
+        // What was taken by itself is given back.
+        if std::mem::replace(&mut self.automatic, automatic).most != automatic.most {
+            self.schedule();
+        }
+        if let Ok(name) = CString::new(name.as_deref().unwrap_or(NAME)) {
+            let _kept = nix::sys::prctl::set_name(&name);
+        }
+    }
+
+    /// max_auto_priority: who is late gets the processor sooner.
+    fn mind_lateness(&mut self, due: Instant) {
+        let late = self.clock.now().saturating_duration_since(due);
+        if late <= self.automatic.delay {
+            return;
+        }
+        let late_us = late.as_micros();
+        match self.automatic.most {
+            Some(most) => match self.scheduled.raise(&self.wishes, most) {
+                Some(Ok(done)) => tracing::info!(late_us, "a timer of VRRP was late: it has {done} now"),
+                Some(Err(complaint)) => tracing::warn!(late_us, "a timer of VRRP was late: {complaint}"),
+                None => {}
+            },
+            None if std::mem::take(&mut self.automatic.told) => tracing::info!(
+                late_us,
+                "a timer of VRRP was late; vrrp_rt_priority or max_auto_priority would give it the processor sooner \
+                 (said once; max_auto_priority -1: never)"
+            ),
+            None => {}
+        }
+    }
+
     fn run(&mut self) {
         for report in std::mem::take(&mut self.first) {
             self.take_report(report);
@@ -242,6 +287,9 @@ impl Driver {
                 }
             };
             self.engine.set_clock(self.clock.now(), Clock::unix());
+            if let Some(due) = woken.due {
+                self.mind_lateness(due);
+            }
             if woken.told {
                 self.waker.reset();
                 self.take_reports();
@@ -287,17 +335,17 @@ impl Driver {
         let mut fds: Vec<_> = own.chain(sockets).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         match ppoll(&mut fds, pause.map(TimeSpec::from_duration), None) {
             Ok(_) => {}
-            Err(nix::Error::EINTR) => return Ok(Woken { told: false, packets: pause.is_some() }),
+            Err(nix::Error::EINTR) => {
+                return Ok(Woken { packets: pause.is_some(), ..Woken::default() });
+            }
             Err(errno) => return Err(errno.into()),
         }
         let mut ready = fds.iter().map(|fd| fd.any().unwrap_or_default());
-        if ready.next().unwrap_or_default() {
-            self.armed = None;
-        }
+        let due = if ready.next().unwrap_or_default() { self.armed.take() } else { None };
         let told = ready.next().unwrap_or_default();
         // Whatever ended a pause: what came meanwhile counts.
         let packets = pause.is_some() || ready.any(|ready| ready);
-        Ok(Woken { told, packets })
+        Ok(Woken { told, packets, due })
     }
 
     fn take_reports(&mut self) {
@@ -369,6 +417,9 @@ impl Driver {
         if let Some(names) = self.commands.with(|commands| commands.hold_preemption.take()) {
             self.held_back.clone_from(&names);
             self.feed(Event::HoldPreemption(names));
+        }
+        if let Some(wishes) = self.commands.with(|commands| commands.thread.take()) {
+            self.take_wishes(wishes);
         }
         while let Some((id, result)) = self.commands.with(|commands| commands.trackers.pop_first()) {
             self.trackers.insert(id.clone(), result);

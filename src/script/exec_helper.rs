@@ -12,6 +12,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
+use std::str::FromStr;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -19,6 +20,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, dup2_stderr, getegid, geteuid, setgid, setgroups, setuid};
 
 use super::sys;
+use crate::scheduling;
 
 /// The hidden first argument.
 pub const WORD: &str = "exec-helper";
@@ -26,9 +28,10 @@ pub const WORD: &str = "exec-helper";
 /// Stands for a group list, or a limit, that leaves them as they are.
 pub const KEEP: &str = "-";
 
-/// `UID GID GROUPS DESCRIPTORS REALTIME PATH ARGV0 [ARGUMENT]…`; GROUPS is a list with commas, empty for
-/// none, or [`KEEP`]; DESCRIPTORS the soft limit of open files, REALTIME that of microseconds in real time
-/// (`RLIMIT_RTTIME`), or [`KEEP`].
+/// `UID GID GROUPS DESCRIPTORS REALTIME CORE NICE CPUS PATH ARGV0 [ARGUMENT]…`; GROUPS is a list with commas,
+/// empty for none; DESCRIPTORS the soft limit of open files, REALTIME that of microseconds in real time
+/// (`RLIMIT_RTTIME`), CORE that of core dumps; NICE the nice value, CPUS a list with commas; each of them may
+/// be [`KEEP`].
 ///
 /// Returns only when the program could not be executed; what went wrong is written to standard error
 /// then, which is a pipe to the daemon until exec.
@@ -71,9 +74,11 @@ fn is_resource(error: &io::Error) -> bool {
 }
 
 fn prepare(arguments: &[OsString]) -> Result<Command, String> {
-    let [uid, gid, groups, descriptors, real_time, path, argv0, rest @ ..] = arguments else {
+    let [uid, gid, groups, descriptors, real_time, core, nice, cpus, path, argv0, rest @ ..] = arguments
+    else {
         return Err(
-            "exec-helper is for lbd's own use: UID GID GROUPS DESCRIPTORS REALTIME PATH ARGV0 [ARGUMENT]..."
+            "exec-helper is for lbd's own use: UID GID GROUPS DESCRIPTORS REALTIME CORE NICE CPUS PATH \
+                    ARGV0 [ARGUMENT]..."
                 .into(),
         );
     };
@@ -81,6 +86,10 @@ fn prepare(arguments: &[OsString]) -> Result<Command, String> {
     let gid = Gid::from_raw(number(gid)?);
     soft_limit(Resource::RLIMIT_NOFILE, descriptors, "limit of open files")?;
     soft_limit(Resource::RLIMIT_RTTIME, real_time, "limit of real time")?;
+    soft_limit(Resource::RLIMIT_CORE, core, "limit of core dumps")?;
+    let nice =
+        (nice != KEEP).then(|| nice.to_string_lossy().parse().map_err(failed("nice value"))).transpose()?;
+    scheduling::restore(nice, &list::<usize>(cpus, "CPUs")?);
     identity(uid, gid, groups)?;
     // After the change of user, which clears it.
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
@@ -95,6 +104,12 @@ fn prepare(arguments: &[OsString]) -> Result<Command, String> {
     Ok(command)
 }
 
+/// Numbers with commas; none for [`KEEP`].
+fn list<T: FromStr<Err: Display>>(word: &OsStr, what: &str) -> Result<Vec<T>, String> {
+    let text = if word == KEEP { Default::default() } else { word.to_string_lossy() };
+    text.split(',').filter(|one| !one.is_empty()).map(|one| one.parse().map_err(failed(what))).collect()
+}
+
 fn soft_limit(resource: Resource, soft: &OsStr, what: &str) -> Result<(), String> {
     if soft == KEEP {
         return Ok(());
@@ -106,7 +121,7 @@ fn soft_limit(resource: Resource, soft: &OsStr, what: &str) -> Result<(), String
 
 fn through_shell(arguments: &[OsString]) -> Command {
     let mut command = Command::new("/bin/sh");
-    if let [_, _, _, _, _, path, _, rest @ ..] = arguments {
+    if let [_, _, _, _, _, _, _, _, path, _, rest @ ..] = arguments {
         command.arg(path).args(rest);
     }
     command
@@ -117,12 +132,7 @@ fn identity(uid: Uid, gid: Gid, groups: &OsStr) -> Result<(), String> {
         return Ok(());
     }
     if groups != KEEP {
-        let groups: Vec<Gid> = groups
-            .to_string_lossy()
-            .split(',')
-            .filter(|one| !one.is_empty())
-            .map(|one| one.parse().map(Gid::from_raw).map_err(failed("group list")))
-            .collect::<Result<_, _>>()?;
+        let groups: Vec<Gid> = list::<u32>(groups, "group list")?.into_iter().map(Gid::from_raw).collect();
         match setgroups(&groups) {
             // Without CAP_SETGID, as in a container of few rights: the groups stay, the user does too.
             Err(Errno::EPERM) if (uid, gid) == (geteuid(), getegid()) => {}

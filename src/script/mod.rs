@@ -1,4 +1,5 @@
-//! The one place that runs programs: MISC_CHECK, vrrp_script and notify scripts.
+//! The one place that runs programs: MISC_CHECK, vrrp_script, notify scripts, and those around the life of
+//! the process.
 //!
 //! Here: which program an id stands for on this host, and the programs under way. Not here: one
 //! program's life (`process`), what happens between fork and exec (`exec_helper`), who may be run as
@@ -123,7 +124,7 @@ impl ScriptRoom {
         extra: &[String],
         limit: Duration,
     ) -> impl Future<Output = ScriptOutcome> + Send + use<> {
-        self.run(id, extra, limit, std::future::pending())
+        self.run(id, extra, limit, std::future::pending(), false)
     }
 
     /// Runs a program that is meant to run on, with arguments appended to its own, until `stop` is
@@ -134,7 +135,18 @@ impl ScriptRoom {
         extra: &[String],
         stop: S,
     ) -> impl Future<Output = ScriptOutcome> + Send + use<S> {
-        self.run(id, extra, Duration::MAX, stop)
+        self.run(id, extra, Duration::MAX, stop, false)
+    }
+
+    /// Runs a program when everything else has ended: also after [`ScriptRoom::stop`]. Until `limit`, or
+    /// until `stop` is done.
+    pub fn run_last<S: Future<Output = ()> + Send>(
+        &self,
+        id: &ScriptId,
+        limit: Duration,
+        stop: S,
+    ) -> impl Future<Output = ScriptOutcome> + Send + use<S> {
+        self.run(id, &[], limit, stop, true)
     }
 
     fn run<S: Future<Output = ()> + Send>(
@@ -143,6 +155,7 @@ impl ScriptRoom {
         extra: &[String],
         limit: Duration,
         stop: S,
+        last: bool,
     ) -> impl Future<Output = ScriptOutcome> + Send + use<S> {
         let program = {
             let known = self.programs.read().unwrap_or_else(PoisonError::into_inner);
@@ -150,7 +163,7 @@ impl ScriptRoom {
         };
         let started = program
             .and_then(|program| {
-                let command = Command { helper: &self.helper, program: &program, extra };
+                let command = Command { helper: &self.helper, program: &program, extra, last };
                 process::start(&command, limit, &self.running)
             })
             .map_err(ScriptOutcome::NotStarted);

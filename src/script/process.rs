@@ -28,6 +28,8 @@ pub(super) struct Command<'a> {
     pub program: &'a Runnable,
     /// Appended to the program's own arguments.
     pub extra: &'a [String],
+    /// Also when the room has stopped.
+    pub last: bool,
 }
 
 /// A program that was started. Dropping it ends the program.
@@ -64,21 +66,25 @@ pub(super) fn start(
     limit: Duration,
     running: &Arc<Running>,
 ) -> Result<Started, ScriptError> {
-    if *running.stopping.borrow() {
+    if *running.stopping.borrow() && !command.last {
         return Err(ScriptError::Resources);
     }
     let program = command.program;
-    let groups = match &program.groups {
-        None => KEEP.to_owned(),
-        Some(groups) => groups.iter().map(u32::to_string).collect::<Vec<_>>().join(","),
-    };
+    let groups = program.groups.as_deref().map_or(KEEP.to_owned(), listed);
     let kept = |limit: Option<u64>| limit.map_or(KEEP.to_owned(), |limit| limit.to_string());
-    let descriptors = kept(crate::limits::inherited_descriptors());
-    let real_time = kept(crate::limits::inherited_real_time());
+    let limits = [
+        kept(crate::limits::inherited_descriptors()),
+        kept(crate::limits::inherited_real_time()),
+        kept(crate::limits::inherited_core_dumps()),
+    ];
+    let scheduling = crate::scheduling::inherited()
+        .map_or([KEEP.to_owned(), KEEP.to_owned()], |before| [before.nice.to_string(), listed(&before.cpus)]);
     let mut helper = tokio::process::Command::new(command.helper);
     helper
         .arg(WORD)
-        .args([program.uid.to_string(), program.gid.to_string(), groups, descriptors, real_time])
+        .args([program.uid.to_string(), program.gid.to_string(), groups])
+        .args(limits)
+        .args(scheduling)
         .arg(&program.path)
         .args(&program.argv)
         .args(command.extra)
@@ -102,8 +108,20 @@ pub(super) fn start(
     };
     let (end, ended) = oneshot::channel();
     let (wanted, unwanted) = oneshot::channel();
-    tokio::spawn(supervise(child, group, limit, unwanted, end));
+    tokio::spawn(supervise(child, group, Limits { time: limit, last: command.last }, unwanted, end));
     Ok(Started { end: ended, wanted })
+}
+
+/// Numbers as the helper takes them.
+fn listed<T: ToString>(numbers: &[T]) -> String {
+    numbers.iter().map(T::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// What ends a program that does not end by itself.
+struct Limits {
+    time: Duration,
+    /// The stop of the room does not.
+    last: bool,
 }
 
 /// The process group. When it is dropped with its leader alive (the runtime goes), it is killed.
@@ -134,7 +152,7 @@ impl Drop for Group {
 async fn supervise(
     mut child: Child,
     mut group: Group,
-    limit: Duration,
+    limits: Limits,
     unwanted: oneshot::Receiver<()>,
     end: oneshot::Sender<End>,
 ) {
@@ -148,15 +166,15 @@ async fn supervise(
                 Err(error) => Err((ScriptError::Resources, format!("waiting for it: {error}"))),
             }
         }
-        () = sleep(limit) => {
+        () = sleep(limits.time) => {
             terminate(&mut child, &mut group).await;
-            Ok(ScriptOutcome::TimedOut(limit))
+            Ok(ScriptOutcome::TimedOut(limits.time))
         }
         _dropped = unwanted => {
             terminate(&mut child, &mut group).await;
             Ok(ScriptOutcome::Signalled(libc::SIGTERM))
         }
-        () = async { let _stop = stopping.wait_for(|stopping| *stopping).await; } => {
+        () = async { let _stop = stopping.wait_for(|stopping| *stopping).await; }, if !limits.last => {
             terminate(&mut child, &mut group).await;
             Ok(ScriptOutcome::Signalled(libc::SIGTERM))
         }

@@ -72,7 +72,7 @@ pub fn check(config: &Config) -> Vec<Finding> {
 /// A program that may be run, with nothing left to look up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Runnable {
-    /// File to execute, without symbolic links.
+    /// File to execute: without symbolic links, or as written (use_symlink_paths).
     pub path: PathBuf,
     /// Argument vector, `argv[0]` as written.
     pub argv: Vec<OsString>,
@@ -80,7 +80,8 @@ pub struct Runnable {
     pub uid: u32,
     /// Group.
     pub gid: u32,
-    /// Supplementary groups; `None` leaves those of lbd.
+    /// Supplementary groups: none, or those of the user where the configuration wants them; `None` leaves
+    /// those of lbd.
     pub groups: Option<Vec<u32>>,
 }
 
@@ -140,6 +141,10 @@ pub struct Judge<'a> {
     files: &'a dyn Files,
     users: &'a dyn Users,
     enforce: bool,
+    /// use_symlink_paths
+    as_written: bool,
+    /// set_supplementary_groups
+    supplementary: bool,
     script_user: Option<&'a ScriptUser>,
 }
 
@@ -148,7 +153,14 @@ type Verdict = (Result<Runnable, ScriptError>, Vec<Finding>);
 impl<'a> Judge<'a> {
     /// A judge of one configuration.
     pub fn new(files: &'a dyn Files, users: &'a dyn Users, global: &'a Global) -> Self {
-        Judge { files, users, enforce: global.script_security, script_user: global.script_user.as_ref() }
+        Judge {
+            files,
+            users,
+            enforce: global.script_security,
+            as_written: global.symlink_paths,
+            supplementary: global.supplementary_groups,
+            script_user: global.script_user.as_ref(),
+        }
     }
 
     /// Whether and how a script is run, and what is to be said about it.
@@ -211,7 +223,8 @@ impl<'a> Judge<'a> {
                 return Err(ScriptError::Insecure);
             }
         }
-        Ok(self.runnable(walk.resolved, script.argv.iter().map(OsString::from).collect(), identity))
+        let path = if self.as_written { walk.written } else { walk.resolved };
+        Ok(self.runnable(path, script.argv.iter().map(OsString::from).collect(), identity))
     }
 
     /// The user that a script is run as; else what is wrong and the remedy.
@@ -219,7 +232,8 @@ impl<'a> Judge<'a> {
         let default = ScriptUser::new(DEFAULT_USER, None);
         let own = self.users.own();
         let as_lbd = Identity { uid: own.0, gid: own.1, groups: Vec::new() };
-        let identity = match script.user.as_ref().or(self.script_user) {
+        let named = script.user.as_ref().or(self.script_user);
+        let mut identity = match named {
             Some(user) => self.users.find(user).map_err(|text| {
                 let remedy = "create the user or group, or name another one with `script_user` or `user`";
                 (text, remedy.to_owned())
@@ -234,6 +248,10 @@ impl<'a> Judge<'a> {
             let rights =
                 "run lbd as root with CAP_SETUID and CAP_SETGID (`CapabilityBoundingSet=` of its unit)";
             return Err((text, format!("{rights}, or name no other user for the script")));
+        }
+        // A group with a colon asks for them for one script.
+        if !(self.supplementary || named.is_some_and(|user| user.supplementary)) {
+            identity.groups.clear();
         }
         Ok(identity)
     }
@@ -312,7 +330,7 @@ impl<'a> Judge<'a> {
                 ahead.push_front(component);
             }
         }
-        Ok(Walk { resolved: at, way })
+        Ok(Walk { written: path.to_owned(), resolved: at, way })
     }
 }
 
@@ -334,6 +352,7 @@ fn components(path: &Path) -> VecDeque<OsString> {
 
 /// The way to a program.
 struct Walk {
+    written: PathBuf,
     resolved: PathBuf,
     /// Components in the order in which they were passed, `/` first, the program last.
     way: Vec<(PathBuf, Stat)>,

@@ -118,6 +118,8 @@ pub struct Sockets {
     /// What sockets that are opened later join.
     groups: BTreeSet<Membership>,
     batch: Batch,
+    /// Octets that are wanted for receiving.
+    buffer: usize,
     /// Of sockets that are closed.
     overflows: Overflows,
 }
@@ -136,6 +138,7 @@ impl Sockets {
             senders: Senders::open()?,
             groups: BTreeSet::new(),
             batch: Batch::new(),
+            buffer: 0,
             overflows: Overflows::default(),
         })
     }
@@ -153,7 +156,20 @@ impl Sockets {
             adapt(&mut self.ipv6, Layout::Ipv6, &wanted.ipv6, &self.groups, &mut self.overflows),
             adapt(&mut self.ah, Layout::Ah, &wanted.ah, &self.groups, &mut self.overflows),
         ];
-        results.into_iter().collect()
+        let resized = self.receive_buffer(self.buffer).map_err(NetError::of("receive buffer"));
+        results.into_iter().chain([resized]).collect()
+    }
+
+    /// Gives each socket that receives a buffer of so many octets (as the kernel counts, half of it for
+    /// itself), and not less than 4 MiB; above the host's limit where the rights are there. Those that are
+    /// opened later, too.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn receive_buffer(&mut self, octets: usize) -> io::Result<()> {
+        self.buffer = octets;
+        let lanes = std::iter::once(&mut self.ipv4).chain(&mut self.ipv6).chain(&mut self.ah);
+        lanes.map(|lanes| &mut lanes.main).try_for_each(|lane| lane.resize(octets))
     }
 
     /// Joins `group` on `interface`; being a member already is fine. Sockets that are opened later

@@ -28,10 +28,15 @@ pub struct Process {
     pub pid_dir: bool,
     /// instance
     pub instance: Option<String>,
-    /// child_wait_time
+    /// child_wait_time: for each part of a stop.
     pub child_wait_time: Duration,
     /// linkbeat_use_polling
     pub linkbeat_polling: bool,
+}
+
+/// Whether a word can be the name of a file, as that of a namespace and of an instance is.
+pub fn is_file_name(word: &str) -> bool {
+    !(word.is_empty() || word == "." || word == ".." || word.contains(['/', '\0']))
 }
 
 /// net_namespace_ipvs

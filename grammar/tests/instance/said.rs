@@ -366,8 +366,8 @@ fn nothing_is_said_of() {
             &[],
         ),
         (
-            "global_defs {\n checker_no_swap\n}\n".to_owned(),
-            &["c:2:2: `checker_no_swap` is not supported yet; set it where lbd is started: Nice=, CPUAffinity= and the like of its systemd unit"],
+            "global_defs {\n bfd_no_swap\n}\n".to_owned(),
+            &["c:2:2: `bfd_no_swap` is not supported yet; there is no BFD"],
         ),
     ] {
         let loaded = load_str("c", &text);

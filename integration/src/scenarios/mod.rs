@@ -17,6 +17,7 @@ mod hostile;
 mod interop;
 mod ipv6;
 mod lan;
+mod life;
 mod mixed;
 mod namespace;
 mod no_right;
@@ -408,6 +409,38 @@ pub const ALL: &[Scenario] = &[
     .lbd_only(),
     scenario("foreign_many", "beside 100,000 entries of others", Need::Ipvs, 90, foreign_many::foreign_many)
         .lbd_only(),
+    scenario(
+        "life_namespace",
+        "net_namespace, -s and instance: where lbd runs, and lbctl finds it",
+        Need::Netns,
+        40,
+        life::namespace,
+    )
+    .lbd_only(),
+    scenario(
+        "life_scripts",
+        "startup_script and shutdown_script: order, user, time limit",
+        Need::Netns,
+        40,
+        life::scripts,
+    )
+    .lbd_only(),
+    scenario(
+        "life_reload",
+        "reload_time_file, reload_file, config_save_dir, reload_check_config, umask",
+        Need::Netns,
+        40,
+        life::reload,
+    )
+    .lbd_only(),
+    scenario(
+        "life_threads",
+        "names and scheduling of threads, disable_local_igmp",
+        Need::Ipvs,
+        40,
+        life::threads,
+    )
+    .lbd_only(),
     scenario("no_right", "a start without rights on a kernel with IPVS", Need::Ipvs, 30, no_right::no_right)
         .lbd_only(),
     scenario(

@@ -11,6 +11,7 @@ mod faults;
 mod floods;
 mod interop;
 mod ipvs;
+mod life;
 mod seeds;
 mod servers;
 mod steer;

@@ -199,7 +199,13 @@ fn rules() {
         ),
         ("as their own user", "/home/www/x", "www", ok("/home/www/x"), None),
         ("open to all, but not root", "/srv/x", "www", ok("/srv/x"), None),
-        ("by a supplementary group", "/usr/bin/team", "www", ok("/usr/bin/team"), None),
+        (
+            "by a supplementary group that it does not have",
+            "/usr/bin/team",
+            "www",
+            missing.clone(),
+            Some((NotExecutable, "user 33 may not execute /usr/bin/team")),
+        ),
         (
             "setgid root is as root",
             "/usr/bin/suid",
@@ -268,13 +274,13 @@ fn identities() {
     let bound = People { own: (0, 0), default_user: false, may_change: false };
     let (rights, create) = ("run lbd as root with CAP_SETUID and CAP_SETGID", "create the user or group");
     for (name, people, user, want, remedy) in [
-        ("default user", &with_default, None, Some((999, Some(vec![999]))), ""),
-        ("no default user: root, without groups", &ROOT, None, Some((0, Some(vec![]))), ""),
-        ("named", &with_default, Some("www"), Some((33, Some(vec![33, 44]))), ""),
+        ("default user", &with_default, None, Some((999, Some(vec![]))), ""),
+        ("no default user: root", &ROOT, None, Some((0, Some(vec![]))), ""),
+        ("named", &with_default, Some("www"), Some((33, Some(vec![]))), ""),
         ("lbd is not root: as lbd", &user, None, Some((1000, None)), ""),
         ("lbd is not root and cannot change", &user, Some("www"), None, rights),
         ("root without the capabilities", &bound, Some("www"), None, rights),
-        ("root without the capabilities stays root", &bound, Some("root"), Some((0, Some(vec![0]))), ""),
+        ("root without the capabilities stays root", &bound, Some("root"), Some((0, Some(vec![]))), ""),
         ("unknown user", &with_default, Some("nosuch"), None, create),
     ] {
         let (run, findings) = judge(false, people, &["/usr/bin/true", "-x"], user);
@@ -285,6 +291,46 @@ fn identities() {
         if let Some(run) = run {
             assert_eq!(run.argv, ["/usr/bin/true", "-x"], "{name}");
         }
+    }
+}
+
+#[test]
+fn supplementary_groups_are_asked_for() {
+    let person = |group| Some(ScriptUser::new("www", group));
+    for (name, set, default, user, want) in [
+        ("not", false, None, person(None), vec![]),
+        ("by the keyword", true, None, person(None), vec![33, 44]),
+        ("by a colon", false, None, person(Some(":")), vec![33, 44]),
+        ("by a colon before the group", false, None, person(Some(":www")), vec![33, 44]),
+        ("by script_user", false, person(Some(":")), None, vec![33, 44]),
+        ("the script's own user has none of script_user's", false, person(Some(":")), person(None), vec![]),
+    ] {
+        let global = Global { supplementary_groups: set, script_user: default, ..Global::default() };
+        let script = Script { argv: vec!["/usr/bin/true".into()], user };
+        let (run, _) = Judge::new(&host(), &ROOT, &global).judge(&script.id(), &script);
+        assert_eq!(run.expect("it runs").groups, Some(want), "{name}");
+    }
+    // What only a supplementary group may execute.
+    let files = host().with("/usr/bin/true", 0, 44, FILE | 0o750);
+    for (set, runs) in [(false, false), (true, true)] {
+        let global = Global { supplementary_groups: set, ..Global::default() };
+        let script = Script { argv: vec!["/usr/bin/true".into()], user: person(None) };
+        let (run, _) = Judge::new(&files, &ROOT, &global).judge(&script.id(), &script);
+        assert_eq!(run.is_ok(), runs, "{set}");
+    }
+}
+
+#[test]
+fn links_are_run_as_written_when_asked_for() {
+    for (as_written, name, want) in [
+        (false, "/bin/true", "/usr/bin/true"),
+        (true, "/bin/true", "/bin/true"),
+        (true, "true", "/usr/bin/true"),
+    ] {
+        let global = Global { symlink_paths: as_written, ..Global::default() };
+        let script = script(&[name], None);
+        let (run, _) = Judge::new(&host(), &ROOT, &global).judge(&script.id(), &script);
+        assert_eq!(run.expect("it runs").path, Path::new(want), "{as_written} {name}");
     }
 }
 

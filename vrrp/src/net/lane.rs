@@ -19,7 +19,7 @@ use super::filter::{self, Layout, Reach, Side};
 use crate::types::IfIndex;
 use crate::wire::ipv4::{AUTHENTICATION_HEADER, VRRP};
 
-/// Receive buffer: seconds of adverts of thousands of virtual routers.
+/// Least receive buffer: seconds of adverts of thousands of virtual routers.
 const BUFFER: usize = 4 << 20;
 /// What strangers may fill between two looks at it.
 const SMALL_BUFFER: usize = 64 << 10;
@@ -72,6 +72,8 @@ pub(super) struct Lane {
     layout: Layout,
     side: Side,
     vrids: BTreeSet<u8>,
+    /// Octets of the receive buffer of each socket.
+    buffer: usize,
     /// Never empty; the first takes unicast too.
     sockets: Vec<Socket>,
     /// With the index of the socket.
@@ -80,8 +82,12 @@ pub(super) struct Lane {
 
 impl Lane {
     fn open(layout: Layout, side: Side, vrids: &BTreeSet<u8>) -> Result<Self, NetError> {
+        let buffer = match side {
+            Side::Main => BUFFER,
+            Side::Strangers => SMALL_BUFFER,
+        };
         let mut lane =
-            Lane { layout, side, vrids: vrids.clone(), sockets: Vec::new(), joined: BTreeMap::new() };
+            Lane { layout, side, vrids: vrids.clone(), buffer, sockets: Vec::new(), joined: BTreeMap::new() };
         let socket = lane.socket(Reach::Any).map_err(NetError::of(what(layout)))?;
         lane.sockets.push(socket);
         Ok(lane)
@@ -109,15 +115,27 @@ impl Lane {
                 setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
             }
         }
-        match self.side {
-            // More than the system's limit where we may, else what is allowed.
-            Side::Main if setsockopt(&socket, sockopt::RcvBufForce, &BUFFER).is_ok() => {}
-            Side::Main => socket.set_recv_buffer_size(BUFFER)?,
-            Side::Strangers => socket.set_recv_buffer_size(SMALL_BUFFER)?,
-        }
+        self.size(&socket)?;
         drain(&socket)?;
         attach(&socket, &filter::program(self.layout, &self.vrids, self.side, reach))?;
         Ok(socket)
+    }
+
+    fn size(&self, socket: &Socket) -> io::Result<()> {
+        match self.side {
+            // More than the system's limit where we may, else what is allowed.
+            Side::Main if setsockopt(socket, sockopt::RcvBufForce, &self.buffer).is_ok() => Ok(()),
+            _ => socket.set_recv_buffer_size(self.buffer),
+        }
+    }
+
+    /// Gives each socket a receive buffer of so many octets, and not less than it needs.
+    pub fn resize(&mut self, octets: usize) -> io::Result<()> {
+        let before = std::mem::replace(&mut self.buffer, octets.max(BUFFER));
+        if before == self.buffer {
+            return Ok(());
+        }
+        self.sockets.iter().try_for_each(|socket| self.size(socket))
     }
 
     fn filter(&mut self, vrids: &BTreeSet<u8>) -> Result<(), NetError> {

@@ -232,4 +232,4 @@ pub(crate) static TABLE: Table<GlobalBuilder> = Table {
     ],
 };
 
-const OWN_BUFFERS: &str = "lbd sizes its buffers itself";
+const OWN_BUFFERS: &str = "each netlink socket of lbd has 4 MiB, as far as the host lets it";

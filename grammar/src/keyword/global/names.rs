@@ -17,43 +17,45 @@ pub(super) const ROWS: &[Row<B>] = &[
     )
     .otherwise("none is shown")
     .example("lb1"),
-    later(
+    row(
         "process_names",
         "",
-        "Names keepalived_vrrp and the like for the children.",
-        ONE_PROCESS,
+        "Names keepalived_vrrp and keepalived_lvs for the threads of VRRP and of the checkers.",
         |b: &mut B, _| {
             b.rest.process_names.standard = true;
         },
     ),
-    later("process_name", "NAME", "Name of the process.", ONE_PROCESS, |b: &mut B, c| {
+    row("process_name", "NAME", "Name of the process.", |b: &mut B, c| {
         name(c, &mut b.rest.process_names.parent);
     })
     .range(FIFTEEN)
+    .otherwise("that of the program")
     .example("director"),
-    later("vrrp_process_name", "NAME", "Name of the VRRP child.", ONE_PROCESS, |b: &mut B, c| {
+    row("vrrp_process_name", "NAME", "Name of the thread of VRRP.", |b: &mut B, c| {
         name(c, &mut b.rest.process_names.vrrp);
     })
     .range(FIFTEEN)
+    .otherwise("vrrp")
     .example("director_vrrp"),
-    later("checker_process_name", "NAME", "Name of the checker child.", ONE_PROCESS, |b: &mut B, c| {
+    row("checker_process_name", "NAME", "Name of the thread of the checkers.", |b: &mut B, c| {
+        name(c, &mut b.rest.process_names.checker);
+    })
+    .range(FIFTEEN)
+    .otherwise("checkers")
+    .example("director_check"),
+    row("lvs_process_name", "NAME", "Old name of checker_process_name.", |b: &mut B, c| {
         name(c, &mut b.rest.process_names.checker);
     })
     .range(FIFTEEN)
     .example("director_check"),
-    later("lvs_process_name", "NAME", "Old name of checker_process_name.", ONE_PROCESS, |b: &mut B, c| {
-        name(c, &mut b.rest.process_names.checker);
-    })
-    .range(FIFTEEN)
-    .example("director_check"),
-    later("bfd_process_name", "NAME", "Name of the BFD child.", ONE_PROCESS, |b: &mut B, c| {
+    later("bfd_process_name", "NAME", "Name of the thread of BFD.", NO_BFD, |b: &mut B, c| {
         name(c, &mut b.rest.process_names.bfd);
     })
     .range(FIFTEEN)
     .example("director_bfd"),
 ];
 
-const ONE_PROCESS: &str = "lbd is one process and keeps its own name";
+const NO_BFD: &str = "there is no BFD";
 const FIFTEEN: &str = "at most 15 octets, longer ones are cut";
 
 /// A word that may stand again: the last counts, and that is said.

@@ -2,13 +2,27 @@
 
 use std::time::Duration;
 
+use super::super::call::Call;
 use super::super::root::Root;
 use super::super::{Part, Row, later, row};
 use super::names::text;
-use crate::config::IpvsNamespace;
+use crate::config::{self, IpvsNamespace};
+use crate::diagnostic::{Diagnostic, Kind, quote};
 
 /// What the rows below fill.
 type B = Root;
+
+/// A name that becomes that of a file: without it lbd would run in another place, so nothing runs.
+fn file_name(call: &mut Call<'_, '_>) -> Option<String> {
+    let word = call.word()?;
+    if !config::is_file_name(word.text) {
+        let message = format!("{}: {} cannot be the name of a file", quote(call.name()), quote(word.text));
+        let help = "one word without `/` that is not empty, `.` or `..`";
+        call.say(Diagnostic::error(Kind::Fatal, Some(word.span), message).help(help));
+        return None;
+    }
+    Some(word.text.to_owned())
+}
 
 pub(in super::super) const ROWS: &[Row<Root>] = &[
     row(
@@ -18,17 +32,15 @@ pub(in super::super) const ROWS: &[Row<Root>] = &[
         |b: &mut B, _| b.config.process.linkbeat_polling = true,
     )
     .by(Part::Vrrp),
-    later(
-        "net_namespace",
-        "NAME",
-        "Network namespace to run in.",
-        "start lbd in it: ip netns exec NAME lbd …",
-        |b: &mut B, c| {
-            let name = text(c);
-            c.once(&mut b.config.process.namespace, name);
-            b.config.process.pid_dir |= b.config.process.namespace.is_some();
-        },
-    )
+    row("net_namespace", "NAME", "Network namespace to run in, as `ip netns` names it.", |b: &mut B, c| {
+        let place = c.place();
+        let name = file_name(c);
+        if name.is_some() {
+            c.context.spans.namespace.get_or_insert(place);
+        }
+        c.once(&mut b.config.process.namespace, name);
+        b.config.process.pid_dir |= b.config.process.namespace.is_some();
+    })
     .otherwise("the namespace that it is started in")
     .example("lvs"),
     row(
@@ -51,32 +63,29 @@ pub(in super::super) const ROWS: &[Row<Root>] = &[
         "lbd uses no ipsets: its rules are of nftables, which each namespace has its own of",
         |b: &mut B, _| b.config.process.namespace_with_ipsets = true,
     ),
-    later(
+    row(
         "use_pid_dir",
         "",
-        "Pid files in a directory of their own.",
-        "give the pid file with -p",
+        "A directory of its own for the pid file, as lbd's always has: /run/lbd.",
         |b: &mut B, _| {
             b.config.process.pid_dir = true;
         },
     ),
-    later(
+    row(
         "instance",
         "NAME",
-        "Name of this process among several on the host.",
-        "give each its own -p and --control-socket",
+        "Name of this process among several on the host, which gives it files of its own.",
         |b: &mut B, c| {
-            let name = text(c);
+            let name = file_name(c);
             c.once(&mut b.config.process.instance, name);
             b.config.process.pid_dir |= b.config.process.instance.is_some();
         },
     )
     .example("lb1"),
-    later(
+    row(
         "child_wait_time",
         "SECS",
-        "How long to wait for the children at the end.",
-        "lbd has none",
+        "How long each part of lbd may take to stop; at least a second.",
         |b: &mut B, c| {
             let found = c.number(0..=u32::MAX.into()).map(Duration::from_secs);
             b.config.process.child_wait_time = found.unwrap_or(b.config.process.child_wait_time);

@@ -12,11 +12,10 @@ use crate::suggest::nearest;
 type B = GlobalBuilder;
 
 pub(super) const ROWS: &[Row<B>] = &[
-    later(
+    row(
         "umask",
         "MASK",
-        "Permissions that new files do not get.",
-        "set it where lbd is started: UMask= of its systemd unit",
+        "Permissions that new files do not get, such as notify FIFOs; -u counts more. The pid file can be read by all.",
         |b: &mut B, c| {
             b.rest.umask = umask(c).unwrap_or(b.rest.umask);
         },
@@ -35,37 +34,36 @@ pub(super) const ROWS: &[Row<B>] = &[
     .otherwise("other numbers each time")
     .example("1")
     .by(Part::Language),
-    row("reload_check_config", "[LOGFILE]", "Check before a reload, as lbd always does.", |b: &mut B, c| {
-        let file = c.optional();
-        if let Some(file) = file {
-            c.context.unserved(file.span, "the log file of `reload_check_config`", RELOAD_LOG);
-        }
-        b.rest.reload.check = Some(CheckBefore { log: file.map(|file| file.text.to_owned()) });
-    })
-    .otherwise("lbd always checks")
+    row(
+        "reload_check_config",
+        "[LOGFILE]",
+        "Check before a reload, as lbd always does; what is found is appended to LOGFILE.",
+        |b: &mut B, c| {
+            b.rest.reload.check =
+                Some(CheckBefore { log: c.optional().map(|file| file.text.to_owned()) });
+        },
+    )
+    .otherwise("lbd always checks, and tells in its log")
     .example("/var/log/lbd-check.log"),
-    later(
+    row(
         "reload_time_file",
         "PATH",
-        "File with the time of the next reload.",
-        NO_TIMED_RELOAD,
+        "File with the time of the next reload: HH:MM:SS, YY-MM-DD HH:MM:SS or YYYY-MM-DD HH:MM:SS, with Z for UTC; it is removed then.",
         |b: &mut B, c| {
             b.rest.reload.time_file = only(c).or(b.rest.reload.time_file.take());
         },
     )
     .example("/etc/lbd/reload_time"),
-    later(
+    row(
         "reload_repeat",
         "",
         "Keep that file if it has a time of day only: reload every day.",
-        NO_TIMED_RELOAD,
         |b: &mut B, _| b.rest.reload.repeat = true,
     ),
-    later(
+    row(
         "reload_file",
         "[PATH]",
-        "File that exists while the configuration is read; without a path beside the pid file.",
-        "no such file is made",
+        "File that exists while a reload reads the configuration; without a path that of the pid file, ending in .reload.",
         |b: &mut B, c| {
             if !c.has_more() {
                 b.rest.reload.file = Some(ReloadFile::BesidePidFile);
@@ -84,21 +82,19 @@ pub(super) const ROWS: &[Row<B>] = &[
     .otherwise("none is an error")
     .example("match +wildcard_match")
     .by(Part::Language),
-    later(
+    row(
         "config_save_dir",
         "DIR",
-        "Copies of the configuration before and after each reload.",
-        "none is made",
+        "Folder for the configuration before and after each reload: lbd.conf.PID.N.pre and .post, the latest 40 files, without passwords.",
         |b: &mut B, c| {
             b.rest.save_dir = text(c).or(b.rest.save_dir.take());
         },
     )
     .example("/var/lib/lbd"),
-    later(
+    row(
         "tmp_config_directory",
         "DIR",
-        "Where the copy that is being read is kept.",
-        "lbd needs no copy",
+        "Where keepalived's processes share a copy of what was read; lbd is one and writes none.",
         |b: &mut B, c| {
             let dir = text(c);
             c.once(&mut b.rest.temporary_dir, dir);
@@ -159,8 +155,6 @@ pub(super) const ROWS: &[Row<B>] = &[
     .example("/run/lbd/json"),
 ];
 
-const RELOAD_LOG: &str = "what the check finds is in lbd's own log";
-const NO_TIMED_RELOAD: &str = "reload with lbctl reload";
 const NO_DUMPS: &str = "no dump is written; use lbctl status --json";
 
 /// A number with a prefix that gives its base, or names of bits.

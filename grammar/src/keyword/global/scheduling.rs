@@ -4,7 +4,7 @@ use std::num::NonZeroU8;
 use std::time::Duration;
 
 use super::super::call::Call;
-use super::super::{Part, Row, Serves, later, row};
+use super::super::{Part, Row, Serves, row};
 use super::GlobalBuilder;
 use crate::config::Scheduling;
 use crate::diagnostic::quote;
@@ -63,8 +63,12 @@ const fn by_vrrp(row: Row<B>) -> Row<B> {
     row.by(Part::Vrrp)
 }
 
-const fn outside(mut row: Row<B>) -> Row<B> {
-    row.keyword.serves = Serves::Unserved(SCHEDULING);
+const fn by_checks(row: Row<B>) -> Row<B> {
+    row.by(Part::Checks)
+}
+
+const fn not_yet(mut row: Row<B>) -> Row<B> {
+    row.keyword.serves = Serves::Unserved("there is no BFD");
     row
 }
 
@@ -81,7 +85,7 @@ pub(super) const VRRP: &[Row<B>] = &rows!(
 );
 
 pub(super) const CHECKER: &[Row<B>] = &rows!(
-    outside,
+    by_checks,
     checker,
     "the checkers",
     "checker_priority",
@@ -93,7 +97,7 @@ pub(super) const CHECKER: &[Row<B>] = &rows!(
 );
 
 pub(super) const BFD: &[Row<B>] = &rows!(
-    outside,
+    not_yet,
     bfd,
     "BFD",
     "bfd_priority",
@@ -105,11 +109,10 @@ pub(super) const BFD: &[Row<B>] = &rows!(
 );
 
 pub(super) const AUTOMATIC: &[Row<B>] = &[
-    later(
+    row(
         "max_auto_priority",
         "[N]",
-        "Highest real-time priority that is taken by itself when timers run late; without a number 99.",
-        SCHEDULING,
+        "Highest real-time priority that VRRP takes by itself, one more each time that a timer is late; without a number 99.",
         |b: &mut B, c| {
             let Some(word) = c.optional() else {
                 b.rest.scheduling.most_automatic = 99;
@@ -119,23 +122,23 @@ pub(super) const AUTOMATIC: &[Row<B>] = &[
             b.rest.scheduling.most_automatic = found.unwrap_or(b.rest.scheduling.most_automatic);
         },
     )
-    .range("-1..=99, 0 for none with a notice, -1 for none")
+    .by(Part::Vrrp)
+    .range("-1..=99, 0 for none with a word in the log, -1 for none")
     .default("0"),
-    later(
+    row(
         "min_auto_priority_delay",
         "MICROS",
         "Lateness of a timer that raises the priority.",
-        SCHEDULING,
         |b: &mut B, c| {
             let found = c.number(1..=10_000_000).map(Duration::from_micros);
             b.rest.scheduling.automatic_delay = found.unwrap_or(b.rest.scheduling.automatic_delay);
         },
     )
+    .by(Part::Vrrp)
     .range("1..=10000000")
     .default("1000000"),
 ];
 
-const SCHEDULING: &str = "set it where lbd is started: Nice=, CPUAffinity= and the like of its systemd unit";
 const LIMIT: &str = "1..=4294967295, 1 is 2";
 
 /// As many as a set of the kernel holds in keepalived; which of them exist, the host knows.

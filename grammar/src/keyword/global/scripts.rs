@@ -5,7 +5,7 @@ use std::time::Duration;
 use lbd_health::ScriptId;
 
 use super::super::call::Call;
-use super::super::{Context, Part, Row, later, row};
+use super::super::{Context, Part, Row, row};
 use super::GlobalBuilder;
 use super::names::text;
 use crate::config::{Fifo, Fifos, ScriptUser};
@@ -31,60 +31,56 @@ pub(super) const ROWS: &[Row<B>] = &[
     .otherwise("keepalived_script if that user exists, else root")
     .example("nobody")
     .by(Part::Scripts),
-    later(
+    row(
         "use_symlink_paths",
         "[BOOL]",
-        "Run scripts by the path as written, not by what its links lead to.",
-        "the resolved path is run",
+        "Run scripts by the path as written, not by what its links lead to; both are checked.",
         |b: &mut B, c| b.rest.symlink_paths = c.switch().unwrap_or(b.rest.symlink_paths),
     )
+    .by(Part::Scripts)
     .default("false"),
-    later(
+    row(
         "set_supplementary_groups",
         "[BOOL]",
-        "Scripts get the supplementary groups of their user.",
-        "they have them in any case",
+        "Scripts get the supplementary groups of their user; else none, but for a script whose group begins with a colon.",
         |b: &mut B, c| b.rest.supplementary_groups = c.switch().unwrap_or(b.rest.supplementary_groups),
     )
+    .by(Part::Scripts)
     .default("false"),
-    later(
+    row(
         "startup_script",
         "CMD [USER [GROUP]]",
-        "Run before anything else starts.",
-        NOT_RUN,
+        "Run before anything else starts; lbd goes on whatever it answers.",
         |b: &mut B, c| {
             let script = script(b, c);
             c.once(&mut b.rest.life.startup, script);
         },
     )
     .example("/usr/local/bin/before"),
-    later(
+    row(
         "startup_script_timeout",
         "SECS",
-        "Limit of startup_script, then it is ended.",
-        NOT_RUN,
+        "Limit of startup_script: then TERM, and KILL 2 s later.",
         |b: &mut B, c| {
             timeout(c, &mut b.rest.life.startup_timeout);
         },
     )
     .range("1..=1000")
     .default("10"),
-    later(
+    row(
         "shutdown_script",
         "CMD [USER [GROUP]]",
-        "Run after everything else stopped.",
-        NOT_RUN,
+        "Run after everything else stopped; not when lbd hands over to the next one.",
         |b: &mut B, c| {
             let script = script(b, c);
             c.once(&mut b.rest.life.shutdown, script);
         },
     )
     .example("/usr/local/bin/after"),
-    later(
+    row(
         "shutdown_script_timeout",
         "SECS",
-        "Limit of shutdown_script, then it is ended.",
-        NOT_RUN,
+        "Limit of shutdown_script: then TERM, and KILL 2 s later.",
         |b: &mut B, c| {
             timeout(c, &mut b.rest.life.shutdown_timeout);
         },
@@ -102,8 +98,6 @@ pub(super) const ROWS: &[Row<B>] = &[
     .by(Part::Director)
     .default("false"),
 ];
-
-const NOT_RUN: &str = "the script is not run";
 
 pub(super) const FIFO_ROWS: &[Row<B>] = &[
     row("notify_fifo", "PATH [USER [GROUP]]", "FIFO that gets every transition.", |b: &mut B, c| {

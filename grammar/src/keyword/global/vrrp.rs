@@ -5,9 +5,9 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::super::call::Call;
-use super::super::{Part, Row, later, row};
+use super::super::{Part, Row, row};
+use super::GlobalBuilder;
 use super::names::text;
-use super::{GlobalBuilder, OWN_BUFFERS};
 use crate::config::{DynamicInterfaces, GarpExtra, ReceiveBuffers};
 use crate::diagnostic::{Diagnostic, Kind, quote};
 
@@ -36,13 +36,13 @@ pub(super) const ROWS: &[Row<B>] = &[
     })
     .default("eth0")
     .by(Part::Network),
-    later(
+    row(
         "disable_local_igmp",
         "",
-        "No IGMP reports for groups of the link while lbd runs.",
-        "the host's setting stays; use sysctl net.ipv4.igmp_link_local_mcast_reports",
+        "No IGMP reports for groups of the link while VRRP runs (sysctl net.ipv4.igmp_link_local_mcast_reports).",
         |b: &mut B, _| b.rest.disable_local_igmp = true,
-    ),
+    )
+    .by(Part::Vrrp),
     row("v3_checksum_as_v2", "", "Version 3 checksum over IPv4 without pseudo header.", |b: &mut B, c| {
         // Whatever follows it, it is on.
         c.rest();
@@ -132,17 +132,17 @@ pub(super) const ROWS: &[Row<B>] = &[
         |b: &mut B, _| b.rest.vrrp.log_unknown_vrids = true,
     )
     .by(Part::Vrrp),
-    later(
+    row(
         "vrrp_rx_bufs_policy",
         "MTU|ADVERT|BYTES",
-        "Size of the receive buffer of an instance: multiples of the MTU or of an advert, or octets.",
-        OWN_BUFFERS,
+        "Share of an instance in the receive buffer: multiples of the MTU or of an advert (of 1500 octets each), or octets.",
         receive_buffers,
     )
+    .by(Part::Vrrp)
     .range("BYTES 1..=4294967295")
-    .otherwise("the kernel's size")
+    .otherwise("the buffer has 4 MiB, and more where the shares are more")
     .example("MTU"),
-    later("vrrp_rx_bufs_multiplier", "N", "Factor of vrrp_rx_bufs_policy.", OWN_BUFFERS, |b: &mut B, c| {
+    row("vrrp_rx_bufs_multiplier", "N", "Factor of vrrp_rx_bufs_policy.", |b: &mut B, c| {
         let Some(factor) = c.number_as(1..=u32::MAX.into()) else { return };
         if let Some(second) = c.optional() {
             c.rest();
@@ -151,6 +151,7 @@ pub(super) const ROWS: &[Row<B>] = &[
         }
         b.rest.vrrp.receive_buffers_multiplier = factor;
     })
+    .by(Part::Vrrp)
     .range("1..=4294967295")
     .default("3"),
     row("vmac_prefix", "STRING", "Beginning of the names of virtual MAC interfaces.", |b: &mut B, c| {

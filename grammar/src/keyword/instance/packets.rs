@@ -7,7 +7,7 @@ use lbd_vrrp::{Peer, UnicastChecksum};
 use super::{B, Rows, duplicate};
 use crate::diagnostic::{Diagnostic, Kind, quote};
 use crate::keyword::call::Call;
-use crate::keyword::{Keyword, Part, later, row, tracking};
+use crate::keyword::{Keyword, Part, row, tracking};
 use crate::tree::Word;
 
 pub(super) const ROWS: Rows = &[
@@ -88,15 +88,9 @@ pub(super) const ROWS: Rows = &[
         |b: &mut B, c| b.accept = Some((false, c.place())),
     )
     .by(Part::Network),
-    later(
-        "kernel_rx_buf_size",
-        "BYTES",
-        "Share of this instance in the receive buffer.",
-        "lbd sizes its buffers itself",
-        |b: &mut B, c| {
-            b.receive_buffer = c.number_as(0..=u32::MAX.into()).or(b.receive_buffer);
-        },
-    )
+    row("kernel_rx_buf_size", "BYTES", "Share of this instance in the receive buffer.", |b: &mut B, c| {
+        b.receive_buffer = c.number_as(0..=u32::MAX.into()).or(b.receive_buffer);
+    })
     .range("0..=4294967295")
     .otherwise("as vrrp_rx_bufs_policy says")
     .example("65536"),

@@ -2,14 +2,23 @@
 
 use std::process::Command;
 
+use nix::sys::resource::{Resource, getrlimit};
+
 use super::*;
+
+/// The limit of real time is the process's: one test at a time has to do with it.
+static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
 
 /// Bit of CAP_SYS_NICE.
 const CAP_SYS_NICE: u32 = 23;
 
 /// Says why a test did nothing.
 fn skip(name: &str, capability: u32) -> bool {
-    let missing = !super::super::has_capability(capability);
+    let missing = !has_capability(capability);
     if missing {
         lbd_integration::skip::report(name, &format!("needs capability {capability}"));
     }
@@ -41,11 +50,13 @@ fn what_is_wanted_is_in_effect_and_undone_when_it_is_gone() {
     if skip(NAME, CAP_SYS_NICE) {
         return;
     }
+    let _alone = alone();
     on_a_thread(|| {
-        let (class, nice, cpus) = (sys::class().expect("class"), sys::nice().expect("nice"), cpus_now());
-        let mut scheduling = ThreadScheduling::here();
+        let (class, nice, cpus) =
+            (sys::class(HERE).expect("class"), sys::nice(HERE).expect("nice"), cpus_now());
+        let mut scheduling = ThreadScheduling::here(Kind::Vrrp);
         assert_eq!(scheduling.apply(&Scheduling::default()), [""; 0], "nothing is wanted");
-        assert_eq!((sys::class(), sys::nice(), cpus_now()), (Ok(class), Ok(nice), cpus.clone()));
+        assert_eq!((sys::class(HERE), sys::nice(HERE), cpus_now()), (Ok(class), Ok(nice), cpus.clone()));
         let last = *cpus.last().expect("a CPU");
         let wanted = Scheduling {
             nice: -7,
@@ -60,7 +71,7 @@ fn what_is_wanted_is_in_effect_and_undone_when_it_is_gone() {
         }
         assert_eq!(complaints, [""; 0]);
         let in_effect = Ok((libc::SCHED_RR | libc::SCHED_RESET_ON_FORK, 3));
-        assert_eq!((sys::class(), sys::nice(), cpus_now()), (in_effect, Ok(-7), vec![last]));
+        assert_eq!((sys::class(HERE), sys::nice(HERE), cpus_now()), (in_effect, Ok(-7), vec![last]));
         let (soft, _) = getrlimit(Resource::RLIMIT_RTTIME).expect("limit");
         assert_eq!(soft, 1_000_000);
         // Nothing that this thread starts is real-time or before others.
@@ -72,11 +83,11 @@ fn what_is_wanted_is_in_effect_and_undone_when_it_is_gone() {
         // The same again, and another value.
         let other = Scheduling { realtime: NonZeroU8::new(4), ..wanted };
         assert_eq!(scheduling.apply(&other), [""; 0]);
-        assert_eq!(sys::class().expect("class").1, 4);
+        assert_eq!(sys::class(HERE).expect("class").1, 4);
         assert_eq!(scheduling.apply(&Scheduling::default()), [""; 0], "all is gone");
-        let (policy, priority) = sys::class().expect("class");
+        let (policy, priority) = sys::class(HERE).expect("class");
         assert_eq!((policy & !libc::SCHED_RESET_ON_FORK, priority), class);
-        assert_eq!((sys::nice(), cpus_now()), (Ok(nice), cpus));
+        assert_eq!((sys::nice(HERE), cpus_now()), (Ok(nice), cpus));
         let (soft, hard) = getrlimit(Resource::RLIMIT_RTTIME).expect("limit");
         assert_eq!((Some(soft), soft <= hard), (limits::inherited_real_time(), true));
     });
@@ -85,16 +96,16 @@ fn what_is_wanted_is_in_effect_and_undone_when_it_is_gone() {
 #[test]
 fn other_threads_stay_as_they_are() {
     on_a_thread(|| {
-        let before = (sys::nice(), cpus_now());
+        let before = (sys::nice(HERE), cpus_now());
         on_a_thread(|| {
-            let mut scheduling = ThreadScheduling::here();
+            let mut scheduling = ThreadScheduling::here(Kind::Vrrp);
             let cpus = cpus_now().first().copied().into_iter().collect();
             // Less before others: everybody may.
-            let nice = i8::try_from(sys::nice().expect("nice") + 1).expect("small");
+            let nice = i8::try_from(sys::nice(HERE).expect("nice") + 1).expect("small");
             assert_eq!(scheduling.apply(&Scheduling { nice, cpus, ..Scheduling::default() }), [""; 0]);
-            assert_eq!((sys::nice(), cpus_now().len()), (Ok(c_int::from(nice)), 1));
+            assert_eq!((sys::nice(HERE), cpus_now().len()), (Ok(c_int::from(nice)), 1));
         });
-        assert_eq!((sys::nice(), cpus_now()), before);
+        assert_eq!((sys::nice(HERE), cpus_now()), before);
     });
 }
 
@@ -105,7 +116,7 @@ fn cpus_that_are_not_there_are_said() {
         if before.contains(&1023) {
             return;
         }
-        let mut scheduling = ThreadScheduling::here();
+        let mut scheduling = ThreadScheduling::here(Kind::Vrrp);
         let complaints =
             scheduling.apply(&Scheduling { cpus: [1023].into(), ..Scheduling::default() }).join("\n");
         assert!(complaints.starts_with("vrrp_cpu_affinity 1023: this host has no such CPU"), "{complaints}");
@@ -133,7 +144,7 @@ fn memory_is_locked_and_let_go() {
         return;
     }
     on_a_thread(|| {
-        let mut scheduling = ThreadScheduling::here();
+        let mut scheduling = ThreadScheduling::here(Kind::Vrrp);
         assert_eq!(scheduling.apply(&Scheduling { no_swap: true, ..Scheduling::default() }), [""; 0]);
         assert!(locked() > 0);
         assert_eq!(scheduling.apply(&Scheduling::default()), [""; 0]);
@@ -142,30 +153,89 @@ fn memory_is_locked_and_let_go() {
 }
 
 #[test]
+fn another_thread_is_scheduled_from_here_and_claims_are_counted() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let (end, ends) = std::sync::mpsc::channel::<()>();
+    let other = std::thread::spawn(move || {
+        tell.send(gettid()).expect("the test waits");
+        let _over = ends.recv();
+    });
+    let thread = told.recv().expect("a thread");
+    let mut scheduling = ThreadScheduling::of(Kind::Checkers, thread);
+    let before = (sys::nice(HERE), sys::nice(thread));
+    let nice = i8::try_from(before.1.expect("nice") + 2).expect("small");
+    assert_eq!(scheduling.apply(&Scheduling { nice, ..Scheduling::default() }), [""; 0]);
+    assert_eq!((sys::nice(HERE), sys::nice(thread)), (before.0, Ok(c_int::from(nice))));
+    assert_eq!(inherited().map(|one| Ok(one.nice)), Some(sys::nice(Pid::this())));
+    let complaints =
+        scheduling.apply(&Scheduling { cpus: [1023].into(), ..Scheduling::default() }).join("\n");
+    assert!(
+        complaints.contains("checker_cpu_affinity 1023: ") && complaints.contains("the checkers run on"),
+        "{complaints}"
+    );
+    drop(end);
+    other.join().expect("the thread ends");
+}
+
+#[test]
+fn late_timers_raise_the_priority_step_by_step_and_no_further() {
+    const NAME: &str = "late_timers_raise_the_priority_step_by_step_and_no_further";
+    if skip(NAME, CAP_SYS_NICE) {
+        return;
+    }
+    let _alone = alone();
+    on_a_thread(|| {
+        let mut scheduling = ThreadScheduling::here(Kind::Vrrp);
+        let wanted = Scheduling::default();
+        let two = NonZeroU8::new(2).expect("two");
+        let priorities = |scheduling: &mut ThreadScheduling, wanted: &Scheduling| {
+            [(); 3].map(|()| scheduling.raise(wanted, two).map(|done| done.is_ok()))
+        };
+        match scheduling.raise(&wanted, two) {
+            Some(Ok(text)) => assert!(text.starts_with("real-time priority 1 "), "{text}"),
+            Some(Err(text)) => return lbd_integration::skip::report(NAME, &text),
+            None => panic!("it is not real-time yet"),
+        }
+        assert_eq!(sys::class(HERE), Ok((libc::SCHED_RR | libc::SCHED_RESET_ON_FORK, 1)));
+        assert_eq!(priorities(&mut scheduling, &wanted), [Some(true), None, None]);
+        assert_eq!(sys::class(HERE).expect("class").1, 2);
+        assert_eq!(scheduling.apply(&wanted), [""; 0], "a reload begins anew");
+        assert_eq!(sys::class(HERE).expect("class").1, 0);
+        let own = Scheduling { realtime: NonZeroU8::new(2), ..Scheduling::default() };
+        assert_eq!(scheduling.apply(&own), [""; 0]);
+        assert_eq!(priorities(&mut scheduling, &own), [None; 3], "it has as much by its own keyword");
+        assert_eq!(scheduling.apply(&wanted), [""; 0]);
+    });
+}
+
+#[test]
 fn refusals_name_keyword_reason_and_remedy() {
-    for (keyword, value, errno, capability, want) in [
+    for (kind, rest, value, errno, capability, want) in [
         (
-            "vrrp_rt_priority",
+            Kind::Vrrp,
+            "rt_priority",
             "50",
             Errno::EPERM,
             "CAP_SYS_NICE",
             "vrrp_rt_priority 50: not permitted; give the process CAP_SYS_NICE; VRRP runs without it",
         ),
         (
-            "vrrp_priority",
+            Kind::Checkers,
+            "priority",
             "-5",
             Errno::EACCES,
             "CAP_SYS_NICE",
-            "vrrp_priority -5: not permitted; give the process CAP_SYS_NICE; VRRP runs without it",
+            "checker_priority -5: not permitted; give the process CAP_SYS_NICE; the checkers run without it",
         ),
         (
-            "vrrp_no_swap",
+            Kind::Vrrp,
+            "no_swap",
             "",
             Errno::ENOMEM,
             "CAP_IPC_LOCK",
             "vrrp_no_swap: Out of memory; VRRP runs without it",
         ),
     ] {
-        assert_eq!(refused(keyword, value, errno, capability), want);
+        assert_eq!(ThreadScheduling::here(kind).refused(rest, value, errno, capability), want);
     }
 }

@@ -1,0 +1,25 @@
+//! The life of the process (see `scenarios::life`).
+
+fn run(name: &str) {
+    lbd_integration::run::test(env!("CARGO_BIN_EXE_bed"), name);
+}
+
+#[test]
+fn namespaces_and_instance_names() {
+    run("life_namespace");
+}
+
+#[test]
+fn programs_around_it() {
+    run("life_scripts");
+}
+
+#[test]
+fn reloads_at_a_time_and_their_files() {
+    run("life_reload");
+}
+
+#[test]
+fn names_and_scheduling_of_threads() {
+    run("life_threads");
+}
