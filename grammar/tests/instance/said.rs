@@ -354,6 +354,11 @@ fn nothing_is_said_of() {
             &["c:8:2: `vrf` is not supported yet; its adverts do not go through the VRF"],
         ),
         (group("notify_master /bin/true\n smtp_alert\n notify_priority_changes\n sync_group_tracking_weight"), &[]),
+        // Where a result counts it is the shell's; a notification is run by nobody but the kernel.
+        (
+            with("notify_master \"</bin/true\""),
+            &["c:2:16: `notify_master`: a command that begins with `<` is not run here; name the program itself, or write `/bin/sh -c '...'`"],
+        ),
         (
             group("track_file {\n f\n }"),
             &["c:9:1: `track_file` is not supported yet; the files are not tracked; use a vrrp_script"],
