@@ -661,6 +661,9 @@ impl Daemon {
             };
             let stopping = tokio::task::spawn_blocking(move || router.end(leave, limit));
             let _limit = tokio::time::timeout(limit * 2, stopping).await;
+            if leave == Leave::Instances {
+                self.notifier.stops().into_iter().for_each(|event| self.events.send(event));
+            }
             if checkers.is_some() {
                 tokio::time::sleep(GRACE).await;
             }

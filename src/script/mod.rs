@@ -124,7 +124,7 @@ impl ScriptRoom {
         extra: &[String],
         limit: Duration,
     ) -> impl Future<Output = ScriptOutcome> + Send + use<> {
-        self.run(id, extra, limit, std::future::pending(), false)
+        self.run_within(id, extra, limit, std::future::pending())
     }
 
     /// Runs a program that is meant to run on, with arguments appended to its own, until `stop` is
@@ -147,6 +147,17 @@ impl ScriptRoom {
         stop: S,
     ) -> impl Future<Output = ScriptOutcome> + Send + use<S> {
         self.run(id, &[], limit, stop, true)
+    }
+
+    /// As [`ScriptRoom::run_until`], within a limit.
+    pub fn run_within<S: Future<Output = ()> + Send>(
+        &self,
+        id: &ScriptId,
+        extra: &[String],
+        limit: Duration,
+        stop: S,
+    ) -> impl Future<Output = ScriptOutcome> + Send + use<S> {
+        self.run(id, extra, limit, stop, false)
     }
 
     fn run<S: Future<Output = ()> + Send>(
@@ -200,7 +211,8 @@ impl ScriptRoom {
     /// Reaps processes that were left to this one: the duty of process 1. Never ends; to be spawned by
     /// a daemon that is process 1 (or a subreaper), useless but harmless elsewhere.
     ///
-    /// Only children started by this room are told from orphans, so nothing else may start any.
+    /// Only children started by this room are told from orphans: who else starts one (`nft`) must do without its
+    /// status.
     pub async fn reap_orphans(&self) {
         reap::run(&self.running).await;
     }

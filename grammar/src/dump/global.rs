@@ -90,6 +90,7 @@ fn scripts(writer: &mut Writer<'_>, global: &Global) {
     writer.value("startup_script_timeout", global.life.startup_timeout.as_secs());
     writer.value("shutdown_script_timeout", global.life.shutdown_timeout.as_secs());
     writer.switch("rs_init_notifies", global.announce_initial_servers);
+    writer.maybe("notify_script_timeout", global.notify_timeout.map(|limit| limit.as_secs()));
     for (keyword, fifo) in [
         ("notify_fifo", &global.fifos.all),
         ("vrrp_notify_fifo", &global.fifos.vrrp),

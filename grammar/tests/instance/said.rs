@@ -355,6 +355,11 @@ fn nothing_is_said_of() {
         ),
         (group("notify_master /bin/true\n smtp_alert\n notify_priority_changes\n sync_group_tracking_weight"), &[]),
         (group("track_file {\n f\n }"), &[]),
+        // Where a result counts it is the shell's; a notification is run by nobody but the kernel.
+        (
+            with("notify_master \"</bin/true\""),
+            &["c:2:16: `notify_master`: a command that begins with `<` is not run here; name the program itself, or write `/bin/sh -c '...'`"],
+        ),
         (
             with("strict_mode\n priority 255"),
             &["c:2:1: `strict_mode` is not supported yet; its rules hold, but traffic to the addresses is accepted all the same"],

@@ -1,4 +1,4 @@
-//! Two directors, VRRP alone, to the millisecond (see `scenarios::vrrp`).
+//! VRRP alone: two directors to the millisecond (see `scenarios::vrrp`), what is told (see `scenarios::notifications`).
 
 fn run(name: &str) {
     lbd_integration::run::test(env!("CARGO_BIN_EXE_bed"), name);
@@ -27,4 +27,9 @@ fn an_ipvlan_of_its_own_and_a_vrf() {
 #[test]
 fn what_is_tracked() {
     run("vrrp_tracking");
+}
+
+#[test]
+fn every_notify_script_and_line_in_order() {
+    run("notifications");
 }
