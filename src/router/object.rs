@@ -242,6 +242,7 @@ impl Entries {
 }
 
 impl Load {
+    #[cfg(test)]
     pub fn of_addresses(addresses: Arc<[DeviceAddress]>) -> Self {
         Load { addresses, entries: Arc::default() }
     }
