@@ -163,11 +163,10 @@ struct Daemon {
 
 impl Daemon {
     async fn main(options: Options, begun: Begun) -> Result<(), Failure> {
-        let started = Instant::now();
         let mut signals = Signals::new().map_err(|error| Failure::Run(format!("signals: {error}")))?;
         let path = options.config_path();
         let ignore_interrupt = options.ignore_sigint;
-        let Begun { checked, config, identity, complaints } = begun;
+        let Begun { started, checked, config, identity, complaints } = begun;
         for warning in checked.warnings().chain(complaints) {
             warn!("{warning}");
         }
@@ -396,6 +395,9 @@ impl Daemon {
         } else {
             None
         };
+        if router.is_none() && self.options.address_monitoring {
+            warn!("-a: addresses are watched where there are virtual routers only");
+        }
         // From here on a stop removes what an earlier run left.
         let router = router.map(Arc::new);
         self.shared.parts().router.clone_from(&router);

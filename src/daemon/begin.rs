@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lbd_grammar::config::Config;
 
@@ -19,6 +19,8 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 
 /// What the first stage found.
 pub(super) struct Begun {
+    /// When it began.
+    pub started: Instant,
     pub checked: Checked,
     /// Can run.
     pub config: Arc<Config>,
@@ -29,6 +31,7 @@ pub(super) struct Begun {
 
 /// Reads the configuration and goes where it says; `None` when told to stop meanwhile.
 pub(super) fn begin(options: &Options) -> Result<Option<Begun>, Failure> {
+    let started = Instant::now();
     let Some(checked) = read(options)? else { return Ok(None) };
     let Some(config) = checked.config.clone() else {
         return Err(Failure::Configuration(checked.errors()));
@@ -41,7 +44,7 @@ pub(super) fn begin(options: &Options) -> Result<Option<Begun>, Failure> {
         }
         None => Vec::new(),
     };
-    Ok(Some(Begun { checked, config, identity, complaints }))
+    Ok(Some(Begun { started, checked, config, identity, complaints }))
 }
 
 /// What tells this lbd from others.
