@@ -166,13 +166,19 @@ impl Plans {
     /// Virtual routers that a reload gives another name keep what was told of them.
     fn follow_names(&mut self, plan: &Plan) {
         let now = &self.now.instances;
+        let left = |name: &Arc<str>, one: &Instance| {
+            plan.instances.get(name).is_none_or(|kept| kept.identity != one.identity)
+        };
         let named_anew = plan
             .instances
             .iter()
             .filter(|(name, one)| now.get(*name).is_none_or(|old| old.identity != one.identity));
         let moved: Vec<_> = named_anew
             .filter_map(|(name, one)| {
-                let (old, _) = now.iter().find(|(_, other)| other.identity == one.identity)?;
+                let was = |(old, other): &(&Arc<str>, &Instance)| {
+                    other.identity == one.identity && left(old, other)
+                };
+                let (old, _) = now.iter().find(was)?;
                 Some((name.clone(), old.clone(), *self.states.get(old)?))
             })
             .collect();

@@ -243,7 +243,6 @@ impl Entries {
 
 impl Load {
     #[cfg(test)]
-    #[cfg(test)]
     pub fn of_addresses(addresses: Arc<[DeviceAddress]>) -> Self {
         Load { addresses, entries: Arc::default() }
     }
