@@ -31,7 +31,14 @@ use crate::step;
 use file::{File, Subject};
 
 /// Files about VRRP that need what lbd does not serve yet, and what that is: keepalived plays both parts in them.
-pub const LATER: &[(&str, &str)] = &[];
+pub const LATER: &[(&str, &str)] = &[
+    ("09-track-file", "track_file of instances"),
+    ("10-routes-rules", "virtual_routes, virtual_rules"),
+    ("11-static", "static_ipaddress, static_routes, static_rules"),
+    ("19-vmac", "use_vmac"),
+    ("22-no-track", "no_track, virtual_routes, virtual_rules"),
+    ("23-static-removed", "static_ipaddress, static_routes, static_rules"),
+];
 
 /// Into how many guests the files about checkers are divided.
 pub const GROUPS: usize = 2;

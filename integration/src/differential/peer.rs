@@ -20,9 +20,12 @@ const IPPROTO_VRRP: i32 = 112;
 /// Interval that it speaks of, in hundredths of a second.
 const INTERVAL: u16 = 10;
 /// What it keeps to: a late one must not look like its end.
-const EVERY: Duration = Duration::from_millis(40);
+const EVERY: Duration = Duration::from_millis(80);
 /// How long it listens between two looks at the time.
 const LISTENS: Duration = Duration::from_millis(10);
+
+/// Packets that it looks at before it speaks: more wait only where somebody floods it.
+const AT_ONCE: usize = 16;
 
 /// A running peer, silent at first.
 pub struct Peer {
@@ -100,7 +103,7 @@ impl Shared {
         prefer_this_thread();
         let mut said = Instant::now();
         while !self.end.load(Ordering::Relaxed) {
-            let heard = self.hear(hears);
+            let heard = (0..AT_ONCE).map_while(|_| self.hear(hears)).flatten().max();
             let mut now = self.priority();
             if let (Some(own), Some(heard)) = (*now, heard)
                 && heard > own
@@ -117,11 +120,14 @@ impl Shared {
         }
     }
 
-    /// The priority in another's next packet of its virtual router, if one comes soon.
-    fn hear(&self, mut hears: &Socket) -> Option<u8> {
+    /// The next packet, if one comes soon: the priority in it if it is another's of its virtual router.
+    fn hear(&self, mut hears: &Socket) -> Option<Option<u8>> {
         let mut packet = [0; 256];
-        let Ok(length) = hears.read(&mut packet) else { return None };
-        let packet = packet.get(..length)?;
+        let length = hears.read(&mut packet).ok()?;
+        Some(packet.get(..length).and_then(|packet| self.rival(packet)))
+    }
+
+    fn rival(&self, packet: &[u8]) -> Option<u8> {
         let header = usize::from(packet.first()? & 0x0f) * 4;
         // Its own come back to it.
         let other = *packet.get(12..16)? != self.spec.source.octets();

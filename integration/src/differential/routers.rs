@@ -36,6 +36,8 @@ pub struct Routers<'w> {
     beyond: &'w Netns,
     peers: BTreeMap<String, Peer>,
     changes: Changes,
+    /// Links that were cut or joined, and whether they are to come up: the kernel tells so up to a second later.
+    turning: Vec<(String, bool)>,
     /// Links that were there before the daemon.
     links: BTreeSet<String>,
     /// [`SETTINGS`] before the daemon.
@@ -59,6 +61,7 @@ impl<'w> Routers<'w> {
             beyond: &network.beyond,
             peers,
             changes: Changes::new(ns)?,
+            turning: Vec::new(),
             links: ns.ip_show(&["-o", "link"])?.lines().filter_map(lines::name).collect(),
             settings: settings(ns)?,
         })
@@ -66,6 +69,25 @@ impl<'w> Routers<'w> {
 
     fn peer(&self, name: &str) -> Result<&Peer> {
         self.peers.get(name).with_context(|| format!("no peer {name}"))
+    }
+
+    fn turn(&mut self, link: &str, up: bool) -> Result<()> {
+        self.turning.push((link.to_owned(), up));
+        self.beyond.ip(&format!("link set {link} {}", if up { "up" } else { "down" }))
+    }
+
+    /// Whether the kernel has told of all links that were cut or joined.
+    fn turned(&mut self) -> Result<bool> {
+        if !self.turning.is_empty() {
+            let links = self.ns.ip_show(&["-o", "link"])?;
+            let dead = |link: &str| {
+                links
+                    .lines()
+                    .any(|line| lines::name(line).as_deref() == Some(link) && line.contains("NO-CARRIER"))
+            };
+            self.turning.retain(|(link, up)| *up == dead(link));
+        }
+        Ok(self.turning.is_empty())
     }
 
     /// What a part is made of: what `ip` prints, line by line.
@@ -99,14 +121,17 @@ impl Surroundings for Routers<'_> {
                 self.peer(name)?.silence();
                 Ok(())
             }
-            Action::Cut(link) => self.beyond.ip(&format!("link set {link} down")),
-            Action::Join(link) => self.beyond.ip(&format!("link set {link} up")),
+            Action::Cut(link) => self.turn(link, false),
+            Action::Join(link) => self.turn(link, true),
             Action::Ip(command) => self.ns.ip(command),
             _ => bail!("{action:?} is not about virtual routers"),
         }
     }
 
     fn look(&mut self) -> Result<String> {
+        if !self.turned()? {
+            self.changes.seen += 1;
+        }
         Ok(self.changes.count()?.to_string())
     }
 
