@@ -92,7 +92,9 @@ impl Run<'_> {
             let mut records = Vec::new();
             for (world, told) in worlds.iter_mut().zip(&mut told) {
                 told.extend(world.told()?);
-                records.push(world.record(told, step.unordered)?);
+                let mut record = world.record(told, step.unordered)?;
+                record.forget(&step.chance);
+                records.push(record);
             }
             let verdict = self.verdict(worlds, step, &records);
             patience -= 1;
@@ -154,19 +156,21 @@ impl Run<'_> {
     /// Waits until nothing has changed for that time.
     fn settle(&self, worlds: &mut [World<'_>], quiet: Duration) -> Result<()> {
         let quiet = quiet + if self.bed.guest { GUEST } else { Duration::ZERO };
-        let (start, mut since) = (Instant::now(), Instant::now());
-        let mut last = None;
-        while since.elapsed() < quiet {
+        let start = Instant::now();
+        let (mut since, mut last) = (start, None);
+        loop {
             let looks = worlds.iter_mut().map(World::look).collect::<Result<Vec<_>>>()?;
             if last.as_ref() != Some(&looks) {
                 since = Instant::now();
                 last = Some(looks);
+            } else if since.elapsed() >= quiet {
+                // By a look, not by the time alone: this thread may have waited for the processor all the while.
+                return Ok(());
             }
             if start.elapsed() > UNREST {
                 bail!("no rest within {UNREST:?}");
             }
             wait::pause(Duration::from_millis(100));
         }
-        Ok(())
     }
 }

@@ -106,6 +106,8 @@ pub struct Step {
     pub unchanged: bool,
     /// Whether the order of what is told is left to chance: by several checks at once.
     pub unordered: bool,
+    /// Lines that may be there or not, without their sign.
+    pub chance: Vec<String>,
     /// Differences, as [`record::differences`](super::record::differences) writes them.
     pub differs: Vec<String>,
     /// Why they are there.
@@ -300,6 +302,7 @@ fn step(number: usize, text: &str, body: &[(usize, &str)]) -> Result<Step> {
         quiet: None,
         unchanged: false,
         unordered: false,
+        chance: Vec::new(),
         differs: Vec::new(),
         because: String::new(),
     };
@@ -308,6 +311,7 @@ fn step(number: usize, text: &str, body: &[(usize, &str)]) -> Result<Step> {
             None if *line == "unchanged" => step.unchanged = true,
             None if *line == "unordered" => step.unordered = true,
             Some(("quiet", seconds)) => step.quiet = Some(quiet(seconds)?),
+            Some(("~", line)) => step.chance.push(line.to_owned()),
             Some(("-" | "+", _)) => step.differs.push((*line).to_owned()),
             Some(("because", reason)) => {
                 if !step.because.is_empty() {

@@ -18,9 +18,9 @@ use crate::vrrp::master::prefer_this_thread;
 
 const IPPROTO_VRRP: i32 = 112;
 /// Interval that it speaks of, in hundredths of a second.
-const INTERVAL: u16 = 10;
+const INTERVAL: u16 = 15;
 /// What it keeps to: a late one must not look like its end.
-const EVERY: Duration = Duration::from_millis(80);
+const EVERY: Duration = Duration::from_millis(100);
 /// How long it listens between two looks at the time.
 const LISTENS: Duration = Duration::from_millis(10);
 

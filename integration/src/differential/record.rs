@@ -102,6 +102,14 @@ impl Record {
         Self { state, told: told.parts(order, unordered) }
     }
 
+    /// Leaves out lines, each `PART LINE`, that may be there or not.
+    pub fn forget(&mut self, chance: &[String]) {
+        for part in self.state.iter_mut().chain(&mut self.told) {
+            let of = |line: &str| chance.iter().any(|one| one.split_once(' ') == Some((part.name, line)));
+            part.lines.retain(|line| !of(line));
+        }
+    }
+
     /// Whether nothing was told.
     pub fn silent(&self) -> bool {
         self.told.iter().all(|part| part.lines.is_empty())
@@ -225,6 +233,13 @@ mod tests {
             let record = record("", "", &calls, Order::Started, false);
             assert_eq!(record.told[1].lines, want, "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_left_to_chance_is_no_difference() {
+        let mut one = record("a", "x y", &["1 x"], Order::Started, false);
+        one.forget(&["fifo x".to_owned(), "table b".to_owned()]);
+        assert_eq!(one, record("a", "y", &["1 x"], Order::Started, false));
     }
 
     #[test]

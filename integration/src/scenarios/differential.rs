@@ -22,7 +22,7 @@ fn group(ctx: &Ctx, number: usize) -> Result<()> {
     compare(ctx, ctx.daemon, &differential::group(number)?)
 }
 
-/// Intervals are a tenth of a second: too short for user-mode-linux.
+/// Intervals are less than a fifth of a second: too short for user-mode-linux.
 pub fn vrrp(ctx: &Ctx) -> Result<()> {
     if ctx.guest {
         bail!(Skip("needs the host's own kernel: its times are too short for user-mode-linux".to_owned()));
