@@ -609,7 +609,7 @@ impl Engine {
         let moved = self.carry_out(now, place, out);
         let Some(at) = self.group_of.get(place).copied().flatten() else { return };
         match moved {
-            Some(Moved::Wishes) => self.elect(now, at, out),
+            Some(Moved::Wishes) => self.elect(now, at, place, out),
             Some(Moved::Yielded(how)) => self.yield_all(now, at, place, &how, out),
             Some(Moved::HearsMaster) => self.let_go(now, at, place, out),
             None => {}
@@ -625,13 +625,14 @@ impl Engine {
         }
     }
 
-    /// All members go together, as soon as all of them would.
-    fn elect(&mut self, now: Instant, at: usize, out: &mut Vec<Action>) {
+    /// All members go together, as soon as all of them would; `last` wished last, and goes first.
+    fn elect(&mut self, now: Instant, at: usize, last: usize, out: &mut Vec<Action>) {
         let Some(group) = self.groups.get(at) else { return };
         if !sync::all_wish(group, &self.routers) {
             return;
         }
-        for member in group.members.clone() {
+        let others = group.members.clone().into_iter().filter(|member| *member != last);
+        for member in std::iter::once(last).chain(others) {
             self.feed(now, member, RouterEvent::Elect);
             self.carry_out(now, member, out);
         }

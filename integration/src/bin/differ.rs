@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use lbd_integration::differential::file::Subject;
 use lbd_integration::differential::{self, Bed};
 use lbd_integration::director::Daemon;
 
@@ -41,7 +42,8 @@ fn run(mut words: impl Iterator<Item = String>) -> Result<()> {
         bed.daemons = vec![Daemon::Keepalived, Daemon::Lbd];
     }
     if files.is_empty() {
-        files = differential::files()?;
+        files = differential::files(Subject::Checkers)?;
+        files.extend(differential::files(Subject::Vrrp)?);
     }
     let files = files.iter().map(|path| differential::read(path)).collect::<Result<Vec<_>>>()?;
     differential::run(&bed, &files)

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::Bed;
-use super::file::{Action, File, Step};
-use super::record::{Record, differences};
-use super::world::{Network, World};
+use super::action::Action;
+use super::file::{File, Step};
+use super::network::Network;
+use super::record::{Part, Record, Told, differences};
+use super::world::World;
 use crate::director::Daemon;
 use crate::{step, wait};
 
@@ -28,7 +30,10 @@ pub fn drive(bed: &Bed, file: &File) -> Result<()> {
     let networks = bed
         .daemons
         .iter()
-        .map(|daemon| Network::new(&format!("{short}{}", daemon.word().chars().next().unwrap_or('x'))))
+        .map(|daemon| {
+            let initial = daemon.word().chars().next().unwrap_or('x');
+            Network::new(&format!("{short}{initial}"), file.subject)
+        })
         .collect::<Result<Vec<_>>>()?;
     let mut worlds = bed
         .daemons
@@ -36,7 +41,11 @@ pub fn drive(bed: &Bed, file: &File) -> Result<()> {
         .zip(&networks)
         .map(|(daemon, network)| World::new(bed, *daemon, network, file))
         .collect::<Result<Vec<_>>>()?;
-    let mut run = Run { bed, file, before: vec![Vec::new(); worlds.len()], running: false };
+    let before = worlds
+        .iter_mut()
+        .map(|world| Ok(world.record(&Told::default(), false)?.state))
+        .collect::<Result<_>>()?;
+    let mut run = Run { bed, file, before, running: false };
     let start = Instant::now();
     let mut failures = Vec::new();
     for step in &file.steps {
@@ -58,8 +67,8 @@ pub fn drive(bed: &Bed, file: &File) -> Result<()> {
 struct Run<'f> {
     bed: &'f Bed,
     file: &'f File,
-    /// Each daemon's table after the step before.
-    before: Vec<Vec<String>>,
+    /// What each daemon had made of the kernel after the step before.
+    before: Vec<Vec<Part>>,
     /// Whether the daemons are to run.
     running: bool,
 }
@@ -76,16 +85,16 @@ impl Run<'_> {
                 world.act(action).with_context(|| format!("for {}", world.daemon.word()))?;
             }
         }
-        let mut parts = vec![(Vec::new(), String::new()); worlds.len()];
+        let mut told = vec![Told::default(); worlds.len()];
         let mut patience = PATIENCE;
         loop {
             self.settle(worlds, step.quiet.unwrap_or(self.file.quiet))?;
             let mut records = Vec::new();
-            for (world, (fifo, calls)) in worlds.iter_mut().zip(&mut parts) {
-                let (more, more_calls) = world.told()?;
-                fifo.extend(more);
-                calls.push_str(&more_calls);
-                records.push(Record::new(&world.table()?, fifo, calls, step.unordered));
+            for (world, told) in worlds.iter_mut().zip(&mut told) {
+                told.extend(world.told()?);
+                let mut record = world.record(told, step.unordered)?;
+                record.forget(&step.chance);
+                records.push(record);
             }
             let verdict = self.verdict(worlds, step, &records);
             patience -= 1;
@@ -102,7 +111,7 @@ impl Run<'_> {
                         );
                     }
                 }
-                self.before = records.into_iter().map(|record| record.table).collect();
+                self.before = records.into_iter().map(|record| record.state).collect();
                 return verdict;
             }
         }
@@ -114,7 +123,7 @@ impl Run<'_> {
             if self.running && !world.lives() {
                 bail!("{} has ended", world.daemon.word());
             }
-            let still = record.table == *before && record.fifo.is_empty() && record.calls.is_empty();
+            let still = record.state == *before && record.silent();
             // What nobody reacts to is no test of anything, unless that is what it is to show.
             match (still, step.unchanged) {
                 (true, false) if step.differs.is_empty() => {
@@ -147,19 +156,21 @@ impl Run<'_> {
     /// Waits until nothing has changed for that time.
     fn settle(&self, worlds: &mut [World<'_>], quiet: Duration) -> Result<()> {
         let quiet = quiet + if self.bed.guest { GUEST } else { Duration::ZERO };
-        let (start, mut since) = (Instant::now(), Instant::now());
-        let mut last = None;
-        while since.elapsed() < quiet {
+        let start = Instant::now();
+        let (mut since, mut last) = (start, None);
+        loop {
             let looks = worlds.iter_mut().map(World::look).collect::<Result<Vec<_>>>()?;
             if last.as_ref() != Some(&looks) {
                 since = Instant::now();
                 last = Some(looks);
+            } else if since.elapsed() >= quiet {
+                // By a look, not by the time alone: this thread may have waited for the processor all the while.
+                return Ok(());
             }
             if start.elapsed() > UNREST {
                 bail!("no rest within {UNREST:?}");
             }
             wait::pause(Duration::from_millis(100));
         }
-        Ok(())
     }
 }

@@ -1,12 +1,15 @@
 //! The format of a scenario file: configurations, servers, steps, and the differences that are known.
 //!
-//! Here: text to values. Not here: what a step does (`drive`). The format is described in `integration/differential/README.md`.
+//! Here: text to values. Not here: the words of a step (`action`), what it does (`drive`). The format is described in
+//! `integration/differential/README.md`.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+
+use super::action::Action;
 
 /// A scenario file.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,10 +18,14 @@ pub struct File {
     pub name: String,
     /// What it shows.
     pub about: String,
+    /// What is looked at.
+    pub subject: Subject,
     /// Time without a change after which a step has come to its end: longer than any delay of the configuration.
     pub quiet: Duration,
     /// Real servers.
     pub servers: Vec<Server>,
+    /// Other routers.
+    pub peers: Vec<Peer>,
     /// Scripts of checks, by name.
     pub scripts: Vec<String>,
     /// Tracked files and what is in them at first.
@@ -27,6 +34,28 @@ pub struct File {
     pub configs: BTreeMap<String, String>,
     /// What happens, in order.
     pub steps: Vec<Step>,
+}
+
+/// What a file is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Virtual servers: the table of IPVS.
+    Checkers,
+    /// Virtual routers: addresses, routes, rules, links.
+    Vrrp,
+}
+
+/// A router at the other end of a link, which says what the steps tell it to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its name in the steps.
+    pub name: String,
+    /// Its address, which decides the link.
+    pub source: Ipv4Addr,
+    /// Virtual router.
+    pub vrid: u8,
+    /// Addresses in its advertisements.
+    pub addresses: Vec<Ipv4Addr>,
 }
 
 /// A server that checks ask.
@@ -59,6 +88,9 @@ pub enum Kind {
     Host,
 }
 
+/// Links of a daemon that routes.
+pub const LINKS: [&str; 2] = ["eth0", "eth1"];
+
 /// Something that happens, and what may differ after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
@@ -74,45 +106,12 @@ pub struct Step {
     pub unchanged: bool,
     /// Whether the order of what is told is left to chance: by several checks at once.
     pub unordered: bool,
+    /// Lines that may be there or not, without their sign.
+    pub chance: Vec<String>,
     /// Differences, as [`record::differences`](super::record::differences) writes them.
     pub differs: Vec<String>,
     /// Why they are there.
     pub because: String,
-}
-
-/// One thing that happens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// The daemon starts.
-    Start,
-    /// The daemon is stopped, in order.
-    Stop,
-    /// A server goes away.
-    Down(String),
-    /// A server comes back.
-    Up(String),
-    /// A server's status, everywhere or for a path.
-    Status(String, u16, Option<String>),
-    /// A server's body, everywhere or for a path.
-    Body(String, String, Option<String>),
-    /// A server takes what comes and answers nothing.
-    Mute(String),
-    /// It answers again.
-    Unmute(String),
-    /// What a script ends with.
-    Exit(String, u8),
-    /// How many of its next runs a script fails.
-    Fail(String, u8),
-    /// What is in a tracked file.
-    Write(String, String),
-    /// The daemon reads another configuration.
-    Reload(String),
-    /// An address appears on the director.
-    AddAddress(IpAddr),
-    /// An address of the director goes away.
-    RemoveAddress(IpAddr),
-    /// Nothing: time passes.
-    Wait,
 }
 
 /// A line without indent, its number, and the lines with indent that follow.
@@ -131,8 +130,10 @@ impl File {
         let mut file = Self {
             name: name.to_owned(),
             about: String::new(),
+            subject: Subject::Checkers,
             quiet: Duration::from_millis(1500),
             servers: Vec::new(),
+            peers: Vec::new(),
             scripts: Vec::new(),
             files: Vec::new(),
             configs: BTreeMap::new(),
@@ -154,7 +155,21 @@ impl File {
         }
         match (*keyword, rest) {
             ("about", [_, ..]) => self.about = rest.join(" "),
+            ("vrrp", []) => self.subject = Subject::Vrrp,
             ("quiet", [seconds]) => self.quiet = quiet(seconds)?,
+            ("peer", [name, source, vrid, addresses @ ..]) => {
+                ensure!(self.peers.iter().all(|peer| peer.name != *name), "{name} is there twice");
+                self.peers.push(Peer {
+                    name: (*name).to_owned(),
+                    source: source.parse().context("an address of its own")?,
+                    vrid: vrid.parse().context("a virtual_router_id")?,
+                    addresses: addresses
+                        .iter()
+                        .map(|address| address.parse())
+                        .collect::<Result<_, _>>()
+                        .context("addresses of IPv4")?,
+                });
+            }
             ("server", [name, kind, address, state @ ..]) => {
                 let up = match state {
                     [] => true,
@@ -200,6 +215,13 @@ impl File {
         let mut running = false;
         for step in &self.steps {
             for action in &step.actions {
+                ensure!(
+                    action.of().is_none_or(|subject| subject == self.subject),
+                    "line {}: the file is about {:?}, `{}` is not",
+                    step.line,
+                    self.subject,
+                    step.text
+                );
                 let (what, there) = match action {
                     Action::Down(name)
                     | Action::Up(name)
@@ -218,7 +240,15 @@ impl File {
                     }
                     Action::Start => ("daemon at rest".to_owned(), !std::mem::replace(&mut running, true)),
                     Action::Stop => ("daemon that runs".to_owned(), std::mem::replace(&mut running, false)),
-                    Action::AddAddress(_) | Action::RemoveAddress(_) | Action::Wait => continue,
+                    Action::Advert(name, _) | Action::Silent(name) => {
+                        (format!("peer {name}"), self.peers.iter().any(|peer| peer.name == *name))
+                    }
+                    Action::Cut(link) | Action::Join(link) => {
+                        (format!("link {link}"), LINKS.contains(&link.as_str()))
+                    }
+                    Action::AddAddress(_) | Action::RemoveAddress(_) | Action::Ip(_) | Action::Wait => {
+                        continue;
+                    }
                 };
                 ensure!(there, "line {}: no {what} for `{}`", step.line, step.text);
             }
@@ -268,10 +298,11 @@ fn step(number: usize, text: &str, body: &[(usize, &str)]) -> Result<Step> {
     let mut step = Step {
         line: number,
         text: text.to_owned(),
-        actions: text.split(';').map(action).collect::<Result<_>>()?,
+        actions: text.split(';').map(Action::parse).collect::<Result<_>>()?,
         quiet: None,
         unchanged: false,
         unordered: false,
+        chance: Vec::new(),
         differs: Vec::new(),
         because: String::new(),
     };
@@ -280,6 +311,7 @@ fn step(number: usize, text: &str, body: &[(usize, &str)]) -> Result<Step> {
             None if *line == "unchanged" => step.unchanged = true,
             None if *line == "unordered" => step.unordered = true,
             Some(("quiet", seconds)) => step.quiet = Some(quiet(seconds)?),
+            Some(("~", line)) => step.chance.push(line.to_owned()),
             Some(("-" | "+", _)) => step.differs.push((*line).to_owned()),
             Some(("because", reason)) => {
                 if !step.because.is_empty() {
@@ -295,36 +327,6 @@ fn step(number: usize, text: &str, body: &[(usize, &str)]) -> Result<Step> {
         "a difference has a reason (`because`), and a reason a difference (`-`, `+`)"
     );
     Ok(step)
-}
-
-fn action(text: &str) -> Result<Action> {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let own = |word: &&str| (*word).to_owned();
-    let path = |words: &[&str]| match words {
-        [] => Ok(None),
-        [path] => Ok(Some(own(path))),
-        _ => bail!("`{text}`: one path"),
-    };
-    Ok(match words.as_slice() {
-        ["start"] => Action::Start,
-        ["stop"] => Action::Stop,
-        ["down", name] => Action::Down(own(name)),
-        ["up", name] => Action::Up(own(name)),
-        ["status", name, code, rest @ ..] => {
-            Action::Status(own(name), code.parse().context("a status")?, path(rest)?)
-        }
-        ["body", name, body, rest @ ..] => Action::Body(own(name), own(body), path(rest)?),
-        ["mute", name] => Action::Mute(own(name)),
-        ["unmute", name] => Action::Unmute(own(name)),
-        ["exit", name, code] => Action::Exit(own(name), code.parse().context("an exit status")?),
-        ["fail", name, runs] => Action::Fail(own(name), runs.parse().context("a number of runs")?),
-        ["write", name, value] => Action::Write(own(name), own(value)),
-        ["reload", name @ ..] => Action::Reload(name.join(" ")),
-        ["address", "add", address] => Action::AddAddress(address.parse().context("an address")?),
-        ["address", "remove", address] => Action::RemoveAddress(address.parse().context("an address")?),
-        ["wait"] => Action::Wait,
-        _ => bail!("`{text}` is no action"),
-    })
 }
 
 #[cfg(test)]

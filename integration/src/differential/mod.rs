@@ -2,13 +2,19 @@
 //! step by step.
 //!
 //! Here: which files there are (`integration/differential/*.scenario`, their format in the README beside them), and running many
-//! of them at once. Not here: their format (`file`), the network and the processes (`world`, `servers`), what is compared
-//! (`record`), the steps (`drive`).
+//! of them at once. Not here: their format (`file`, `action`), the network and the processes (`network`, `world`, `services` with
+//! `servers`, `routers` with `peer`), what is compared (`record`, `lines`), the steps (`drive`).
 
+mod action;
 mod drive;
 pub mod file;
+mod lines;
+mod network;
+mod peer;
 pub mod record;
+mod routers;
 mod servers;
+mod services;
 mod world;
 
 pub use world::programs;
@@ -22,9 +28,19 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::build;
 use crate::director::Daemon;
 use crate::step;
-use file::File;
+use file::{File, Subject};
 
-/// Into how many guests the files are divided.
+/// Files about VRRP that need what lbd does not serve yet, and what that is: keepalived plays both parts in them.
+pub const LATER: &[(&str, &str)] = &[
+    ("09-track-file", "track_file of instances"),
+    ("10-routes-rules", "virtual_routes, virtual_rules"),
+    ("11-static", "static_ipaddress, static_routes, static_rules"),
+    ("19-vmac", "use_vmac"),
+    ("22-no-track", "no_track, virtual_routes, virtual_rules"),
+    ("23-static-removed", "static_ipaddress, static_routes, static_rules"),
+];
+
+/// Into how many guests the files about checkers are divided.
 pub const GROUPS: usize = 2;
 
 /// How many files a guest, which has one processor, runs beside each other.
@@ -43,17 +59,20 @@ pub struct Bed {
     pub show: bool,
 }
 
-/// The folder of the scenario files.
-pub fn dir() -> PathBuf {
-    build::workspace().join("integration/differential")
+/// The folder of the scenario files about `subject`.
+pub fn dir(subject: Subject) -> PathBuf {
+    build::workspace().join(match subject {
+        Subject::Checkers => "integration/differential",
+        Subject::Vrrp => "integration/differential/vrrp",
+    })
 }
 
-/// All scenario files, by name.
+/// All scenario files about `subject`, by name.
 ///
 /// # Errors
 /// When the folder cannot be read.
-pub fn files() -> Result<Vec<PathBuf>> {
-    let dir = dir();
+pub fn files(subject: Subject) -> Result<Vec<PathBuf>> {
+    let dir = dir(subject);
     let mut files = Vec::new();
     for entry in fs::read_dir(&dir).with_context(|| format!("{}", dir.display()))? {
         let path = entry?.path();
@@ -75,17 +94,26 @@ pub fn read(path: &Path) -> Result<File> {
     File::parse(&name, &text).with_context(|| format!("{}", path.display()))
 }
 
-/// The files of group `group` of [`GROUPS`].
+/// The files about checkers of group `group` of [`GROUPS`].
 ///
 /// # Errors
 /// When one cannot be read.
 pub fn group(group: usize) -> Result<Vec<File>> {
-    files()?
+    files(Subject::Checkers)?
         .iter()
         .enumerate()
         .filter(|(number, _)| number % GROUPS == group)
         .map(|(_, path)| read(path))
         .collect()
+}
+
+/// The files about VRRP: those that lbd is compared in, and those of [`LATER`].
+///
+/// # Errors
+/// When one cannot be read.
+pub fn vrrp() -> Result<(Vec<File>, Vec<File>)> {
+    let files = files(Subject::Vrrp)?.iter().map(|path| read(path)).collect::<Result<Vec<_>>>()?;
+    Ok(files.into_iter().partition(|file| LATER.iter().all(|(name, _)| *name != file.name)))
 }
 
 /// Runs `files` beside each other, each in namespaces of its own.

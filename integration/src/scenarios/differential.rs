@@ -1,8 +1,9 @@
-//! The files of `integration/differential`, divided among guests.
+//! The files of `integration/differential`: those about checkers divided among guests, those about VRRP on the host.
 
 use anyhow::{Result, bail};
 
 use super::{Ctx, Skip};
+use crate::differential::file::{File, Subject};
 use crate::differential::{self, Bed};
 use crate::director::Daemon;
 
@@ -15,15 +16,35 @@ pub fn odd(ctx: &Ctx) -> Result<()> {
 }
 
 fn group(ctx: &Ctx, number: usize) -> Result<()> {
-    if let Err(reason) = differential::programs() {
+    if let Err(reason) = differential::programs(Subject::Checkers) {
         bail!(Skip(reason));
     }
-    let bed = Bed {
-        guest: ctx.guest,
-        fake_ipvs: None,
-        // With keepalived for both, what fails is the bed's own.
-        daemons: vec![Daemon::Keepalived, ctx.daemon],
-        show: false,
-    };
-    differential::run(&bed, &differential::group(number)?)
+    compare(ctx, ctx.daemon, &differential::group(number)?)
+}
+
+/// Intervals are less than a fifth of a second: too short for user-mode-linux.
+pub fn vrrp(ctx: &Ctx) -> Result<()> {
+    if ctx.guest {
+        bail!(Skip("needs the host's own kernel: its times are too short for user-mode-linux".to_owned()));
+    }
+    if let Err(reason) = differential::programs(Subject::Vrrp) {
+        bail!(Skip(reason));
+    }
+    let (now, later) = differential::vrrp()?;
+    std::thread::scope(|scope| {
+        let later = scope.spawn(|| match later.as_slice() {
+            [] => Ok(()),
+            later => compare(ctx, Daemon::Keepalived, later),
+        });
+        let now = compare(ctx, ctx.daemon, &now);
+        let later = later.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        now.and(later)
+    })
+}
+
+/// keepalived and another; with keepalived for both, what fails is the bed's own.
+fn compare(ctx: &Ctx, daemon: Daemon, files: &[File]) -> Result<()> {
+    let bed =
+        Bed { guest: ctx.guest, fake_ipvs: None, daemons: vec![Daemon::Keepalived, daemon], show: false };
+    differential::run(&bed, files)
 }

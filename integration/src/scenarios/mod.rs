@@ -460,6 +460,14 @@ pub const ALL: &[Scenario] = &[
         differential::even,
     ),
     scenario("differential_odd", "the other half of these files", Need::Ipvs, 240, differential::odd),
+    scenario(
+        "differential_vrrp",
+        "files of integration/differential/vrrp: the same with virtual routers",
+        Need::Netns,
+        120,
+        differential::vrrp,
+    )
+    .alone(),
 ];
 
 /// The scenario of that name.

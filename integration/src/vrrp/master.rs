@@ -180,7 +180,7 @@ fn open(own: Ipv4Addr) -> std::io::Result<Socket> {
 }
 
 /// Without the right to do so it goes on as it is: adverts may be late then, which the capture shows.
-fn prefer_this_thread() {
+pub(crate) fn prefer_this_thread() {
     let _ = std::process::Command::new("chrt")
         .args(["-f", "-p", REAL_TIME, &gettid().to_string()])
         .stdout(std::process::Stdio::null())
