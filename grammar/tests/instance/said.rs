@@ -354,16 +354,10 @@ fn nothing_is_said_of() {
         (with("version 3\n unicast_peer {\n 10.0.0.2\n }\n old_unicast_checksum"), &[]),
         (alone("no_virtual_ipaddress"), &[]),
         (alone("virtual_ipaddress {\n 10.0.0.9 dev eth0\n }"), &[]),
-        (
-            alone("no_virtual_ipaddress\n vrf blue"),
-            &["c:8:2: `vrf` is not supported yet; its adverts do not go through the VRF"],
-        ),
+        (alone("no_virtual_ipaddress\n vrf blue"), &[]),
         (group("notify_master /bin/true\n smtp_alert\n notify_priority_changes\n sync_group_tracking_weight"), &[]),
         (group("track_file {\n f\n }"), &[]),
-        (
-            with("strict_mode\n priority 255"),
-            &["c:2:1: `strict_mode` is not supported yet; its rules hold, but traffic to the addresses is accepted all the same"],
-        ),
+        (with("strict_mode\n priority 255"), &[]),
         (
             "global_defs {\n vrrp_priority -5\n vrrp_no_swap\n vrrp_rt_priority 50\n vrrp_cpu_affinity 0\n vrrp_rlimit_rttime 9000\n vrrp_rlimit_rtime 9000\n\
              vrrp_gna_interval 0.1\n vrrp_mcast_group6 ff02::77\n v3_checksum_as_v2\n vrrp_startup_delay 3\n vrrp_delay_after_boot 3\n log_unknown_vrids\n vrrp_version 3\n}\n"
