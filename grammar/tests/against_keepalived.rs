@@ -104,11 +104,11 @@ const SAMPLES_DIFFER: &[(&str, &[usize], Option<&str>)] = &[
     // keepalived names the last line of a block that lacks something, lbd the first.
     ("conditional_conf", &[6, 13], None),
     ("SSL_GET", &[], Some("nothing-changes")),
-    ("track_interface", &[], Some("hints")),
+    ("track_interface", &[31], Some("no-interface")),
     ("vrrp", &[32], Some("newer-language")),
-    // A blackhole route.
-    ("vrrp.routes", &[31], None),
-    ("vrrp.static_ipaddress", &[], Some("hints")),
+    // Routes without an interface.
+    ("vrrp.routes", &[29, 31], None),
+    ("vrrp.static_ipaddress", &[25], Some("no-interface")),
 ];
 
 #[test]

@@ -54,7 +54,7 @@ impl RouterSnapshot {
     pub(super) fn status_with(&self, view: &View) -> VrrpStatus {
         VrrpStatus {
             instances: self.instances.iter().map(|one| one.status_with(&self.network, view)).collect(),
-            static_entries: self.begun.then(|| fixed(&self.network, view)).unwrap_or_default(),
+            static_entries: if self.begun { fixed(&self.network, view) } else { StaticStatus::default() },
             sync_groups: self.groups.clone(),
             foreign: self.foreign.clone(),
             advert_lateness: (&self.lateness).into(),

@@ -168,7 +168,7 @@ fn the_reference_is_covered() {
 fn examples_of_lines_are_read() {
     const GROUP: &str = "vrrp_instance V {\n interface eth0\n virtual_router_id 1\n no_virtual_ipaddress\n}\n\
          track_group G {\n group {\n V\n }\n}\n";
-    const OLD: [&str; 3] = ["as", "gw", "or"];
+    const OLD: [&str; 5] = ["as", "gw", "nat", "or", "xresolve"];
     for (name, block, lines) in [
         ("virtual_ipaddress", "static_ipaddress", &["192.0.2.1/24 X", "192.0.2.1 X", "2001:db8::1/64 X"][..]),
         ("virtual_ipaddress", "virtual_ipaddress", &["192.0.2.1/24 X"]),
