@@ -382,6 +382,27 @@ fn sockets_are_there_while_wanted() {
 
 /// The kernel lets a socket join 20 groups.
 #[test]
+fn the_receive_buffer_is_as_large_as_asked_for_and_not_less_than_needed() {
+    let Some([mut host, _]) = cable("receive_buffer") else { return };
+    let smallest = |host: &Host| {
+        let sizes = host
+            .sockets
+            .receive_fds()
+            .map(|fd| nix::sys::socket::getsockopt(&fd, sockopt::RcvBuf).expect("a socket"));
+        sizes.min().expect("a socket receives")
+    };
+    host.adapt(&only(&[1]));
+    let own = smallest(&host);
+    // With an IPv6 socket that is opened later; the kernel says twice of what was asked for.
+    for (octets, wanted) in [(6 << 20, all(1)), (1000, only(&[1]))] {
+        host.sockets.receive_buffer(octets).expect("sized");
+        host.adapt(&wanted);
+        let want = if octets == 1000 { own } else { 2 * octets };
+        assert_eq!(smallest(&host), want, "{octets}");
+    }
+}
+
+#[test]
 fn more_groups_than_a_socket_may_join() {
     let Some([sender, mut receiver]) = cable("more_groups_than_a_socket_may_join") else { return };
     receiver.adapt(&only(&[1]));
