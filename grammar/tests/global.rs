@@ -159,6 +159,8 @@ fn what_lines_mean() {
         ("vrrp_notify_priority_changes", "vrrp_notify_priority_changes true"),
         ("fifo_write_vrrp_states_on_reload", "fifo_write_vrrp_states_on_reload"),
         ("rs_init_notifies", "rs_init_notifies true"),
+        ("notify_script_timeout 1", "notify_script_timeout 1\n"),
+        ("notify_script_timeout 86400", "notify_script_timeout 86400"),
         ("use_symlink_paths", "use_symlink_paths true"),
         ("set_supplementary_groups on", "set_supplementary_groups true"),
         ("dynamic_interfaces", "dynamic_interfaces\n"),
@@ -399,6 +401,16 @@ fn messages() {
             ],
         ),
         (
+            "notify_fifo /a\nnotify_fifo_script </x",
+            &[
+                "c:3:20: `notify_fifo_script`: a command that begins with `<` is not run here; name the program itself, or write `/bin/sh -c '...'`",
+            ],
+        ),
+        (
+            "notify_script_timeout 0",
+            &["c:2:23: `notify_script_timeout`: `0` is out of range; a number from 1 to 86400"],
+        ),
+        (
             "notify_fifo_script /x",
             &[
                 "c:2:1: `notify_fifo_script` has no `notify_fifo`, so it is not run; add `notify_fifo PATH`, or remove it",
@@ -589,6 +601,13 @@ fn scripts_of_the_process() {
     assert_eq!(reader(&config.global.fifos.vrrp), Some(("nobody".into(), None, false)));
     assert_eq!(config.scripts.len(), 4);
     assert!(written.find("startup_script") < written.find("script_user nobody"), "{written}");
+
+    let fifos =
+        global("notify_fifo /f\nscript_user nobody adm\nvrrp_notify_fifo /g\nlvs_notify_fifo /h root").fifos;
+    let owner = |fifo: Option<Fifo>| fifo.expect("a FIFO").user;
+    assert_eq!(owner(fifos.all), None);
+    assert_eq!(owner(fifos.vrrp), Some(ScriptUser::new("nobody", Some("adm"))));
+    assert_eq!(owner(fifos.lvs), Some(ScriptUser::new("root", None)));
 }
 
 #[test]

@@ -66,6 +66,8 @@ pub struct Global {
     pub fifos: Fifos,
     /// rs_init_notifies
     pub announce_initial_servers: bool,
+    /// notify_script_timeout; `None`: as lbd has it.
+    pub notify_timeout: Option<Duration>,
     /// checker_log_all_failures
     pub log_all_failures: bool,
     /// dynamic_interfaces
@@ -227,7 +229,7 @@ pub struct Fifos {
 pub struct Fifo {
     /// Where it is.
     pub path: String,
-    /// Its owner.
+    /// Its owner: as written, else script_user; `None`: that of scripts without any user.
     pub user: Option<ScriptUser>,
     /// Its reader: gets the path appended.
     pub script: Option<ScriptId>,

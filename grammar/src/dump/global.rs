@@ -78,30 +78,39 @@ fn mail(writer: &mut Writer<'_>, global: &Global) {
 }
 
 fn scripts(writer: &mut Writer<'_>, global: &Global) {
-    // A script without a user of its own stands before script_user.
+    // What has no user of its own stands before script_user.
     programs(writer, global, false);
+    fifos(writer, global, false);
     if let Some(user) = &global.script_user {
         writer.line("script_user", user.words());
     }
     programs(writer, global, true);
+    fifos(writer, global, true);
     writer.flag("enable_script_security", global.script_security);
     writer.switch("use_symlink_paths", global.symlink_paths);
     writer.switch("set_supplementary_groups", global.supplementary_groups);
     writer.value("startup_script_timeout", global.life.startup_timeout.as_secs());
     writer.value("shutdown_script_timeout", global.life.shutdown_timeout.as_secs());
     writer.switch("rs_init_notifies", global.announce_initial_servers);
+    writer.maybe("notify_script_timeout", global.notify_timeout.map(|limit| limit.as_secs()));
+    writer.switch("vrrp_notify_priority_changes", global.fifos.priority_changes);
+    writer.flag("fifo_write_vrrp_states_on_reload", global.fifos.states_on_reload);
+}
+
+/// The FIFOs that have a user, or those that have none.
+fn fifos(writer: &mut Writer<'_>, global: &Global, with_user: bool) {
     for (keyword, fifo) in [
         ("notify_fifo", &global.fifos.all),
         ("vrrp_notify_fifo", &global.fifos.vrrp),
         ("lvs_notify_fifo", &global.fifos.lvs),
     ] {
-        if let Some(Fifo { path, user, .. }) = fifo {
+        if let Some(Fifo { path, user, .. }) = fifo
+            && user.is_some() == with_user
+        {
             let user = user.iter().flat_map(ScriptUser::words);
             writer.line(keyword, std::iter::once(path.clone()).chain(user));
         }
     }
-    writer.switch("vrrp_notify_priority_changes", global.fifos.priority_changes);
-    writer.flag("fifo_write_vrrp_states_on_reload", global.fifos.states_on_reload);
 }
 
 /// The scripts that have a user, or those that have none.

@@ -297,8 +297,25 @@ impl<'c, 's> Call<'c, 's> {
     /// A command, its user and group: `CMD [USER [GROUP]]`. Words count as in a shell without
     /// variables; the whole command is one of them.
     pub fn script(&mut self) -> Option<ScriptId> {
-        let command = self.command()?;
+        let command = self.direct_command()?;
         Some(self.context.script(command))
+    }
+
+    /// A command that tells somebody something. What begins with `<` is the shell's, which looks at
+    /// nobody's rights: keepalived runs such a command where its result counts, and nowhere else.
+    pub fn direct_command(&mut self) -> Option<Command> {
+        let command = self.command()?;
+        if command.argv.first().is_some_and(|program| program.starts_with('<')) {
+            let message =
+                format!("{}: a command that begins with `<` is not run here", quote(self.keyword.name));
+            self.say(
+                Diagnostic::warning(Kind::BadValue, Some(command.span), message)
+                    .label("ignored")
+                    .help("name the program itself, or write `/bin/sh -c '...'`"),
+            );
+            return None;
+        }
+        Some(command)
     }
 
     /// A command that is not known to the configuration yet: its user may still come.

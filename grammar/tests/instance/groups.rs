@@ -17,6 +17,56 @@ const GROUPS: &str = "vrrp_script s {\n script /bin/s\n weight 3\n}\n\
     vrrp_instance B {\n interface eth3\n virtual_router_id 1\n no_virtual_ipaddress\n notify_priority_changes off\n}\n\
     vrrp_instance C {\n interface eth5\n virtual_router_id 1\n no_virtual_ipaddress\n}\n";
 
+/// Mail and FIFO lines of priorities: of an instance in the group, of one without a group, of the group.
+#[test]
+fn who_is_told_where_it_is_not_said() {
+    for (name, global, of_group, of_instance, mail, priorities) in [
+        ("built-in", "", "", "", [false; 3], [false; 2]),
+        ("all alerts", "smtp_alert", "", "", [true; 3], [false; 2]),
+        ("alerts of VRRP count more", "smtp_alert\n smtp_alert_vrrp off", "", "", [false; 3], [false; 2]),
+        ("alerts of VRRP alone", "smtp_alert off\n smtp_alert_vrrp", "", "", [true; 3], [false; 2]),
+        ("not those of checkers", "smtp_alert_checker", "", "", [false; 3], [false; 2]),
+        ("each has its own", "", "smtp_alert", "", [false, false, true], [false; 2]),
+        ("its own counts most", "smtp_alert_vrrp", "", "smtp_alert off", [false, true, true], [false; 2]),
+        ("all priorities", "vrrp_notify_priority_changes", "", "", [false; 3], [true; 2]),
+        ("priorities of a group", "", "notify_priority_changes", "", [false; 3], [true, false]),
+        (
+            "group before global",
+            "vrrp_notify_priority_changes",
+            "notify_priority_changes off",
+            "",
+            [false; 3],
+            [false, true],
+        ),
+        (
+            "instance before group",
+            "",
+            "notify_priority_changes",
+            "notify_priority_changes off",
+            [false; 3],
+            [false; 2],
+        ),
+    ] {
+        let instance = |name: &str, vrid: u8, more: &str| {
+            format!(
+                "vrrp_instance {name} {{\n interface eth0\n virtual_router_id {vrid}\n no_virtual_ipaddress\n {more}\n}}\n"
+            )
+        };
+        let text = format!(
+            "global_defs {{\n {global}\n}}\nvrrp_sync_group G {{\n group {{\n A\n C\n }}\n {of_group}\n}}\n{}{}{}",
+            instance("A", 1, of_instance),
+            instance("B", 2, ""),
+            instance("C", 3, "")
+        );
+        let loaded = load_str("c", &text);
+        assert_eq!(said(&loaded), [""; 0], "{name}");
+        let config = loaded.config.expect("a configuration");
+        let [a, b, _] = config.vrrp_instances.as_slice() else { panic!("three instances") };
+        assert_eq!([a.mail, b.mail, config.sync_groups["G"].mail], mail, "{name}");
+        assert_eq!([a.tells_priority, b.tells_priority], priorities, "{name}");
+    }
+}
+
 #[test]
 fn groups() {
     let loaded = load_str("c", GROUPS);

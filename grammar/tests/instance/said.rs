@@ -9,6 +9,11 @@ use super::{law, said, summaries, with, with6};
 #[test]
 fn what_is_said() {
     for (lines, want) in [
+        // Where a result counts it is the shell's; nobody waits for that of a notification.
+        (
+            "notify_master \"</bin/true\"",
+            "c:2:15: `notify_master`: a command that begins with `<` is not run here; name the program itself, or write `/bin/sh -c '...'`",
+        ),
         ("priority 300", "c:2:10: `priority`: `300` is out of range; a number from 1 to 255"),
         ("state BACKUP\n priority 100\n state FOO", "c:4:8: unknown state `FOO`; one of: MASTER, BACKUP"),
         ("state MASTER\n state BACKUP", "c:3:2: `state BACKUP` after `state MASTER`; remove one of them"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lbd_health::ScriptId;
 
-use super::super::call::Call;
+use super::super::call::{Call, Command};
 use super::super::{Context, Part, Row, later, row};
 use super::GlobalBuilder;
 use super::names::text;
@@ -101,14 +101,26 @@ pub(super) const ROWS: &[Row<B>] = &[
     )
     .by(Part::Director)
     .default("false"),
+    row(
+        "notify_script_timeout",
+        "SECS",
+        "lbd's own: limit of each notify script. One that takes longer is ended, and the next one of the same \
+         object runs.",
+        |b: &mut B, c| b.rest.notify_timeout = c.seconds(1..=86_400).or(b.rest.notify_timeout),
+    )
+    .range("1..=86400")
+    .otherwise("60")
+    .example("300")
+    .by(Part::Notify),
 ];
 
 const NOT_RUN: &str = "the script is not run";
 
 pub(super) const FIFO_ROWS: &[Row<B>] = &[
     row("notify_fifo", "PATH [USER [GROUP]]", "FIFO that gets every transition.", |b: &mut B, c| {
-        b.fifos.all.path(c);
+        b.fifos.all.path(c, b.script_user.as_ref());
     })
+    .otherwise(NO_FIFO)
     .example("/run/lbd/notify")
     .by(Part::Notify),
     row(
@@ -116,15 +128,16 @@ pub(super) const FIFO_ROWS: &[Row<B>] = &[
         "CMD [USER [GROUP]]",
         "Reader of notify_fifo, started with its path as last argument.",
         |b: &mut B, c| {
-            let script = script(b, c);
+            let script = reader(b, c);
             b.fifos.all.reader(c, script);
         },
     )
     .example("/usr/local/bin/reader")
     .by(Part::Notify),
     row("vrrp_notify_fifo", "PATH [USER [GROUP]]", "FIFO that gets VRRP's transitions.", |b: &mut B, c| {
-        b.fifos.vrrp.path(c);
+        b.fifos.vrrp.path(c, b.script_user.as_ref());
     })
+    .otherwise(NO_FIFO)
     .example("/run/lbd/notify_vrrp")
     .by(Part::Notify),
     row(
@@ -132,7 +145,7 @@ pub(super) const FIFO_ROWS: &[Row<B>] = &[
         "CMD [USER [GROUP]]",
         "Reader of vrrp_notify_fifo, started with its path as last argument.",
         |b: &mut B, c| {
-            let script = script(b, c);
+            let script = reader(b, c);
             b.fifos.vrrp.reader(c, script);
         },
     )
@@ -143,9 +156,10 @@ pub(super) const FIFO_ROWS: &[Row<B>] = &[
         "PATH [USER [GROUP]]",
         "FIFO that gets the checkers' transitions.",
         |b: &mut B, c| {
-            b.fifos.lvs.path(c);
+            b.fifos.lvs.path(c, b.script_user.as_ref());
         },
     )
+    .otherwise(NO_FIFO)
     .example("/run/lbd/notify_lvs")
     .by(Part::Notify),
     row(
@@ -153,7 +167,7 @@ pub(super) const FIFO_ROWS: &[Row<B>] = &[
         "CMD [USER [GROUP]]",
         "Reader of lvs_notify_fifo, started with its path as last argument.",
         |b: &mut B, c| {
-            let script = script(b, c);
+            let script = reader(b, c);
             b.fifos.lvs.reader(c, script);
         },
     )
@@ -176,6 +190,8 @@ pub(super) const FIFO_ROWS: &[Row<B>] = &[
     .by(Part::Notify),
 ];
 
+const NO_FIFO: &str = "none; one without USER is script_user's";
+
 /// The three FIFOs as written.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FifoBuilders {
@@ -191,13 +207,14 @@ struct FifoBuilder {
 }
 
 impl FifoBuilder {
-    fn path(&mut self, call: &mut Call<'_, '_>) {
+    /// `script_user` counts if it stands before it.
+    fn path(&mut self, call: &mut Call<'_, '_>, script_user: Option<&ScriptUser>) {
         let Some(path) = text(call) else { return };
         let user = if call.has_more() {
             let Some(user) = call.user() else { return };
             Some(user)
         } else {
-            None
+            script_user.cloned()
         };
         let place = call.place();
         call.once(&mut self.path, Some((path, user, place)));
@@ -275,11 +292,22 @@ pub(super) fn fifos(found: &FifoBuilders, context: &mut Context<'_>) -> Fifos {
     fifos
 }
 
-/// A script of this block: `script_user` counts if it stands before it.
+/// A script of this block.
 fn script(builder: &B, call: &mut Call<'_, '_>) -> Option<ScriptId> {
-    let mut command = call.command()?;
+    let command = call.command()?;
+    Some(known(builder, call, command))
+}
+
+/// The script of a FIFO.
+fn reader(builder: &B, call: &mut Call<'_, '_>) -> Option<ScriptId> {
+    let command = call.direct_command()?;
+    Some(known(builder, call, command))
+}
+
+/// `script_user` counts if it stands before it.
+fn known(builder: &B, call: &mut Call<'_, '_>, mut command: Command) -> ScriptId {
     command.user = command.user.or_else(|| builder.script_user.clone());
-    Some(call.context.script(command))
+    call.context.script(command)
 }
 
 fn timeout(call: &mut Call<'_, '_>, slot: &mut Duration) {
