@@ -11,6 +11,7 @@ use crate::types::{InstanceConfig, Setup};
 
 impl Engine {
     pub(super) fn reload(&mut self, now: Instant, setup: Setup, out: &mut Vec<Action>) {
+        let told_before = out.len();
         self.transitions += 1;
         let Setup { instances, groups, garp_intervals, log_unknown_vrids, startup_delay: _ } = setup;
         let (changed, removed) = self.place(instances);
@@ -31,18 +32,22 @@ impl Engine {
         for (place, (new, situation)) in changed.into_iter().zip(situations).enumerate() {
             self.change(now, place, new, situation, out);
         }
-        // Removed ones come last: an address that moved to a kept master never leaves.
+        // Removed ones come last: an address that moved to a kept master never leaves. That they are gone is
+        // told first: a new one may have the name.
+        let mut stopped = Vec::new();
         for mut router in removed {
             let moment = self.moment(now);
             router.on_event(moment, RouterEvent::Stop { deleted: true }, &mut self.effects);
             let id = router.id();
             for effect in std::mem::take(&mut self.effects) {
                 match effect {
+                    Effect::Act(action @ Action::Stopped { .. }) => stopped.push(action),
                     Effect::Act(action) => out.push(action),
                     _ => self.announcements.silence(id),
                 }
             }
         }
+        out.splice(told_before..told_before, stopped);
         let gone = before
             .into_iter()
             .filter(|old| !self.groups.iter().any(|group| group.config.name == old.config.name));

@@ -68,6 +68,22 @@ fn a_removed_instance_releases_and_another_identity_is_a_new_one() {
     }
 }
 
+/// Who hears of them by name must not take the end of the old one for the new one's.
+#[test]
+fn of_two_with_the_same_name_the_removed_one_is_told_first() {
+    let mut sim = running(config("A", 51, 100));
+    sim.event(0, Event::Reload(Setup::of(vec![config("A", 52, 100)])));
+    let told: Vec<String> = actions(&sim)
+        .into_iter()
+        .filter_map(|action| match action {
+            Action::Stopped { instance, deleted: true, .. } => Some(format!("{instance} removed")),
+            Action::Transition { instance, to, .. } => Some(format!("{instance} {to}")),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, ["A removed", "A BACKUP"]);
+}
+
 #[test]
 fn the_order_of_peers_and_instances_does_not_matter() {
     let unicast = |peers: [u8; 2]| {
