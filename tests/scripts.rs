@@ -1,7 +1,7 @@
 //! Programs as lbd runs them: real processes through the built binary's helper.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -244,6 +244,66 @@ async fn as_another_user() {
     let id = bench.add(&["/bin/sh", "-c", &line], Some("nobody")).await;
     assert_eq!(bench.room.run(&id, LIMIT).await, ScriptOutcome::Exited(0));
     assert_eq!(fs::read_to_string(&out).expect("output"), "nobody\nnogroup\n");
+}
+
+/// Between the reading of the configuration and a run, which may be months.
+#[tokio::test]
+async fn what_others_can_change_by_now_is_not_run_as_root() {
+    const NAME: &str = "what_others_can_change_by_now_is_not_run_as_root";
+    if !nix::unistd::geteuid().is_root() {
+        lbd_integration::skip::report(NAME, "needs root");
+        return;
+    }
+    let mut bench = Bench::new();
+    let (dir, file, other) = (bench.path("sub"), bench.path("sub/run"), bench.path("other"));
+    fs::create_dir(&dir).expect("made");
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("mode");
+    let owner = |path: &Path, uid| std::os::unix::fs::chown(path, Some(uid), None).expect("chown");
+    let write = |path: &Path, text: &str| {
+        fs::write(path, format!("#!/bin/sh\n{text}\n")).expect("written");
+        mode(path, 0o755);
+    };
+    let ran = bench.path("ran");
+    write(&file, "exit 5");
+    write(&other, &format!("touch {}", ran.display()));
+    owner(&other, 12345);
+    let argv = [file.to_str().expect("UTF-8")];
+    let id = bench.add(&argv, Some("root")).await;
+    let global = Global { script_security: true, ..Global::default() };
+    bench.room.update(&bench.scripts, &global).await;
+    let sound = ScriptOutcome::Exited(5);
+    assert_eq!(bench.room.run(&id, LIMIT).await, sound, "as it was examined");
+    type Change<'a> = Box<dyn Fn() + 'a>;
+    let changes: [(&str, Change<'_>, ScriptError); 6] = [
+        ("the file is open to all", Box::new(|| mode(&file, 0o757)), ScriptError::Insecure),
+        ("its folder is open to all", Box::new(|| mode(&dir, 0o777)), ScriptError::Insecure),
+        ("the file is another's", Box::new(|| owner(&file, 12345)), ScriptError::Insecure),
+        ("its folder is another's", Box::new(|| owner(&dir, 12345)), ScriptError::Insecure),
+        (
+            "a link to another's file is in its place",
+            Box::new(|| {
+                fs::remove_file(&file).expect("removed");
+                symlink(&other, &file).expect("linked");
+            }),
+            ScriptError::Insecure,
+        ),
+        ("it is gone", Box::new(|| fs::remove_file(&file).expect("removed")), ScriptError::NotExecutable),
+    ];
+    for (name, change, want) in changes {
+        change();
+        assert_eq!(bench.room.run(&id, LIMIT).await, ScriptOutcome::NotStarted(want), "{name}");
+        // As it was: it is run again, without a reload.
+        let _gone = fs::remove_file(&file);
+        owner(&dir, 0);
+        mode(&dir, 0o755);
+        write(&file, "exit 5");
+        assert_eq!(bench.room.run(&id, LIMIT).await, sound, "{name}, and back");
+    }
+    assert!(!ran.exists());
+    // As its owner, who can change it anyway.
+    owner(&file, 12345);
+    bench.room.update(&bench.scripts, &Global::default()).await;
+    assert_eq!(bench.room.run(&id, LIMIT).await, sound, "without enable_script_security");
 }
 
 /// A script with a child that ignores TERM; both write their process ids.

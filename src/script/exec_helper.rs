@@ -11,14 +11,16 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
+use lbd_health::ScriptError;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, dup2_stderr, getegid, geteuid, setgid, setgroups, setuid};
 
-use super::sys;
+use super::{security, sys};
 
 /// The hidden first argument.
 pub const WORD: &str = "exec-helper";
@@ -26,9 +28,13 @@ pub const WORD: &str = "exec-helper";
 /// Stands for a group list, or a limit, that leaves them as they are.
 pub const KEEP: &str = "-";
 
-/// `UID GID GROUPS DESCRIPTORS REALTIME PATH ARGV0 [ARGUMENT]…`; GROUPS is a list with commas, empty for
-/// none, or [`KEEP`]; DESCRIPTORS the soft limit of open files, REALTIME that of microseconds in real time
-/// (`RLIMIT_RTTIME`), or [`KEEP`].
+/// A program that others than root can change is not to be run as root (enable_script_security); in its
+/// place [`KEEP`].
+pub const SECURE: &str = "secure";
+
+/// `UID GID GROUPS DESCRIPTORS REALTIME SECURITY PATH ARGV0 [ARGUMENT]…`; GROUPS is a list with commas, empty
+/// for none, or [`KEEP`]; DESCRIPTORS the soft limit of open files, REALTIME that of microseconds in real time
+/// (`RLIMIT_RTTIME`), or [`KEEP`]; SECURITY is [`SECURE`] or [`KEEP`].
 ///
 /// Returns only when the program could not be executed; what went wrong is written to standard error
 /// then, which is a pipe to the daemon until exec.
@@ -65,22 +71,30 @@ fn become_program(arguments: &[OsString]) -> Result<std::convert::Infallible, Fa
 
 /// Begins the text of a failure that is the host's, not the program's.
 pub const RESOURCES: &str = "!";
+/// Begins the text of a refusal by enable_script_security.
+pub const INSECURE: &str = "?";
 
 fn is_resource(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM | libc::ENFILE | libc::EMFILE))
 }
 
 fn prepare(arguments: &[OsString]) -> Result<Command, String> {
-    let [uid, gid, groups, descriptors, real_time, path, argv0, rest @ ..] = arguments else {
-        return Err(
-            "exec-helper is for lbd's own use: UID GID GROUPS DESCRIPTORS REALTIME PATH ARGV0 [ARGUMENT]..."
-                .into(),
-        );
+    let [uid, gid, groups, descriptors, real_time, security, path, argv0, rest @ ..] = arguments else {
+        return Err("exec-helper is for lbd's own use: \
+                    UID GID GROUPS DESCRIPTORS REALTIME SECURITY PATH ARGV0 [ARGUMENT]..."
+            .into());
     };
     let uid = Uid::from_raw(number(uid)?);
     let gid = Gid::from_raw(number(gid)?);
     soft_limit(Resource::RLIMIT_NOFILE, descriptors, "limit of open files")?;
     soft_limit(Resource::RLIMIT_RTTIME, real_time, "limit of real time")?;
+    if security == SECURE {
+        // As who may look everywhere.
+        security::look_again(Path::new(path), (uid.as_raw(), gid.as_raw())).map_err(|(error, text)| {
+            let kind = if error == ScriptError::Insecure { INSECURE } else { "" };
+            format!("{kind}{text}")
+        })?;
+    }
     identity(uid, gid, groups)?;
     // After the change of user, which clears it.
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
@@ -106,7 +120,7 @@ fn soft_limit(resource: Resource, soft: &OsStr, what: &str) -> Result<(), String
 
 fn through_shell(arguments: &[OsString]) -> Command {
     let mut command = Command::new("/bin/sh");
-    if let [_, _, _, _, _, path, _, rest @ ..] = arguments {
+    if let [_, _, _, _, _, _, path, _, rest @ ..] = arguments {
         command.arg(path).args(rest);
     }
     command

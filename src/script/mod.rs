@@ -123,7 +123,7 @@ impl ScriptRoom {
         extra: &[String],
         limit: Duration,
     ) -> impl Future<Output = ScriptOutcome> + Send + use<> {
-        self.run(id, extra, limit, std::future::pending())
+        self.run_within(id, extra, limit, std::future::pending())
     }
 
     /// Runs a program that is meant to run on, with arguments appended to its own, until `stop` is
@@ -134,10 +134,11 @@ impl ScriptRoom {
         extra: &[String],
         stop: S,
     ) -> impl Future<Output = ScriptOutcome> + Send + use<S> {
-        self.run(id, extra, Duration::MAX, stop)
+        self.run_within(id, extra, Duration::MAX, stop)
     }
 
-    fn run<S: Future<Output = ()> + Send>(
+    /// The same within a limit.
+    pub fn run_within<S: Future<Output = ()> + Send>(
         &self,
         id: &ScriptId,
         extra: &[String],

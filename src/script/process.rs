@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::Running;
-use super::exec_helper::{KEEP, RESOURCES, WORD};
+use super::exec_helper::{INSECURE, KEEP, RESOURCES, SECURE, WORD};
 use super::security::Runnable;
 
 /// What is started.
@@ -75,10 +75,11 @@ pub(super) fn start(
     let kept = |limit: Option<u64>| limit.map_or(KEEP.to_owned(), |limit| limit.to_string());
     let descriptors = kept(crate::limits::inherited_descriptors());
     let real_time = kept(crate::limits::inherited_real_time());
+    let security = if program.secure { SECURE } else { KEEP }.to_owned();
     let mut helper = tokio::process::Command::new(command.helper);
     helper
         .arg(WORD)
-        .args([program.uid.to_string(), program.gid.to_string(), groups, descriptors, real_time])
+        .args([program.uid.to_string(), program.gid.to_string(), groups, descriptors, real_time, security])
         .arg(&program.path)
         .args(&program.argv)
         .args(command.extra)
@@ -198,10 +199,10 @@ async fn judge(status: ExitStatus, errors: Option<ChildStderr>) -> End {
     }
     if !text.is_empty() {
         let text = String::from_utf8_lossy(&text).into_owned();
-        return Err(match text.strip_prefix(RESOURCES) {
-            Some(text) => (ScriptError::Resources, text.to_owned()),
-            None => (ScriptError::NotExecutable, text),
-        });
+        let kinds = [(RESOURCES, ScriptError::Resources), (INSECURE, ScriptError::Insecure)];
+        let known =
+            kinds.into_iter().find_map(|(mark, kind)| Some((kind, text.strip_prefix(mark)?.to_owned())));
+        return Err(known.unwrap_or((ScriptError::NotExecutable, text)));
     }
     Ok(match (status.code(), status.signal()) {
         (Some(code), _) => ScriptOutcome::Exited(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),

@@ -82,6 +82,30 @@ pub struct Runnable {
     pub gid: u32,
     /// Supplementary groups; `None` leaves those of lbd.
     pub groups: Option<Vec<u32>>,
+    /// enable_script_security: to be looked at again whenever it is run.
+    pub secure: bool,
+}
+
+/// Just before a program is run as a user and a group: whether others than root have become able to change
+/// what root runs.
+///
+/// Each component is looked at after the one that holds it. When all are root's alone, nobody else can
+/// exchange one any more, so that what is executed by this path is what was looked at. Executing an open
+/// descriptor would say no more, and a script would not find its own name.
+///
+/// # Errors
+/// Why it is not to be run, and that in words.
+pub fn look_again(path: &Path, (uid, gid): (u32, u32)) -> Result<(), (ScriptError, String)> {
+    let missing = |(at, error): (PathBuf, io::Error)| {
+        (ScriptError::NotExecutable, format!("{}: {error}", at.display()))
+    };
+    let walk = walk(&HostFiles, path).map_err(missing)?;
+    match walk.first_unsafe() {
+        Some((culprit, _)) if uid == 0 || gid == 0 || walk.raises_to_root() => {
+            Err((ScriptError::Insecure, format!("{} is not secure any more: {culprit}", path.display())))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What `lstat` says.
@@ -184,11 +208,8 @@ impl<'a> Judge<'a> {
         if name.starts_with('<') {
             // keepalived hands such a command to system() as it stands, without any check.
             let line = script.argv.join(" ");
-            return Ok(self.runnable(
-                "/bin/sh".into(),
-                ["sh", "-c", &line].map(OsString::from).to_vec(),
-                identity,
-            ));
+            let argv = ["sh", "-c", &line].map(OsString::from).to_vec();
+            return Ok(Runnable { secure: false, ..self.runnable("/bin/sh".into(), argv, identity) });
         }
         let walk = match self.locate(name, &identity, find) {
             Ok(walk) => walk,
@@ -240,7 +261,7 @@ impl<'a> Judge<'a> {
 
     fn runnable(&self, path: PathBuf, argv: Vec<OsString>, identity: Identity) -> Runnable {
         let groups = (self.users.own().0 == 0).then_some(identity.groups);
-        Runnable { path, argv, uid: identity.uid, gid: identity.gid, groups }
+        Runnable { path, argv, uid: identity.uid, gid: identity.gid, groups, secure: self.enforce }
     }
 
     /// The file that `name` stands for, and the way to it; else what is wrong and the remedy.
@@ -252,7 +273,7 @@ impl<'a> Judge<'a> {
     ) -> Result<Walk, (String, String)> {
         if name.contains('/') {
             let path = Path::new("/").join(name);
-            let walk = self.walk(&path).map_err(|(at, error)| {
+            let walk = walk(self.files, &path).map_err(|(at, error)| {
                 let found = match error.kind() {
                     io::ErrorKind::NotFound => format!("{} does not exist", at.display()),
                     io::ErrorKind::NotADirectory => format!("{} is in no directory", at.display()),
@@ -266,7 +287,7 @@ impl<'a> Judge<'a> {
             };
         }
         for directory in self.files.search_path() {
-            let Ok(walk) = self.walk(&directory.join(name)) else { continue };
+            let Ok(walk) = walk(self.files, &directory.join(name)) else { continue };
             if walk.obstacle(identity).is_none() {
                 find(
                     FindingKind::PathSearch,
@@ -281,43 +302,43 @@ impl<'a> Judge<'a> {
             "install the program, or write its whole path".into(),
         ))
     }
+}
 
-    /// Every component from `/` on, links followed by hand so that those of their targets are in it.
-    fn walk(&self, path: &Path) -> Result<Walk, (PathBuf, io::Error)> {
-        let mut at = PathBuf::from("/");
-        let mut way = vec![(at.clone(), self.files.lstat(&at).map_err(|error| (at.clone(), error))?)];
-        let mut ahead: VecDeque<OsString> = components(path);
-        let mut links = 0;
-        while let Some(name) = ahead.pop_front() {
-            if name == ".." {
-                at.pop();
-                continue;
-            }
-            let next = at.join(&name);
-            let stat = self.files.lstat(&next).map_err(|error| (next.clone(), error))?;
-            way.push((next.clone(), stat));
-            if stat.mode & libc::S_IFMT != libc::S_IFLNK {
-                at = next;
-                continue;
-            }
-            links += 1;
-            if links > MAX_LINKS {
-                return Err((next, io::Error::from_raw_os_error(libc::ELOOP)));
-            }
-            let target = self.files.read_link(&next).map_err(|error| (next.clone(), error))?;
-            if target.is_absolute() {
-                at = PathBuf::from("/");
-            }
-            for component in components(&target).into_iter().rev() {
-                ahead.push_front(component);
-            }
+/// Every component from `/` on, links followed by hand so that those of their targets are in it.
+fn walk(files: &dyn Files, path: &Path) -> Result<Walk, (PathBuf, io::Error)> {
+    let mut at = PathBuf::from("/");
+    let mut way = vec![(at.clone(), files.lstat(&at).map_err(|error| (at.clone(), error))?)];
+    let mut ahead: VecDeque<OsString> = components(path);
+    let mut links = 0;
+    while let Some(name) = ahead.pop_front() {
+        if name == ".." {
+            at.pop();
+            continue;
         }
-        Ok(Walk { resolved: at, way })
+        let next = at.join(&name);
+        let stat = files.lstat(&next).map_err(|error| (next.clone(), error))?;
+        way.push((next.clone(), stat));
+        if stat.mode & libc::S_IFMT != libc::S_IFLNK {
+            at = next;
+            continue;
+        }
+        links += 1;
+        if links > MAX_LINKS {
+            return Err((next, io::Error::from_raw_os_error(libc::ELOOP)));
+        }
+        let target = files.read_link(&next).map_err(|error| (next.clone(), error))?;
+        if target.is_absolute() {
+            at = PathBuf::from("/");
+        }
+        for component in components(&target).into_iter().rev() {
+            ahead.push_front(component);
+        }
     }
+    Ok(Walk { resolved: at, way })
 }
 
 /// Its own user for scripts, if the system has it.
-const DEFAULT_USER: &str = "keepalived_script";
+pub const DEFAULT_USER: &str = "keepalived_script";
 
 /// As the kernel (`MAXSYMLINKS`).
 const MAX_LINKS: u32 = 40;
