@@ -171,6 +171,8 @@ struct Daemon {
     following: Option<AbortOnDrop>,
     /// The first configuration is not in place yet.
     starting: bool,
+    /// The next lbd goes on with everything: nobody is told of a stop.
+    handing_over: bool,
     files: Arc<TrackedFiles>,
     local: watch::Sender<HashSet<IpAddr>>,
     /// Names a part that ended by itself: without it the daemon is none.
@@ -256,6 +258,7 @@ impl Daemon {
             tracker: None,
             following: None,
             starting: true,
+            handing_over: false,
             files,
             local: watch::Sender::new(HashSet::new()),
             lost,
@@ -361,6 +364,7 @@ impl Daemon {
                 Some(Request::Handover(_, asker)) => {
                     info!("handing over: addresses, table and synchronisation stay for the next lbd");
                     (self.options.keep_ipvs, self.options.keep_vrrp) = (true, true);
+                    self.handing_over = true;
                     let _gone = asker.send(Ok(HandoverStarted { pid: std::process::id() }));
                     return Ok(());
                 }
@@ -714,6 +718,9 @@ impl Daemon {
             let release = !self.options.keep_vrrp;
             let stopping = tokio::task::spawn_blocking(move || router.stop(release, STOP_LIMIT));
             let _limit = tokio::time::timeout(STOP_LIMIT * 2, stopping).await;
+            if !release && !self.handing_over {
+                self.notifier.stops().into_iter().for_each(|event| self.events.send(event));
+            }
             if checkers.is_some() {
                 tokio::time::sleep(GRACE).await;
             }

@@ -1,18 +1,21 @@
 //! Notify scripts as real processes: order, arguments, limits.
 
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lbd::event::{Cause, Event, EventSender};
 use lbd::notify::Notifier;
 use lbd::script::ScriptRoom;
-use lbd_grammar::config::{Config, Script, VrrpNotify};
+use lbd_grammar::config::{Config, Script, SyncGroup, VrrpNotify};
 use lbd_health::ScriptId;
 use lbd_ipvs::{Protocol, ServiceId};
 use lbd_vrrp::State;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
@@ -34,8 +37,13 @@ fn address() -> SocketAddr {
 }
 
 impl Bench {
-    /// Runs `text` as `notify` of VI_1 and VI_2 and as `notify_master` of VI_1; `$log` is a file.
+    /// Runs `text` as `notify` of VI_1, VI_2 and VG_1 and as `notify_master` of VI_1; `$log` is a file.
     async fn new(text: &str) -> Self {
+        Self::with_limit(text, None).await
+    }
+
+    /// With notify_script_timeout.
+    async fn with_limit(text: &str, limit: Option<Duration>) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("notify");
         let log = dir.path().join("log");
@@ -43,6 +51,7 @@ impl Bench {
         fs::write(&path, format!("#!/bin/sh\nlog={}\n{text}\n", log.display())).expect("written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
         let mut config = Config::default();
+        config.global.notify_timeout = limit;
         let mut script = |argument: &str| -> Option<ScriptId> {
             let argv = vec![path.to_str().expect("UTF-8").to_owned(), argument.to_owned()];
             let script = Script { argv, user: None };
@@ -55,7 +64,9 @@ impl Bench {
         let master = script("master");
         let notify = VrrpNotify { any: any.clone(), master, ..VrrpNotify::default() };
         config.vrrp_instances.push(fixtures::instance("VI_1", notify));
-        config.vrrp_instances.push(fixtures::instance("VI_2", VrrpNotify { any, ..VrrpNotify::default() }));
+        let notify = VrrpNotify { any, ..VrrpNotify::default() };
+        config.vrrp_instances.push(fixtures::instance("VI_2", notify.clone()));
+        config.sync_groups.insert("VG_1".into(), SyncGroup { notify, ..SyncGroup::default() });
         config.virtual_servers.push(fixtures::virtual_server(service(), address()).into());
         let down = config.scripts.get(&server).cloned().expect("a script");
         config.scripts.insert(ScriptId("down".into()), down);
@@ -76,6 +87,24 @@ impl Bench {
             priority: 100,
             reason: String::new(),
         });
+    }
+
+    fn send_group(&self, to: State) {
+        let (group, from) = ("VG_1".into(), State::Backup);
+        self.events.send(Event::VrrpGroup { group, from, to, reason: String::new() });
+    }
+
+    /// Waits for a file of the bench that holds a process id.
+    async fn pid(&self, name: &str) -> Pid {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let text = fs::read_to_string(self.dir.path().join(name)).unwrap_or_default();
+            if let Ok(pid) = text.trim().parse() {
+                return Pid::from_raw(pid);
+            }
+            assert!(Instant::now() < deadline, "no {name}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     fn log(&self) -> Vec<String> {
@@ -100,6 +129,168 @@ async fn in_order_with_arguments() {
             "any INSTANCE VI_1 BACKUP 100",
             "any INSTANCE VI_1 STOP 100"
         ]
+    );
+}
+
+#[tokio::test]
+async fn groups_have_a_queue_of_their_own() {
+    let bench = Bench::new("[ \"$4\" = MASTER ] && sleep 0.5\necho \"$*\" >> $log").await;
+    bench.send("VI_1", State::Master);
+    bench.send_group(State::Master);
+    bench.send_group(State::Fault);
+    bench.events.send(Event::VrrpGroupStopped { group: "VG_1".into(), deleted: false });
+    bench.notifier.drain(Duration::from_secs(20)).await;
+    let log = bench.log();
+    let of = |kind: &str| log.iter().filter(|line| line.contains(kind)).cloned().collect::<Vec<_>>();
+    assert_eq!(of("GROUP"), ["MASTER", "FAULT", "STOP"].map(|state| format!("any GROUP VG_1 {state} 0")));
+    assert_eq!(log.first().map(String::as_str), Some("master"), "{log:?}");
+}
+
+/// What is logged while the test's own thread runs.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no panic").extend_from_slice(octets);
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .without_time()
+            .with_target(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    /// The lines about scripts.
+    fn lines(&self) -> Vec<String> {
+        let text = String::from_utf8_lossy(&self.0.lock().expect("no panic")).into_owned();
+        text.lines().filter(|line| line.contains("notify script")).map(str::to_owned).collect()
+    }
+}
+
+#[tokio::test]
+async fn an_exit_status_is_logged_with_object_and_state() {
+    let (said, _until_the_end) = Log::start();
+    let bench = Bench::new(
+        "case $4 in MASTER) exit 3;; BACKUP) kill -9 $$;; esac\n[ \"$1\" = server ] && exit 4\necho \"$*\" >> $log",
+    )
+    .await;
+    bench.send("VI_1", State::Master);
+    bench.send("VI_1", State::Backup);
+    bench.send("VI_1", State::Fault);
+    bench.notifier.drain(Duration::from_secs(20)).await;
+    bench.send_group(State::Master);
+    let (service, address, up) = (service().into(), address(), false);
+    let (inhibited, cause, reason) = (false, Cause::Result, String::new());
+    bench.events.send(Event::RealServer { service, address, up, inhibited, cause, reason });
+    bench.notifier.drain(Duration::from_secs(20)).await;
+    assert_eq!(bench.log(), ["master", "any INSTANCE VI_1 FAULT 100"]);
+    let path = bench.dir.path().join("notify").display().to_string();
+    let mut lines = said.lines();
+    // The last two are of objects that do not wait for each other.
+    lines.get_mut(2..).expect("four lines").sort();
+    let want = [
+        format!(
+            " WARN notify script: exit status 3 of=vrrp_instance VI_1 state=\"MASTER\" script=\"{path} any\""
+        ),
+        format!(
+            " WARN notify script: killed by signal 9 of=vrrp_instance VI_1 state=\"BACKUP\" script=\"{path} any\""
+        ),
+        format!(
+            " WARN notify script: exit status 3 of=vrrp_sync_group VG_1 state=\"MASTER\" script=\"{path} any\""
+        ),
+        format!(
+            " WARN notify script: exit status 4 of=real_server 10.0.0.2:80 of TCP 10.0.0.1:80 state=\"DOWN\" script=\"down\""
+        ),
+    ];
+    assert_eq!(lines, want);
+}
+
+/// It ignores TERM, and so does its child.
+#[tokio::test]
+async fn a_script_that_hangs_is_killed_with_its_children_and_the_next_state_is_told() {
+    let (said, _until_the_end) = Log::start();
+    let limit = Duration::from_millis(300);
+    let bench = Bench::with_limit(
+        "[ \"$1\" = master ] && exit\nif [ $4 = MASTER ]; then trap '' TERM\n\
+         sh -c 'trap \"\" TERM; echo $$ > $0.child; while :; do sleep 1; done' $log &\n\
+         echo $$ > $log.leader; while :; do sleep 1; done; fi\necho \"$4\" >> $log",
+        Some(limit),
+    )
+    .await;
+    let began = Instant::now();
+    bench.send("VI_1", State::Master);
+    let (leader, child) = (bench.pid("log.leader").await, bench.pid("log.child").await);
+    bench.send("VI_1", State::Backup);
+    bench.send("VI_2", State::Backup);
+    bench.notifier.drain(Duration::from_secs(20)).await;
+    let took = began.elapsed();
+    assert!((Duration::from_millis(2300)..Duration::from_secs(5)).contains(&took), "{took:?}");
+    // The first one is of VI_2, which waited for nobody.
+    assert_eq!(bench.log(), ["BACKUP", "BACKUP"]);
+    for pid in [leader, child] {
+        let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        assert!(state.is_empty() || state.contains(") Z "), "{state}");
+    }
+    let lines = said.lines();
+    assert!(
+        matches!(lines.as_slice(), [line] if line.contains("timed out after 0.3 s of=vrrp_instance VI_1 state=\"MASTER\"")),
+        "{lines:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_flood_and_children_that_live_on_hold_nothing_up() {
+    // The child has a session of its own, and whatever was open in the script.
+    let bench = Bench::new(
+        "[ \"$1\" = master ] && exit\nif [ $4 = MASTER ]; then\n\
+         setsid sh -c 'echo $$ > $0.child; exec sleep 60' $log &\nwhile [ ! -s $log.child ]; do sleep 0.02; done\n\
+         head -c 10000000 /dev/zero; head -c 10000000 /dev/zero >&2; fi\necho \"$4\" >> $log",
+    )
+    .await;
+    bench.send("VI_1", State::Master);
+    bench.send("VI_1", State::Backup);
+    let began = Instant::now();
+    bench.notifier.drain(Duration::from_secs(20)).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(bench.log(), ["MASTER", "BACKUP"]);
+    let child = bench.pid("log.child").await;
+    assert_eq!(kill(child, Signal::SIGKILL), Ok(()), "it lives");
+}
+
+#[tokio::test]
+async fn a_stop_is_told_although_an_earlier_script_hangs() {
+    let (said, _until_the_end) = Log::start();
+    let bench = Bench::new(
+        "[ \"$1\" = master ] && exit\ncase $4 in MASTER) trap '' TERM; while :; do sleep 0.1; done;; esac\n\
+         echo \"$4\" >> $log",
+    )
+    .await;
+    bench.send("VI_1", State::Master);
+    bench.send("VI_1", State::Backup);
+    bench.events.send(Event::VrrpStopped { instance: "VI_1".into(), priority: 100, deleted: false });
+    let began = Instant::now();
+    bench.notifier.drain(Duration::from_millis(300)).await;
+    let took = began.elapsed();
+    assert!((Duration::from_millis(2300)..Duration::from_secs(5)).contains(&took), "{took:?}");
+    assert_eq!(bench.log(), ["STOP"], "what waited before it is not told any more");
+    let lines = said.lines();
+    assert!(
+        matches!(lines.as_slice(), [line] if line.contains("ended, because lbd stops of=vrrp_instance VI_1")),
+        "{lines:?}"
     );
 }
 

@@ -81,6 +81,15 @@ impl Bench {
         });
     }
 
+    /// Waits until fewer than so many programs run.
+    async fn gone(&self, programs: usize) {
+        let deadline = Instant::now() + LIMIT;
+        while self.room.running() >= programs {
+            assert!(Instant::now() < deadline, "{} programs", self.room.running());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     fn log(&self) -> Vec<String> {
         let text = fs::read_to_string(self.dir.path().join("log")).expect("a log");
         text.lines().map(str::to_owned).collect()
@@ -221,6 +230,78 @@ async fn a_reload_makes_one_that_was_removed_anew() {
     let mut file = reads(&bench.fifo());
     bench.server(1, true);
     assert_eq!(read(&mut file, 1).await, format!("{}\n", line(1, true)));
+}
+
+#[tokio::test]
+async fn what_takes_its_place_is_not_touched_and_a_fifo_is_opened_again_without_a_reload() {
+    let bench = Bench::new(READS).await;
+    let (path, elsewhere) = (bench.fifo(), bench.dir.path().join("elsewhere"));
+    bench.logged(|log| log.len() == 1).await;
+    fs::write(&elsewhere, "precious").expect("written");
+
+    // A regular file, by rename as a text editor would.
+    fs::rename(&elsewhere, &path).expect("renamed");
+    let starts = format!("starts first {}", path.display());
+    // Its reader reads something that nothing is written to any more.
+    bench.gone(1).await;
+    bench.server(1, false);
+    assert_eq!(fs::read_to_string(&path).expect("read"), "precious");
+
+    // A link, even to a FIFO.
+    nix::unistd::mkfifo(&elsewhere, nix::sys::stat::Mode::S_IRWXU).expect("made");
+    let link = bench.dir.path().join("link");
+    std::os::unix::fs::symlink(&elsewhere, &link).expect("linked");
+    fs::rename(&link, &path).expect("renamed");
+    let mut other = reads(&elsewhere);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    bench.server(2, false);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!matches!(other.read(&mut [0; 64]), Ok(1..)), "a line went through the link");
+
+    // Nothing: it is made anew, and its script runs.
+    fs::remove_file(&path).expect("removed");
+    bench.logged(|log| log.iter().filter(|line| **line == starts).count() == 2).await;
+    bench.server(3, false);
+    let log = bench.logged(|log| log.last() == Some(&line(3, false))).await;
+    assert!(!log.contains(&line(1, false)) && !log.contains(&line(2, false)), "{log:?}");
+    bench.notifier.drain(Duration::from_secs(10)).await;
+    assert!(!path.exists(), "made here, removed here");
+}
+
+#[tokio::test]
+async fn what_is_in_the_way_at_the_start_is_waited_for() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("fifo");
+    fs::write(&path, "precious").expect("written");
+    let mut bench = Bench::new("").await;
+    bench.config.global.fifos.lvs.as_mut().expect("a FIFO").path = path.display().to_string();
+    bench.load().await;
+    bench.server(1, false);
+    assert_eq!(fs::read_to_string(&path).expect("read"), "precious");
+    fs::remove_file(&path).expect("removed");
+    let deadline = Instant::now() + LIMIT;
+    while !path.exists() {
+        assert!(Instant::now() < deadline, "not made");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A FIFO of the operator's in the place of ours is as good, and stays.
+#[tokio::test]
+async fn another_fifo_in_its_place_is_written_to() {
+    let bench = Bench::new("").await;
+    let theirs = bench.dir.path().join("theirs");
+    nix::unistd::mkfifo(&theirs, nix::sys::stat::Mode::S_IRWXU).expect("made");
+    fs::rename(&theirs, bench.fifo()).expect("renamed");
+    let mut file = reads(&bench.fifo());
+    let deadline = Instant::now() + LIMIT;
+    while !matches!(file.read(&mut [0; 4096]), Ok(1..)) {
+        assert!(Instant::now() < deadline, "nothing is written to it");
+        bench.server(1, true);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    bench.notifier.drain(Duration::from_secs(1)).await;
+    assert!(bench.fifo().exists(), "not made here");
 }
 
 #[tokio::test]

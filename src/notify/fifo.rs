@@ -101,8 +101,12 @@ impl Fifo {
             lost: AtomicU64::new(0),
         };
         if made && let Some((uid, gid)) = owner {
-            fchown(&fifo.file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
-                .map_err(|error| failed("given to its user")(error.into()))?;
+            let given = fchown(&fifo.file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+            if let Err(error) = given {
+                // Without CAP_CHOWN: who may read it still can.
+                let fifo = path.display();
+                warn!(%fifo, uid, gid, %error, "notify FIFO: it cannot be given to its user, and stays ours");
+            }
         }
         Ok(fifo)
     }
@@ -131,7 +135,7 @@ impl Fifo {
                 return;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                "nobody reads it and it is full".to_owned()
+                "it is full: nobody reads it, or not fast enough".to_owned()
             }
             Err(error) => error.to_string(),
         };

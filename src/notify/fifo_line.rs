@@ -5,7 +5,7 @@
 
 use lbd_vrrp::State;
 
-use super::line::{Facts, real_server, virtual_server};
+use super::line::{Facts, real_server, virtual_server, way};
 use crate::event::Event;
 
 /// Which FIFOs get a line, besides notify_fifo.
@@ -19,7 +19,6 @@ pub enum Of {
 
 /// The line of `event`, if it has one.
 pub fn fifo_line(event: &Event, facts: &Facts) -> Option<(Of, String)> {
-    let way = |up: &bool| if *up { "UP" } else { "DOWN" };
     Some(match event {
         Event::Vrrp { to: State::Initialize, .. } => return None,
         Event::Vrrp { instance, to, priority, .. } => vrrp(instance, to.as_str(), *priority),
@@ -40,10 +39,10 @@ pub fn fifo_line(event: &Event, facts: &Facts) -> Option<(Of, String)> {
         Event::VrrpGroupStopped { group, deleted: false } => sync_group(group, "STOP"),
         Event::RealServer { service, address, up, .. } => {
             let server = real_server(service, *address);
-            (Of::Lvs, format!("RS {server} {} {}\n", virtual_server(service, facts.sequence), way(up)))
+            (Of::Lvs, format!("RS {server} {} {}\n", virtual_server(service, facts.sequence), way(*up)))
         }
         Event::Quorum { service, up, .. } => {
-            (Of::Lvs, format!("VS {} {}\n", virtual_server(service, facts.sequence), way(up)))
+            (Of::Lvs, format!("VS {} {}\n", virtual_server(service, facts.sequence), way(*up)))
         }
         Event::VrrpPriority { .. }
         | Event::VrrpGroupStopped { .. }

@@ -237,6 +237,11 @@ fn condition_words(condition: &str) -> &'static str {
     }
 }
 
+/// Which way a server or a quorum went.
+pub fn way(up: bool) -> &'static str {
+    if up { "UP" } else { "DOWN" }
+}
+
 /// `[10.0.0.1]:tcp:80`, `FWM 7`, `[group]:0`: of the virtual servers of a group the number too, in the
 /// order of the file.
 pub fn virtual_server(service: &VirtualServerId, sequence: usize) -> String {

@@ -11,6 +11,7 @@ pub mod line;
 mod mail;
 mod plan;
 mod queue;
+mod reader;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,6 +28,10 @@ use mail::outbox::{Outbox, Pace};
 use mail::{Host, Rules};
 use plan::Plans;
 use queue::Queues;
+
+/// Time for scripts of the stop behind others that hang: two seconds until such a one is killed, then a second
+/// for each of two.
+pub const LAST_LIMIT: Duration = Duration::from_secs(4);
 
 /// Announces events. Dropping it ends the task; scripts that run then go on to their end.
 pub struct Notifier {
@@ -109,9 +114,16 @@ impl Notifier {
         }
     }
 
-    /// Announces what is queued and waits until its scripts have ended, at most `limit`; then what
-    /// waits is dropped, what runs is left to [`ScriptRoom::stop`]. Readers of FIFOs and the mail relay
-    /// have that time too, side by side. Later events are logged and run scripts, that is all.
+    /// What is to be announced of virtual routers that go on in the kernel without this daemon: that they
+    /// stop, as from keepalived.
+    pub fn stops(&self) -> Vec<Event> {
+        lock(&self.told.known).plans.stops()
+    }
+
+    /// Announces what is queued and waits until its scripts have ended, at most `limit`. Scripts that take
+    /// longer are ended then, or not begun, so that those of the stop itself can run; they have
+    /// [`LAST_LIMIT`] more, what then runs is left to [`ScriptRoom::stop`]. Readers of FIFOs and the mail
+    /// relay have `limit`, side by side. Later events are logged and run scripts of the stop, that is all.
     pub async fn drain(&self, limit: Duration) {
         let deadline = tokio::time::Instant::now() + limit;
         let (done, announced) = oneshot::channel();
@@ -123,8 +135,13 @@ impl Notifier {
         let _limit = tokio::time::timeout_at(deadline, all).await;
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
         let scripts = async {
-            if tokio::time::timeout(left, self.told.queues.idle()).await.is_err() {
-                self.told.queues.clear();
+            let queues = &self.told.queues;
+            if tokio::time::timeout(left, queues.idle()).await.is_ok() {
+                return;
+            }
+            queues.hurry();
+            if tokio::time::timeout(LAST_LIMIT, queues.idle()).await.is_err() {
+                queues.clear();
             }
         };
         tokio::join!(scripts, self.told.fifos.close(left), self.told.outbox.drain(left));
@@ -167,15 +184,14 @@ impl Told {
         let Known { plans, rules, .. } = &mut *lock(&self.known);
         let facts = plans.facts(event);
         line::log(event, &facts);
-        let jobs = plans.jobs(event);
+        for (object, job) in plans.jobs(event) {
+            self.queues.push(object, job);
+        }
         if let Some((of, line)) = fifo_line(event, &facts) {
             self.fifos.write(of, &line);
         }
         if let Some(letter) = rules.letter(event, &facts) {
             self.outbox.push(letter);
-        }
-        for (object, job) in jobs {
-            self.queues.push(object, job);
         }
     }
 }

@@ -4,6 +4,7 @@
 //! order and running (`queue`).
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +12,10 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use lbd_grammar::config::{Config, RealServer, VirtualServer, VirtualServerId, VrrpNotify};
 use lbd_health::ScriptId;
-use lbd_vrrp::State;
+use lbd_vrrp::{Identity, State};
 
-use super::line::Facts;
-use crate::event::Event;
+use super::line::{Facts, way};
+use crate::event::{Cause, Event};
 
 /// What scripts are run for, one after the other for the same one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +30,17 @@ pub enum Object {
     Service(VirtualServerId),
 }
 
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Object::Instance(name) => write!(f, "vrrp_instance {name}"),
+            Object::Group(name) => write!(f, "vrrp_sync_group {name}"),
+            Object::Server(service, address) => write!(f, "real_server {address} of {service}"),
+            Object::Service(service) => write!(f, "virtual_server {service}"),
+        }
+    }
+}
+
 /// One run of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
@@ -38,10 +50,15 @@ pub struct Job {
     pub extra: Vec<String>,
     /// Time after which it is ended.
     pub limit: Duration,
+    /// What it is told, in the word of FIFO lines.
+    pub state: &'static str,
+    /// It tells of the stop: what still runs must not keep it from being run.
+    pub last: bool,
 }
 
-/// A notify script that takes longer is ended. keepalived never waits for them, so that they overlap
-/// and overtake each other; here they run in order, and none may hold up the next one for ever.
+/// Without notify_script_timeout: a script that takes longer is ended. keepalived never waits for them, so
+/// that they overlap and overtake each other; here they run in order, and none may hold up the next one for
+/// ever.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// Scripts that announce the stop get this much, as from keepalived.
@@ -72,10 +89,14 @@ struct Plan {
     states_on_reload: bool,
     /// log_unknown_vrids
     log_unknown_vrids: bool,
+    /// notify_script_timeout
+    limit: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 struct Instance {
+    /// By which a reload knows it.
+    identity: Identity,
     notify: VrrpNotify,
     tells_deleted: bool,
     tells_priority: bool,
@@ -92,6 +113,7 @@ impl Plan {
     fn new(config: &Config) -> Self {
         let instances = config.vrrp_instances.iter().map(|one| {
             let instance = Instance {
+                identity: Identity::of(&one.router),
                 notify: one.notify.clone(),
                 tells_deleted: one.tells_deleted,
                 tells_priority: one.tells_priority,
@@ -119,6 +141,7 @@ impl Plan {
             sequences,
             states_on_reload: config.global.fifos.states_on_reload,
             log_unknown_vrids: config.global.vrrp.log_unknown_vrids,
+            limit: config.global.notify_timeout.unwrap_or(LIMIT),
         }
     }
 
@@ -133,10 +156,36 @@ impl Plans {
         let plan = Plan::new(config);
         // Told twice of the same configuration, the one before is still the one before.
         if plan != self.now {
+            self.follow_names(&plan);
             self.before = std::mem::replace(&mut self.now, plan);
         }
         let now = &self.now;
         self.down.retain(|(service, address)| now.server(service, *address).is_some());
+    }
+
+    /// Virtual routers that a reload gives another name keep what was told of them.
+    fn follow_names(&mut self, plan: &Plan) {
+        let now = &self.now.instances;
+        let left = |name: &Arc<str>, one: &Instance| {
+            plan.instances.get(name).is_none_or(|kept| kept.identity != one.identity)
+        };
+        let named_anew = plan
+            .instances
+            .iter()
+            .filter(|(name, one)| now.get(*name).is_none_or(|old| old.identity != one.identity));
+        let moved: Vec<_> = named_anew
+            .filter_map(|(name, one)| {
+                let was = |(old, other): &(&Arc<str>, &Instance)| {
+                    other.identity == one.identity && left(old, other)
+                };
+                let (old, _) = now.iter().find(was)?;
+                Some((name.clone(), old.clone(), *self.states.get(old)?))
+            })
+            .collect();
+        for (_, old, _) in &moved {
+            self.states.remove(old);
+        }
+        self.states.extend(moved.into_iter().map(|(name, _, state)| (name, state)));
     }
 
     /// What is known besides the event. To be asked before [`jobs`](Self::jobs), which notes what is new.
@@ -146,7 +195,8 @@ impl Plans {
             | Event::VrrpStopped { instance, .. }
             | Event::VrrpLowerPriority { instance, .. }
             | Event::VrrpPriority { instance, .. } => {
-                let known = self.instance(instance);
+                let removed = matches!(event, Event::VrrpStopped { deleted: true, .. });
+                let known = if removed { self.removed(instance) } else { self.instance(instance) };
                 Facts {
                     state: self.states.get(instance).map(|(state, _)| *state),
                     mail: known.is_some_and(|one| one.mail),
@@ -208,6 +258,17 @@ impl Plans {
         names.filter_map(|name| self.group_states.get(name).map(|state| (name.clone(), *state))).collect()
     }
 
+    /// The stops of all that was told of, instances before groups: for a daemon that leaves their addresses.
+    pub fn stops(&self) -> Vec<Event> {
+        let instances = self.now.instances.keys().filter_map(|name| {
+            let (_, priority) = *self.states.get(name)?;
+            Some(Event::VrrpStopped { instance: name.clone(), priority, deleted: false })
+        });
+        let groups = self.now.groups.keys().filter(|name| self.group_states.contains_key(*name));
+        let groups = groups.map(|name| Event::VrrpGroupStopped { group: name.clone(), deleted: false });
+        instances.chain(groups).collect()
+    }
+
     fn sequence(&self, service: &VirtualServerId) -> usize {
         self.now.sequences.get(service).or(self.before.sequences.get(service)).copied().unwrap_or_default()
     }
@@ -227,41 +288,41 @@ impl Plans {
                     own.as_ref(),
                     notify.any.as_ref(),
                     to.as_str(),
-                    LIMIT,
+                    self.now.limit,
                 )
             }
             Event::VrrpStopped { instance, priority, deleted } => {
                 let last = self.states.remove(instance);
-                let Some(Instance { notify, tells_deleted, .. }) = self.instance(instance) else {
-                    return Vec::new();
-                };
+                let known = if *deleted { self.removed(instance) } else { self.instance(instance) };
+                let Some(Instance { notify, tells_deleted, .. }) = known else { return Vec::new() };
                 let (told, any) = (Vrrp::instance(instance, *priority), notify.any.as_ref());
+                let limit = self.now.limit;
                 match (deleted, last) {
-                    (false, _) => told.jobs(notify.stop.as_ref(), any, "STOP", STOP_LIMIT),
-                    (true, _) if *tells_deleted => told.jobs(notify.deleted.as_ref(), any, "DELETED", LIMIT),
+                    (false, _) => told.jobs(notify.stop.as_ref(), any, STOP, STOP_LIMIT),
+                    (true, _) if *tells_deleted => told.jobs(notify.deleted.as_ref(), any, "DELETED", limit),
                     // Told as FAULT, unless that was told already; notify_fault itself does not run.
                     (true, Some((State::Fault, _))) => Vec::new(),
-                    (true, _) => told.jobs(None, any, "FAULT", LIMIT),
+                    (true, _) => told.jobs(None, any, "FAULT", limit),
                 }
             }
             Event::VrrpGroup { group, to, .. } => {
                 self.group_states.insert(group.clone(), *to);
                 let Some(Group { notify, .. }) = self.group(group) else { return Vec::new() };
                 let Some(own) = on_state(notify, *to) else { return Vec::new() };
-                Vrrp::group(group).jobs(own.as_ref(), notify.any.as_ref(), to.as_str(), LIMIT)
+                Vrrp::group(group).jobs(own.as_ref(), notify.any.as_ref(), to.as_str(), self.now.limit)
             }
             Event::VrrpGroupStopped { group, deleted } => {
                 self.group_states.remove(group);
                 let known = self.group(group).filter(|_| !deleted);
                 let Some(Group { notify, .. }) = known else { return Vec::new() };
-                Vrrp::group(group).jobs(notify.stop.as_ref(), notify.any.as_ref(), "STOP", STOP_LIMIT)
+                Vrrp::group(group).jobs(notify.stop.as_ref(), notify.any.as_ref(), STOP, STOP_LIMIT)
             }
             Event::VrrpLowerPriority { instance, .. } => {
                 let script =
                     self.instance(instance).and_then(|one| one.notify.master_rx_lower_priority.clone());
-                plain(Object::Instance(instance.clone()), script)
+                self.plain(Object::Instance(instance.clone()), script, "MASTER_RX_LOWER_PRI", false)
             }
-            Event::RealServer { service, address, up, .. } => {
+            Event::RealServer { service, address, up, cause, .. } => {
                 let key = (service.clone(), *address);
                 if *up {
                     self.down.remove(&key);
@@ -271,13 +332,13 @@ impl Plans {
                 let known = self.server(service, *address);
                 let script =
                     known.and_then(|one| if *up { &one.notify_up } else { &one.notify_down }.clone());
-                plain(Object::Server(service.clone(), *address), script)
+                self.plain(Object::Server(service.clone(), *address), script, way(*up), *cause == Cause::Stop)
             }
-            Event::Quorum { service, up, .. } => {
+            Event::Quorum { service, up, cause, .. } => {
                 let known = self.now.services.get(service).or(self.before.services.get(service));
                 let script =
                     known.and_then(|one| if *up { &one.quorum_up } else { &one.quorum_down }.clone());
-                plain(Object::Service(service.clone()), script)
+                self.plain(Object::Service(service.clone()), script, way(*up), *cause == Cause::Stop)
             }
             Event::VrrpPriority { instance, to, .. } => {
                 if let Some((_, priority)) = self.states.get_mut(instance) {
@@ -303,14 +364,29 @@ impl Plans {
         self.now.instances.get(name).or(self.before.instances.get(name))
     }
 
+    /// As it was before the reload that removed it: its name may be another's by now.
+    fn removed(&self, name: &Arc<str>) -> Option<&Instance> {
+        self.before.instances.get(name).or(self.now.instances.get(name))
+    }
+
+    /// A script that is run as it is written.
+    fn plain(
+        &self,
+        object: Object,
+        script: Option<ScriptId>,
+        state: &'static str,
+        last: bool,
+    ) -> Vec<(Object, Job)> {
+        let job = |script| Job { script, extra: Vec::new(), limit: self.now.limit, state, last };
+        script.map(|script| (object, job(script))).into_iter().collect()
+    }
+
     fn group(&self, name: &Arc<str>) -> Option<&Group> {
         self.now.groups.get(name).or(self.before.groups.get(name))
     }
 }
 
-fn plain(object: Object, script: Option<ScriptId>) -> Vec<(Object, Job)> {
-    script.map(|script| (object, Job { script, extra: Vec::new(), limit: LIMIT })).into_iter().collect()
-}
+const STOP: &str = "STOP";
 
 /// The script of a state; `None` for a state that is told to nobody.
 fn on_state(notify: &VrrpNotify, state: State) -> Option<&Option<ScriptId>> {
@@ -346,12 +422,14 @@ impl<'n> Vrrp<'n> {
         &self,
         own: Option<&ScriptId>,
         any: Option<&ScriptId>,
-        state: &str,
+        state: &'static str,
         limit: Duration,
     ) -> Vec<(Object, Job)> {
         let told = [self.kind, self.name, state, &self.priority.to_string()].map(str::to_owned).to_vec();
-        let own = own.map(|script| Job { script: script.clone(), extra: Vec::new(), limit });
-        let any = any.map(|script| Job { script: script.clone(), extra: told, limit });
+        let last = state == STOP;
+        let job = |script: &ScriptId, extra| Job { script: script.clone(), extra, limit, state, last };
+        let own = own.map(|script| job(script, Vec::new()));
+        let any = any.map(|script| job(script, told));
         own.into_iter().chain(any).map(|job| (self.object.clone(), job)).collect()
     }
 }

@@ -26,6 +26,8 @@ pub struct Queues {
     /// Objects with a job that waits or runs.
     busy: watch::Sender<usize>,
     servers: Semaphore,
+    /// The daemon stops: only what tells of that is run any more.
+    last: watch::Sender<bool>,
     dropped: AtomicU64,
 }
 
@@ -37,6 +39,7 @@ impl Queues {
             waiting: Mutex::default(),
             busy: watch::Sender::new(0),
             servers: Semaphore::new(SERVERS_AT_ONCE),
+            last: watch::Sender::new(false),
             dropped: AtomicU64::new(0),
         }
     }
@@ -50,7 +53,7 @@ impl Queues {
                 // Powers of two: told, without a flood.
                 let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
                 if dropped.is_power_of_two() {
-                    warn!(?object, dropped, "too many notify scripts wait, the oldest is not run");
+                    warn!(of = %object, dropped, "too many notify scripts wait, the oldest is not run");
                 }
             }
             queue.push_back(job);
@@ -69,19 +72,31 @@ impl Queues {
                 Object::Instance(_) | Object::Group(_) => None,
                 Object::Server(..) | Object::Service(_) => self.servers.acquire().await.ok(),
             };
-            let outcome = self.room.run_with(&job.script, &job.extra, job.limit).await;
+            let outcome = self.room.run_within(&job.script, &job.extra, job.limit, self.over_for(&job)).await;
             if outcome != ScriptOutcome::Exited(0) {
+                let Job { state, last, .. } = job;
                 let script = job.script.0.split("\0\0").next().unwrap_or_default().replace('\0', " ");
-                warn!(%script, arguments = job.extra.join(" "), "notify script: {}", describe(outcome));
+                let ended = matches!(outcome, ScriptOutcome::Signalled(_)) && !last && *self.last.borrow();
+                let how = if ended { "ended, because lbd stops".to_owned() } else { describe(outcome) };
+                warn!(of = %object, state, script, "notify script: {how}");
             }
         }
         self.busy.send_modify(|busy| *busy = busy.saturating_sub(1));
     }
 
+    /// Done when a job has no time left, whatever its limit.
+    async fn over_for(&self, job: &Job) {
+        let mut last = self.last.subscribe();
+        let _sender_is_here = last.wait_for(|last| *last && !job.last).await;
+    }
+
     /// The next job; without one the queue is removed, under the same lock.
     fn next(&self, object: &Object) -> Option<Job> {
         let mut waiting = self.waiting();
-        let job = waiting.get_mut(object).and_then(VecDeque::pop_front);
+        let job = waiting.get_mut(object).and_then(|queue| {
+            let wanted = |job: &Job| job.last || !*self.last.borrow();
+            std::iter::from_fn(|| queue.pop_front()).find(wanted)
+        });
         if job.is_none() {
             waiting.remove(object);
         }
@@ -92,6 +107,11 @@ impl Queues {
     pub async fn idle(&self) {
         let mut busy = self.busy.subscribe();
         let _sender_is_here = busy.wait_for(|busy| *busy == 0).await;
+    }
+
+    /// Ends what runs and drops what waits, but for jobs that tell of the stop.
+    pub fn hurry(&self) {
+        self.last.send_replace(true);
     }
 
     /// Drops what waits.

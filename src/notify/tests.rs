@@ -289,6 +289,8 @@ fn jobs(plans: &mut Plans, event: &Event) -> Vec<String> {
             }
             let stop = if job.limit == STOP_LIMIT { "!" } else { "" };
             assert!(job.limit == LIMIT || job.limit == STOP_LIMIT);
+            assert_eq!(job.last, job.limit == STOP_LIMIT);
+            assert!(job.extra.is_empty() || job.extra[2] == job.state);
             format!("{}{stop} {}", job.script.0, job.extra.join(" ")).trim().to_owned()
         })
         .collect()
@@ -462,6 +464,106 @@ fn a_removal_told_as_deleted() {
     assert_eq!(line, Some((Of::Vrrp, "INSTANCE \"VI_1\" DELETED 100\n".to_owned())));
     // Also of one in FAULT.
     assert_eq!(jobs(&mut plans, &stopped(true)), ["gone", "any INSTANCE VI_1 DELETED 100"]);
+}
+
+#[test]
+fn a_limit_of_the_configuration_and_what_tells_of_the_stop() {
+    let mut plans = Plans::default();
+    let mut limited = config(true);
+    limited.global.notify_timeout = Some(Duration::from_secs(300));
+    plans.update(&limited);
+    let limits = |plans: &mut Plans, event: &Event| -> Vec<(&str, u64, bool)> {
+        plans.jobs(event).iter().map(|(_, job)| (job.state, job.limit.as_secs(), job.last)).collect()
+    };
+    let at_the_stop = |mut event: Event| {
+        if let Event::RealServer { cause, .. } | Event::Quorum { cause, .. } = &mut event {
+            *cause = Cause::Stop;
+        }
+        event
+    };
+    let lower = Event::VrrpLowerPriority { instance: "VI_1".into(), priority: 100 };
+    for (event, want) in [
+        (entering(State::Fault), vec![("FAULT", 300, false); 2]),
+        (group_entering(State::Master), vec![("MASTER", 300, false); 2]),
+        (lower, vec![("MASTER_RX_LOWER_PRI", 300, false)]),
+        (real(false, false), vec![("DOWN", 300, false)]),
+        (quorum(true, 1, 1, None), vec![("UP", 300, false)]),
+        // omega
+        (at_the_stop(real(false, false)), vec![("DOWN", 300, true)]),
+        (at_the_stop(quorum(false, 0, 1, None)), vec![("DOWN", 300, true)]),
+        (group_stopped(false), vec![("STOP", 1, true); 2]),
+        (stopped(false), vec![("STOP", 1, true); 2]),
+    ] {
+        assert_eq!(limits(&mut plans, &event), want, "{event:?}");
+    }
+}
+
+#[test]
+fn a_virtual_router_with_another_name_keeps_what_was_told_of_it() {
+    let named = |names: [(&str, u8); 2]| {
+        let mut config = Config::default();
+        config.global.fifos.states_on_reload = true;
+        for (name, vrid) in names {
+            let mut instance = fixtures::instance(name, VrrpNotify::default());
+            instance.router.vrid = vrid.try_into().expect("a VRID");
+            config.vrrp_instances.push(instance);
+        }
+        config
+    };
+    let entering = |instance: &str, to| Event::Vrrp {
+        instance: instance.into(),
+        from: State::Initialize,
+        to,
+        priority: 100,
+        reason: String::new(),
+    };
+    let mut plans = Plans::default();
+    plans.update(&named([("A", 1), ("B", 2)]));
+    plans.jobs(&entering("A", State::Master));
+    plans.jobs(&entering("B", State::Fault));
+    let kept = |plans: &Plans| -> Vec<String> {
+        plans.kept_states().iter().map(|(name, state, _)| format!("{name} {state}")).collect()
+    };
+    for (names, want) in [
+        ([("C", 1), ("B", 2)], ["C MASTER", "B FAULT"]),
+        ([("B", 1), ("C", 2)], ["B MASTER", "C FAULT"]),
+        ([("C", 2), ("A", 1)], ["C FAULT", "A MASTER"]),
+    ] {
+        plans.update(&named(names));
+        assert_eq!(kept(&plans), want, "{names:?}");
+    }
+}
+
+#[test]
+fn stops_of_what_is_left_in_the_kernel() {
+    let mut plans = Plans::default();
+    let mut config = config(true);
+    config.vrrp_instances.push(fixtures::instance("VI_2", VrrpNotify::default()));
+    plans.update(&config);
+    assert_eq!(plans.stops(), [], "nothing was told");
+    jobs(&mut plans, &group_entering(State::Master));
+    jobs(&mut plans, &entering(State::Master));
+    assert_eq!(plans.stops(), [stopped(false), group_stopped(false)]);
+}
+
+/// A reload that gives an instance another VRID removes one and makes one, of the same name.
+#[test]
+fn of_two_with_the_same_name_each_has_its_own_scripts() {
+    let mut plans = Plans::default();
+    let mut old = config(true);
+    old.vrrp_instances[0].tells_deleted = true;
+    old.vrrp_instances[0].notify.deleted = id("gone");
+    plans.update(&old);
+    jobs(&mut plans, &entering(State::Fault));
+    let mut new = config(true);
+    new.vrrp_instances[0].router.vrid = 99.try_into().expect("a VRID");
+    new.vrrp_instances[0].notify.any = id("new");
+    plans.update(&new);
+    let line = fifo_line(&stopped(true), &plans.facts(&stopped(true)));
+    assert_eq!(line.map(|(_, line)| line).as_deref(), Some("INSTANCE \"VI_1\" DELETED 100\n"));
+    assert_eq!(jobs(&mut plans, &stopped(true)), ["gone", "any INSTANCE VI_1 DELETED 100"]);
+    assert_eq!(jobs(&mut plans, &entering(State::Backup)), ["new INSTANCE VI_1 BACKUP 100"]);
+    assert_eq!(plans.facts(&entering(State::Backup)).state, Some(State::Backup));
 }
 
 #[test]

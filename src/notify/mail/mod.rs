@@ -15,7 +15,7 @@ use lbd_grammar::config::{Config, MailServer};
 use lbd_vrrp::State;
 use nix::unistd::{User, gethostname, getuid};
 
-use super::line::{Facts, real_server, virtual_server};
+use super::line::{Facts, real_server, virtual_server, way};
 use super::plan::Object;
 use crate::event::{Cause, Event};
 
@@ -234,10 +234,6 @@ fn entering(state: State) -> &'static str {
         State::Fault => "Entering FAULT state",
         State::Initialize => "Entering INIT state",
     }
-}
-
-fn way(up: bool) -> &'static str {
-    if up { "UP" } else { "DOWN" }
 }
 
 fn because(reason: &str) -> String {
