@@ -20,6 +20,7 @@ mod lan;
 mod mixed;
 mod namespace;
 mod no_right;
+mod notifications;
 mod own_rules;
 pub mod pair;
 mod persistence;
@@ -295,6 +296,14 @@ pub const ALL: &[Scenario] = &[
         60,
         telling::telling,
     ),
+    scenario(
+        "notifications",
+        "every notify script and FIFO line of instances and groups, in order",
+        Need::Netns,
+        60,
+        notifications::notifications,
+    )
+    .lbd_only(),
     scenario(
         "own_rules",
         "slow_start, keep_at_least, flap_damping, agents that set weights",

@@ -1,4 +1,4 @@
-//! Two directors, VRRP alone, to the millisecond (see `scenarios::vrrp`).
+//! VRRP alone: two directors to the millisecond (see `scenarios::vrrp`), what is told (see `scenarios::notifications`).
 
 fn run(name: &str) {
     lbd_integration::run::test(env!("CARGO_BIN_EXE_bed"), name);
@@ -17,4 +17,9 @@ fn orderly_stop_of_the_master() {
 #[test]
 fn never_two_masters() {
     run("vrrp_one_master");
+}
+
+#[test]
+fn every_notify_script_and_line_in_order() {
+    run("notifications");
 }
