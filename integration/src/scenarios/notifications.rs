@@ -202,6 +202,7 @@ pub fn notifications(ctx: &Ctx) -> Result<()> {
     let mut leaves = ctx.director("leaves", lab.host("a"), &after)?.args(&["-V"]);
     leaves.start_and_wait()?;
     expect("VG_1", "MASTER", 4)?;
+    vip::expect(leaves.ns(), VIP, true, LIMIT)?;
     ensure!(leaves.stop()?.success(), "the stop failed");
     expect("VG_1", "STOP", 2)?;
     ensure!(vip::held(leaves.ns(), VIP)?, "-V removed the address");
