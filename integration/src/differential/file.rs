@@ -389,6 +389,46 @@ step stop
         );
     }
 
+    const ROUTERS: &str = "\
+about   one router
+vrrp
+peer    p 10.0.0.2 51 10.0.0.100 10.0.0.101
+config
+    vrrp_instance V {
+    }
+
+step start
+step advert p 200; cut eth1
+    ~ fifo INSTANCE x
+step advert p 0; silent p; join eth1
+step ip route del 10.8.0.0/16
+step stop
+";
+
+    #[test]
+    fn a_file_about_routers_is_read() {
+        let file = File::parse("01-x", ROUTERS).expect("a file");
+        assert_eq!(file.subject, Subject::Vrrp);
+        let [peer] = file.peers.as_slice() else { panic!("{:?}", file.peers) };
+        assert_eq!((peer.source, peer.vrid, peer.addresses.len()), (Ipv4Addr::new(10, 0, 0, 2), 51, 2));
+        assert_eq!(
+            file.steps[1].actions,
+            [Action::Advert("p".to_owned(), 200), Action::Cut("eth1".to_owned())]
+        );
+        assert_eq!(file.steps[1].chance, ["fifo INSTANCE x"]);
+        assert_eq!(file.steps[3].actions, [Action::Ip("route del 10.8.0.0/16".to_owned())]);
+        for (name, from, to, want) in [
+            ("an unknown peer", "advert p 200", "advert q 200", "no peer q"),
+            ("an unknown link", "cut eth1", "cut eth7", "no link eth7"),
+            ("an action of the other subject", "silent p", "address add 10.0.0.9", "is about Vrrp"),
+            ("and the other way round", "vrrp\n", "", "is about Checkers"),
+            ("a priority that cannot be", "advert p 200", "advert p 256", "a priority"),
+        ] {
+            let error = File::parse("x", &ROUTERS.replacen(from, to, 1)).expect_err(name);
+            assert!(format!("{error:#}").contains(want), "{name}: {error:#}");
+        }
+    }
+
     #[test]
     fn what_is_wrong_is_said_with_its_line() {
         for (name, from, to, want) in [
