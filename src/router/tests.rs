@@ -18,7 +18,7 @@ use super::*;
 use crate::event::Event;
 
 mod addresses;
-mod links;
+mod tracking;
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
 const SKEW_100: Duration = Duration::from_micros(609_375);
