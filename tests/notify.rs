@@ -212,9 +212,8 @@ async fn an_exit_status_is_logged_with_object_and_state() {
         format!(
             " WARN notify script: exit status 3 of=vrrp_sync_group VG_1 state=\"MASTER\" script=\"{path} any\""
         ),
-        format!(
-            " WARN notify script: exit status 4 of=real_server 10.0.0.2:80 of TCP 10.0.0.1:80 state=\"DOWN\" script=\"down\""
-        ),
+        " WARN notify script: exit status 4 of=real_server 10.0.0.2:80 of TCP 10.0.0.1:80 state=\"DOWN\" script=\"down\""
+            .to_owned(),
     ];
     assert_eq!(lines, want);
 }

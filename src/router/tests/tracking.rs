@@ -1,8 +1,9 @@
-//! Links that flap, and addresses that are not tracked.
+//! Links that flap, addresses that are not tracked, results over a panic of the engine.
 
 use lbd_grammar::config::{LinkDelay, LinkbeatInterface, LinkbeatMethod};
 
 use super::*;
+use crate::control::status::ContributionStatus;
 
 fn milliseconds(time: u64) -> Duration {
     Duration::from_millis(time)
@@ -91,5 +92,33 @@ fn an_address_that_is_not_tracked_is_left_alone() {
     net.wait(1, other, true, seconds(2));
     net.wait(1, VIP, true, seconds(2));
     one.told(&["BACKUP", "MASTER"]);
+    one.router.stop(true, seconds(5));
+}
+
+/// What was found outside is told once: an engine that starts anew must know it.
+#[test]
+fn results_outlive_a_panic_of_the_engine() {
+    if skip("results_outlive_a_panic_of_the_engine") {
+        return;
+    }
+    let net = Net::new("x");
+    let mut tracking = config(100);
+    let weight = |value| Weight { value, reverse: false };
+    let (file, process) = (TrackerId::file("f"), TrackerId::process("p"));
+    tracking.track_files = vec![(file.clone(), weight(2))];
+    tracking.track_processes = vec![(process.clone(), weight(0))];
+    let mut one = net.start(1, tracking, vec![]);
+    one.router.tracker(file, TrackerResult::Number(5));
+    one.router.tracker(process, true);
+    one.router.begin();
+    one.told(&["BACKUP"]);
+    one.router.command(|commands| commands.panic = true);
+    one.told(&["BACKUP"]);
+    let status = one.wait_state("BACKUP", seconds(1)).status.clone();
+    assert_eq!(status.effective_priority, 110);
+    let shown =
+        |one: &ContributionStatus| format!("{} {} {} {}", one.kind, one.name, one.state, one.contribution);
+    let contributions: Vec<String> = status.priority_contributions.iter().map(shown).collect();
+    assert_eq!(contributions, ["file f 5 10", "process p runs 0"]);
     one.router.stop(true, seconds(5));
 }
