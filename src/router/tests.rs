@@ -18,13 +18,9 @@ use super::*;
 use crate::event::Event;
 
 mod addresses;
-<<<<<<< HEAD
 mod entries;
-mod links;
 mod own;
-=======
 mod tracking;
->>>>>>> d6b211b6c9888f31a5b6edabd72b6298b97e157c
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
 const SKEW_100: Duration = Duration::from_micros(609_375);
