@@ -249,6 +249,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_namespace_that_is_not_there_stops_a_start_and_no_reload() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("lb.conf");
+        std::fs::write(&path, "net_namespace lbd-no-such\n").expect("file");
+        let options = load_options(None, false);
+        for (place, want) in [
+            (Place::Starting(None), Some("lb.conf:1:1: net_namespace: there is no network namespace")),
+            (Place::Starting(Some("lbd-none".into())), Some("-s: there is no network namespace")),
+            (Place::Here, None),
+        ] {
+            let checked = check_at(&path, &options, &place);
+            assert_eq!(checked.config.is_some(), want.is_none(), "{place:?}");
+            let errors = checked.errors();
+            assert!(want.is_none_or(|want| errors.contains(want)), "{place:?}: {errors}");
+            assert_eq!(errors.contains("`ip netns add lbd-no"), want.is_some(), "{place:?}: {errors}");
+            assert_eq!(checked.exit_code(Lints::Shown), if want.is_some() { 3 } else { 0 }, "{place:?}");
+        }
+    }
+
+    #[test]
     fn without_an_id_it_is_the_host_name_up_to_the_first_dot() {
         let name = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("a host has a name");
         let short = name.trim().split('.').next().unwrap_or_default();
