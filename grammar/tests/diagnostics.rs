@@ -371,9 +371,9 @@ fn one_mistake_gives_one_diagnostic() {
             "c:3:14: `virtual_ipaddress`: `scope` needs a value; add it, or remove the option",
         ),
         (
-            "an unserved option",
-            instance(" virtual_ipaddress {\n 10.0.0.1 use_vmac\n }"),
-            "c:3:11: `use_vmac` is not supported yet; the address is used without it",
+            "a route of a type that no kernel has",
+            instance(" virtual_routes {\n nat 10.9.0.0/16 via 10.0.0.1\n }"),
+            "c:3:2: `virtual_routes`: no kernel has routes of the type `nat`; remove the line",
         ),
         (
             "garp_master_repeat of none",

@@ -246,6 +246,7 @@ fn condition_words(condition: &str) -> &'static str {
         "unlisted_peer" => "a router that is no unicast_peer sends adverts",
         "several_owners" => "another router owns the addresses too",
         "clock_skew" => "another router's clock differs from ours",
+        "preemption_held" => "a master of a lower priority is let be for now",
         _ => "needs a look",
     }
 }

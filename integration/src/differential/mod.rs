@@ -30,14 +30,12 @@ use crate::director::Daemon;
 use crate::step;
 use file::{File, Subject};
 
-/// Files about VRRP that need what lbd does not serve yet, and what that is: keepalived plays both parts in them.
+/// Files about VRRP in which lbd is not compared yet, and what is to be listed in them first: keepalived plays both parts.
 pub const LATER: &[(&str, &str)] = &[
-    ("09-track-file", "track_file of instances"),
-    ("10-routes-rules", "virtual_routes, virtual_rules"),
-    ("11-static", "static_ipaddress, static_routes, static_rules"),
-    ("19-vmac", "use_vmac"),
-    ("22-no-track", "no_track, virtual_routes, virtual_rules"),
-    ("23-static-removed", "static_ipaddress, static_routes, static_rules"),
+    ("09-track-file", "the priority that a Fault is told with"),
+    ("10-routes-rules", "the protocol of rules with no_track, routes that are put back"),
+    ("19-vmac", "names and settings of interfaces over IPv6"),
+    ("22-no-track", "the protocol of rules with no_track"),
 ];
 
 /// Into how many guests the files about checkers are divided.
