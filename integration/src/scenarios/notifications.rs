@@ -119,7 +119,7 @@ pub fn notifications(ctx: &Ctx) -> Result<()> {
     let made = fs::symlink_metadata(file("all"))?;
     let nobody = nix::unistd::User::from_name("nobody")?.context("no user nobody")?;
     ensure!(
-        (made.mode() & 0o777, made.uid(), made.gid()) == (0o644, nobody.uid.as_raw(), nobody.gid.as_raw()),
+        (made.mode() & 0o777, made.uid(), made.gid()) == (0o600, nobody.uid.as_raw(), nobody.gid.as_raw()),
         "the FIFO that lbd made: {made:?}"
     );
 

@@ -39,7 +39,7 @@ pub(super) fn run(text: &str) -> Result<(), String> {
                 let _reaped = child.wait();
                 return Err(format!("nft did not end within {} s", LIMIT.as_secs()));
             }
-            Ok(None) => std::thread::sleep(POLL),
+            Ok(None) => std::thread::park_timeout(POLL),
         }
     };
     let mut said = String::new();
