@@ -126,13 +126,12 @@ fn mistakes_in_address_lines() {
 }
 
 #[test]
-fn unserved_options_of_addresses_say_so_once_each() {
+fn options_of_addresses_without_a_meaning_say_so() {
     let text = "vrrp_instance V {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n  10.0.0.1 noprefixroute autojoin preferred_lft forever\n  10.0.0.2 peer 10.0.0.3 use_vmac no_track preferred_lft 5 -nodad\n  10.0.0.4 track_group g\n }\n}\n";
     let loaded = load_str("c", text);
     assert_eq!(
         summaries(&loaded),
         [
-            "c:6:26: `use_vmac` is not supported yet; the address is used without it",
             "c:6:60: `-nodad` has no meaning for an IPv4 address; remove it",
             "c:7:12: `virtual_ipaddress`: `track_group` is for static addresses; remove it",
         ]

@@ -18,7 +18,7 @@ pub(crate) fn wants(config: &Config) -> HostWants {
     };
     let promoted = config.vrrp_instances.iter().filter(promote);
     let promote = promoted.filter_map(|instance| instance.router.interface.clone()).collect();
-    host_wants(config.own_links(), promote, firewall(config), |group| group.parse().ok())
+    host_wants(config.own_links(), promote, firewall(config))
 }
 
 fn firewall(config: &Config) -> Firewall {

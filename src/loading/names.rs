@@ -11,7 +11,7 @@ use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use lbd_grammar::config::{Config, NameTable, Named, Realms, Route, RouteTable, Rule, RuleAction};
+use lbd_grammar::config::{Config, LinkMode, NameTable, Named, Realms, Route, RouteTable, Rule, RuleAction};
 use lbd_grammar::{Diagnostic, Kind, Spans};
 
 /// Where iproute2 keeps what this host adds, and what comes with it.
@@ -33,6 +33,11 @@ pub(super) fn resolve(config: &mut Config, spans: &Spans) -> Vec<Diagnostic> {
     for instance in &mut config.vrrp_instances {
         instance.routes.retain_mut(|route| names.route(route));
         instance.rules.retain_mut(|rule| names.rule(rule));
+        match &mut instance.link {
+            LinkMode::Plain => {}
+            LinkMode::Vmac(vmac) => names.group(&mut vmac.group),
+            LinkMode::Ipvlan(ipvlan) => names.group(&mut ipvlan.group),
+        }
     }
     config.static_routes.retain_mut(|route| names.route(route));
     config.static_rules.retain_mut(|rule| names.rule(rule));
@@ -99,6 +104,15 @@ impl Names {
         known
     }
 
+    /// Puts the number in place of the name of a link group; without one the parent's is used.
+    fn group(&mut self, group: &mut Option<String>) {
+        let Some(name) = group.take() else { return };
+        let mut named = name.parse::<u32>().map_or(Named::Name(name), Named::Number);
+        if self.number(NameTable::Groups, &mut named) {
+            *group = Some(named.to_string());
+        }
+    }
+
     /// Puts the number in place of a name, if there is one that fits.
     fn number<T: TryFrom<u64>>(&mut self, table: NameTable, named: &mut Named<T>) -> bool {
         let Named::Name(name) = named else { return true };
@@ -151,7 +165,7 @@ impl Names {
             ),
         };
         Diagnostic::warning(Kind::BadValue, spans.name(table, name), message)
-            .label("lines that name it are left out")
+            .label("routes and rules that name it are left out, own interfaces are in their parent's group")
             .help(help)
     }
 }

@@ -18,6 +18,7 @@ mod tests;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -33,7 +34,7 @@ use nix::poll::{PollFd, PollFlags};
 use super::kernel;
 use super::mailbox::{Slot, Waker};
 use super::route::{self, Answer, DATAGRAM, Incoming, Refusal, Request, RouteSocket};
-use plan::{Known, Seen, Step, Trouble, plan};
+use plan::{Kind, Known, Seen, Step, Trouble, plan};
 use remembered::{File, Remembered};
 use sysctl::Settings;
 
@@ -100,7 +101,7 @@ impl Host {
         let waker = Waker::new()?;
         let socket = RouteSocket::open()?;
         let (file, left) = File::open(state);
-        let worker = Worker {
+        let mut worker = Worker {
             orders: Arc::clone(&orders),
             waker: waker.clone(),
             socket,
@@ -120,7 +121,10 @@ impl Host {
         std::thread::Builder::new().name("links".into()).spawn(move || {
             // Its end says that the thread has ended.
             let _end = end;
-            worker.run();
+            while catch_unwind(AssertUnwindSafe(|| worker.run())).is_err() {
+                tracing::error!("what virtual routers need of the host: panic; looking at it anew");
+                worker.look_at = Some(Instant::now() + RETRY);
+            }
         })?;
         let host = Host { orders, waker, life: std::sync::Mutex::new(life) };
         host.want(wants, limit);
@@ -132,8 +136,10 @@ impl Host {
         let (done, waits) = sync_channel(1);
         self.orders.with(|orders| orders.wants = Some((wants, done)));
         self.waker.wake();
-        if waits.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-            tracing::warn!("the kernel is slow: interfaces of virtual routers are not there yet");
+        if waits.recv_timeout(limit).is_err() {
+            tracing::warn!(
+                "interfaces and the packet filter of virtual routers are not there yet: the kernel is slow"
+            );
         }
     }
 
@@ -181,7 +187,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self) {
+    fn run(&mut self) {
         let mut buffer = vec![0; DATAGRAM];
         loop {
             let orders = self.orders.take();
@@ -327,9 +333,9 @@ impl Worker {
                 let refusal = self.ask(RouteNetlinkMessage::NewLink(message), buffer)?;
                 Ok(self.done(&name, "could not be made", refusal))
             }
-            Step::Settle { index, name, parent, ipv6, macvlan } => {
+            Step::Settle { index, name, parent, ipv6, settings } => {
                 self.known.made.insert(name.clone());
-                self.settle(&name, &parent, ipv6, macvlan);
+                self.settle(&name, &parent, ipv6, settings);
                 self.known.settled.insert(index);
                 Ok(true)
             }
@@ -368,9 +374,11 @@ impl Worker {
     }
 
     /// A system without IPv6, or with a /proc/sys that is read-only, is no reason to do without the interface.
-    fn settle(&mut self, name: &str, parent: &str, ipv6: bool, macvlan: bool) {
+    fn settle(&mut self, name: &str, parent: &str, ipv6: bool, kind: Kind) {
         let mut errors = Vec::new();
-        if macvlan && let Err(error) = sysctl::loosen_all_rp_filter(&mut self.settings) {
+        if kind == Kind::Macvlan
+            && let Err(error) = sysctl::loosen_all_rp_filter(&mut self.settings)
+        {
             errors.push(format!("net/ipv4/conf/all/rp_filter = 0: {error}"));
         }
         let mut set =
@@ -383,10 +391,15 @@ impl Worker {
                 _ => {}
             };
         let settings = &mut self.settings;
-        if macvlan {
-            for (key, value) in sysctl::MACVLAN {
-                set(settings, sysctl::of_interface("ipv4", name, key), value, false, false);
-            }
+        let own: &[(&str, &str)] = match kind {
+            Kind::Macvlan => &sysctl::MACVLAN,
+            Kind::MacvlanSix => &sysctl::MACVLAN_SIX,
+            Kind::Ipvlan => &[],
+        };
+        for (key, value) in own {
+            set(settings, sysctl::of_interface("ipv4", name, key), value, false, false);
+        }
+        if kind != Kind::Ipvlan {
             for (key, value) in sysctl::PARENT {
                 set(settings, sysctl::of_interface("ipv4", parent, key), value, true, false);
             }
@@ -572,26 +585,16 @@ impl Worker {
     }
 }
 
-/// What the routers of a configuration want of the host; `group` finds the number of a link group.
+/// What the routers of a configuration want of the host.
 pub fn wants(
     links: Vec<lbd_grammar::config::OwnLink>,
     promote: BTreeSet<String>,
     firewall: Firewall,
-    group: impl Fn(&str) -> Option<u32>,
 ) -> Wants {
+    // Names of groups are numbers since the file was read.
     let wanted = |link: lbd_grammar::config::OwnLink| {
-        let number = link.group.as_deref().and_then(|name| {
-            let number = group(name);
-            if number.is_none() {
-                tracing::warn!(
-                    interface = link.name,
-                    group = name,
-                    "the group is not in iproute2's table `group`: the parent's is used"
-                );
-            }
-            number
-        });
-        Wanted { link, group: number }
+        let group = link.group.as_deref().and_then(|group| group.parse().ok());
+        Wanted { link, group }
     };
     Wants { links: links.into_iter().map(wanted).collect(), promote, firewall }
 }

@@ -115,12 +115,7 @@ pub(super) static ROUTE: &[Keyword] = &[
     )
     .like("weight 1..=256", "via 192.0.2.253 dev eth0 weight 2"),
     route("no_track", "", "Loss of the route is no fault; it may have another protocol."),
-    line::option(
-        "track_group",
-        "NAME",
-        "Of a static route: the track_group that its loss sends to FAULT.",
-        "the route is used without it",
-    )
+    route("track_group", "NAME", "Of a static route: the instances of this track_group track its interface.")
     .like("", "G"),
 ];
 
@@ -181,11 +176,6 @@ pub(super) static RULE: &[Keyword] = &[
     rule("unreachable", "", "Action: packets are refused with network unreachable."),
     rule("prohibit", "", "Action: packets are refused with administratively prohibited."),
     rule("no_track", "", "Loss of the rule is no fault; it may have another protocol."),
-    line::option(
-        "track_group",
-        "NAME",
-        "Of a static rule: the track_group that its loss sends to FAULT.",
-        "the rule is used without it",
-    )
-    .like("", "G"),
+    rule("track_group", "NAME", "Of a static rule: the instances of this track_group track its interface.")
+        .like("", "G"),
 ];

@@ -30,14 +30,6 @@ use crate::director::Daemon;
 use crate::step;
 use file::{File, Subject};
 
-/// Files about VRRP in which lbd is not compared yet, and what is to be listed in them first: keepalived plays both parts.
-pub const LATER: &[(&str, &str)] = &[
-    ("09-track-file", "the priority that a Fault is told with"),
-    ("10-routes-rules", "the protocol of rules with no_track, routes that are put back"),
-    ("19-vmac", "names and settings of interfaces over IPv6"),
-    ("22-no-track", "the protocol of rules with no_track"),
-];
-
 /// Into how many guests the files about checkers are divided.
 pub const GROUPS: usize = 2;
 
@@ -105,13 +97,12 @@ pub fn group(group: usize) -> Result<Vec<File>> {
         .collect()
 }
 
-/// The files about VRRP: those that lbd is compared in, and those of [`LATER`].
+/// The files about VRRP.
 ///
 /// # Errors
 /// When one cannot be read.
-pub fn vrrp() -> Result<(Vec<File>, Vec<File>)> {
-    let files = files(Subject::Vrrp)?.iter().map(|path| read(path)).collect::<Result<Vec<_>>>()?;
-    Ok(files.into_iter().partition(|file| LATER.iter().all(|(name, _)| *name != file.name)))
+pub fn vrrp() -> Result<Vec<File>> {
+    files(Subject::Vrrp)?.iter().map(|path| read(path)).collect()
 }
 
 /// Runs `files` beside each other, each in namespaces of its own.

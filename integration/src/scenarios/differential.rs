@@ -30,16 +30,7 @@ pub fn vrrp(ctx: &Ctx) -> Result<()> {
     if let Err(reason) = differential::programs(Subject::Vrrp) {
         bail!(Skip(reason));
     }
-    let (now, later) = differential::vrrp()?;
-    std::thread::scope(|scope| {
-        let later = scope.spawn(|| match later.as_slice() {
-            [] => Ok(()),
-            later => compare(ctx, Daemon::Keepalived, later),
-        });
-        let now = compare(ctx, ctx.daemon, &now);
-        let later = later.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        now.and(later)
-    })
+    compare(ctx, ctx.daemon, &differential::vrrp()?)
 }
 
 /// keepalived and another; with keepalived for both, what fails is the bed's own.

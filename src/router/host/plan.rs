@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 
 use lbd_grammar::config::{IpvlanMode, OwnLinkKind};
-use lbd_vrrp::VirtualAddress;
+use lbd_vrrp::{PreferredLifetime, VirtualAddress};
 
 /// An interface that is wanted, everything looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub(super) enum Step {
         name: String,
         parent: String,
         ipv6: bool,
-        macvlan: bool,
+        settings: Kind,
     },
     AddAddress {
         index: u32,
@@ -78,6 +78,28 @@ pub(super) enum Step {
         index: u32,
         name: String,
     },
+}
+
+/// Which settings of the kernel an own interface needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It has a virtual router's hardware address, and IPv4 addresses.
+    Macvlan,
+    /// It has a virtual router's hardware address, and the router is of IPv6.
+    MacvlanSix,
+    /// It has its parent's.
+    Ipvlan,
+}
+
+impl Kind {
+    fn of(link: &lbd_grammar::config::OwnLink) -> Self {
+        let six = link.link_local || link.addresses.iter().any(|one| one.address.is_ipv6());
+        match link.kind {
+            OwnLinkKind::Macvlan { .. } if six => Kind::MacvlanSix,
+            OwnLinkKind::Macvlan { .. } => Kind::Macvlan,
+            OwnLinkKind::Ipvlan(_) => Kind::Ipvlan,
+        }
+    }
 }
 
 /// Why a wanted interface cannot be had.
@@ -162,7 +184,7 @@ fn complete(one: &Wanted, parent: &Seen, there: &Seen, known: &Known) -> Vec<Ste
             name: there.name.clone(),
             parent: parent.name.clone(),
             ipv6: one.link.ipv6,
-            macvlan: matches!(one.link.kind, OwnLinkKind::Macvlan { .. }),
+            settings: Kind::of(&one.link),
         }];
     }
     let mut steps = Vec::new();
@@ -174,7 +196,11 @@ fn complete(one: &Wanted, parent: &Seen, there: &Seen, known: &Known) -> Vec<Ste
     let wanted = own.chain(if one.link.link_local && there.addresses.iter().find(link_local).is_none() {
         let lent = parent.addresses.iter().find(link_local).map(|(address, _)| *address);
         let address = lent.or_else(|| eui64(&parent.mac).map(IpAddr::V6));
-        address.map(|address| VirtualAddress::new(address, 64))
+        // Adverts have it as their source whatever its lifetime; nothing else is to.
+        address.map(|address| VirtualAddress {
+            preferred: PreferredLifetime::Seconds(0),
+            ..VirtualAddress::new(address, 64)
+        })
     } else {
         None
     });
@@ -253,7 +279,7 @@ mod tests {
             name: "vrrp.5".into(),
             parent: "eth0".into(),
             ipv6: false,
-            macvlan: true,
+            settings: Kind::Macvlan,
         };
         let up = || Step::SetUp { index: 9, name: "vrrp.5".into() };
         let delete = || Step::Delete { index: 9, name: "vrrp.5".into() };

@@ -63,6 +63,8 @@ pub(super) fn of_interface(family: &str, interface: &str, name: &str) -> String 
 /// its own addresses, and packets from the parent's addresses may come in.
 pub(super) const MACVLAN: [(&str, &str); 4] =
     [("arp_ignore", "1"), ("accept_local", "1"), ("rp_filter", "0"), ("promote_secondaries", "1")];
+/// The same where the virtual router is of IPv6.
+pub(super) const MACVLAN_SIX: [(&str, &str); 1] = [("arp_ignore", "1")];
 /// For the parent of a macvlan: it neither answers for the virtual addresses nor asks in their name, which would
 /// have hosts learn its hardware address for them.
 pub(super) const PARENT: [(&str, &str); 3] =
