@@ -40,6 +40,11 @@ pub const ALL: &[Package] = &[
         purpose: "firewall marks in user-mode-linux",
     },
     Package {
+        name: "nftables",
+        files: &["/usr/sbin/nft", "/sbin/nft"],
+        purpose: "the packet filter of no_accept and use_vmac",
+    },
+    Package {
         name: "ipvsadm",
         files: &["/usr/sbin/ipvsadm", "/sbin/ipvsadm"],
         purpose: "a second opinion on the IPVS table",

@@ -486,7 +486,7 @@ impl Worker {
         if let Err(error) = self.converge(buffer) {
             tracing::error!(%error, "interfaces of virtual routers may be left");
         }
-        if let Err(error) = self.settings.set_back(|_| true) {
+        if let Err(error) = self.settings.set_back() {
             tracing::error!(%error, "a setting of the kernel could not be set back");
         }
         self.remember();

@@ -31,25 +31,20 @@ impl Settings {
         Ok(())
     }
 
-    /// Sets everything back whose key `which` names; what is gone with its interface is no matter. The first
-    /// error, after all were tried.
+    /// Sets everything back; what is gone with its interface is no matter. The first error, after all were tried.
     ///
     /// # Errors
     /// What the system says.
-    pub fn set_back(&mut self, which: impl Fn(&str) -> bool) -> io::Result<()> {
+    pub fn set_back(&mut self) -> io::Result<()> {
         let mut result = Ok(());
-        self.before.retain(|key, value| {
-            if !which(key) {
-                return true;
-            }
-            match fs::write(place(key), value) {
+        for (key, value) in std::mem::take(&mut self.before) {
+            match fs::write(place(&key), value) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound && result.is_ok() => {
                     result = Err(io::Error::new(error.kind(), format!("{key}: {error}")));
                 }
                 _ => {}
             }
-            false
-        });
+        }
         result
     }
 }
