@@ -1,6 +1,6 @@
 //! A pid and mount namespace for a director whose scripts look at processes (`killall`, `pidof`) or at fixed paths.
 //!
-//! Inside, /proc shows the cell's processes only and /etc is a small copy with its own /etc/keepalived.
+//! Inside, /proc shows the cell's processes only, /etc is a small copy with its own /etc/keepalived, and /usr/local/bin is empty.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::fifo::executable;
 use crate::netns::Netns;
 use crate::process::{children, pid_of};
 use crate::wait;
@@ -48,7 +49,13 @@ impl Cell {
                 let _ = std::os::unix::fs::symlink(target, etc.join("alternatives").join(entry.file_name()));
             }
         }
-        let script = format!("mount --bind {} /etc && echo ready && exec sleep infinity", etc.display());
+        let local = dir.path().join("local");
+        fs::create_dir(&local)?;
+        let script = format!(
+            "mount --bind {} /etc && mount --bind {} /usr/local/bin && echo ready && exec sleep infinity",
+            etc.display(),
+            local.display()
+        );
         let mut holder = ns
             .run(|| {
                 Command::new("unshare")
@@ -76,15 +83,49 @@ impl Cell {
         self.dir.path().join("etc/keepalived")
     }
 
-    /// Puts an executable script into the cell's /etc/keepalived.
+    /// Puts an executable shell script with this body into the cell's /etc/keepalived.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn script(&self, name: &str, text: &str) -> Result<()> {
-        let path = self.keepalived_dir().join(name);
-        fs::write(&path, text)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    pub fn script(&self, name: &str, body: &str) -> Result<()> {
+        executable(&self.keepalived_dir(), name, body).map(drop)
+    }
+
+    /// Puts an executable shell script with this body into the cell's /usr/local/bin.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn local_program(&self, name: &str, body: &str) -> Result<()> {
+        executable(&self.dir.path().join("local"), name, body).map(drop)
+    }
+
+    /// Makes a user known inside, with a group of its own.
+    ///
+    /// # Errors
+    /// When the cell's files cannot be written.
+    pub fn user(&self, name: &str, id: u32) -> Result<()> {
+        for (file, line) in [
+            ("passwd", format!("{name}:x:{id}:{id}::/nonexistent:/usr/sbin/nologin\n")),
+            ("group", format!("{name}:x:{id}:\n")),
+        ] {
+            let path = self.dir.path().join("etc").join(file);
+            let kept: String = fs::read_to_string(&path)?
+                .split_inclusive('\n')
+                .filter(|other| !other.starts_with(&format!("{name}:")))
+                .collect();
+            fs::write(path, kept + &line)?;
+        }
         Ok(())
+    }
+
+    /// Makes an empty file in the cell's /etc/keepalived that each user may write.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn open_file(&self, name: &str) -> Result<()> {
+        let path = self.keepalived_dir().join(name);
+        fs::write(&path, "")?;
+        Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o666))?)
     }
 
     /// A command that will run inside (the child is `nsenter`, whose only child is the program).

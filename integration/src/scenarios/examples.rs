@@ -524,7 +524,7 @@ fn cell(ns: &Netns) -> Result<Cell> {
 /// A cell in which `logger` writes its arguments to /run/logged: nobody need listen on /dev/log here.
 fn logging_cell(ns: &Netns) -> Result<Cell> {
     let cell = cell(ns)?;
-    cell.script("logger", "#!/bin/sh\necho \"$@\" >>/run/logged\n")?;
+    cell.script("logger", "echo \"$@\" >>/run/logged")?;
     bind(&cell, "/etc/keepalived/logger", "/usr/bin/logger")?;
     Ok(cell)
 }

@@ -257,10 +257,17 @@ pub const ALL: &[Scenario] = &[
     ),
     scenario(
         "seed_gateway_pair",
-        "seed: broadcast, scope, label, preempt_delay",
+        "seed: broadcast, scope, label, preempt_delay (300 s where LBD_WHOLE_DELAYS is set), notify scripts",
         Need::Netns,
-        60,
+        420,
         seed::gateway_pair,
+    ),
+    scenario(
+        "seed_havip_nopreempt",
+        "seed: VIP and route of a second interface, script as fault, no pre-emption",
+        Need::Netns,
+        120,
+        seed::havip_nopreempt,
     ),
     scenario(
         "seed_floating_ip_notify",

@@ -95,9 +95,20 @@ impl<'lab> Mailbox<'lab> {
     /// # Errors
     /// When `limit` passes first; the message has the subjects that came.
     pub fn expect(&self, subject: &str, limit: Duration) -> Result<Mail> {
-        wait::until_ok(&format!("mail with subject {subject:?}"), limit, || {
-            let mails = self.mails();
-            let found = mails.iter().find(|mail| mail.subject() == subject).cloned();
+        self.mail(&format!("mail with subject {subject:?}"), limit, |have| have == subject)
+    }
+
+    /// Waits for a mail whose subject ends so: after the name of the node.
+    ///
+    /// # Errors
+    /// When `limit` passes first; the message has the subjects that came.
+    pub fn ending(&self, end: &str, limit: Duration) -> Result<Mail> {
+        self.mail(&format!("mail with a subject that ends with {end:?}"), limit, |have| have.ends_with(end))
+    }
+
+    fn mail(&self, what: &str, limit: Duration, wanted: impl Fn(&str) -> bool) -> Result<Mail> {
+        wait::until_ok(what, limit, || {
+            let found = self.mails().into_iter().find(|mail| wanted(mail.subject()));
             found.ok_or_else(|| anyhow!("have {:?}", self.subjects()))
         })
     }

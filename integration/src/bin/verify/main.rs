@@ -25,7 +25,7 @@ Installs the Debian packages that the tests need (as root; else it names them), 
 documentation and every test, lists the tests that were skipped, and ends with `N passed, M failed, K skipped`.
 Exit status 0 if nothing failed and every skip is one of integration/skips.txt.
 
-  --full            also long property tests and floods, each fuzz target, and cargo deny
+  --full            also long property tests, floods and delays, each fuzz target, and cargo deny
   --fuzz-minutes N  time for each fuzz target (default 5)
   --limit MINUTES   time for everything but the steps of --full (default 28)
   --no-install      install nothing";
@@ -153,6 +153,9 @@ fn full(run: &mut Run, fuzz_minutes: u64) {
 
     let floods = ["test", "-p", "lbd-integration", "--test", "e2e", "floods"];
     run.step(Step::cargo("long floods", minutes(5), &floods).env("LBD_FLOOD_SECONDS", "10"), None);
+
+    let delays = ["test", "-p", "lbd-integration", "--test", "e2e", "gateway_pair"];
+    run.step(Step::cargo("whole delays", minutes(8), &delays).env("LBD_WHOLE_DELAYS", "1"), None);
 
     if works("cargo", &["+nightly", "fuzz", "--version"]) {
         let seconds = format!("-max_total_time={}", fuzz_minutes * 60);
