@@ -71,6 +71,12 @@ fn one_service() {
             entry("rr", &[(1, 0), (2, 5)]),
             vec![set(2, 5), set(1, 0)],
         ),
+        (
+            "those that go, the last first: the kernel finds them again in this order",
+            entry("rr", &[(1, 1), (2, 1), (3, 1)]),
+            entry("rr", &[(2, 1)]),
+            vec![del(3), del(1)],
+        ),
         ("the last one out", entry("rr", &[(1, 1)]), entry("rr", &[]), vec![del(1)]),
     ] {
         let mut got = Vec::new();
@@ -89,6 +95,16 @@ fn new_services_are_complete_before_old_ones_go() {
         ops,
         [Op::NewService(other, service("rr")), Op::NewDest(other, real(1), weight(1)), Op::DelService(id())]
     );
+}
+
+#[test]
+fn services_go_in_the_opposite_order() {
+    let mark = |mark| ServiceId::FwMark { mark: NonZeroU32::new(mark).expect("mark"), family: Family::Inet };
+    let have = Table {
+        services: (1..=3).filter_map(|number| Some((mark(number), entry("rr", &[(1, 1)])?))).collect(),
+    };
+    let gone = [3, 2, 1].map(|number| Op::DelService(mark(number)));
+    assert_eq!(plan(&have, &Table::default()), gone);
 }
 
 /// Tables over few keys, so that two of them overlap.

@@ -609,7 +609,7 @@ pub struct Preview {
     pub timeouts: Option<Timeouts>,
 }
 
-/// Wanted services first, then those that go.
+/// Wanted services first, then those that go, in the opposite order (as [`lbd_ipvs::plan`]).
 fn plan(concerned: &BTreeSet<ServiceId>, have: &Table, want: &Table, ours: &Owned) -> Vec<Op> {
     let mut ops = Vec::new();
     for id in concerned {
@@ -617,7 +617,7 @@ fn plan(concerned: &BTreeSet<ServiceId>, have: &Table, want: &Table, ours: &Owne
             plan_service(*id, have.services.get(id), Some(entry), &mut ops);
         }
     }
-    for id in concerned {
+    for id in concerned.iter().rev() {
         // Neither wanted nor ours: another program's.
         if !want.services.contains_key(id) && ours.contains_key(id) {
             plan_service(*id, have.services.get(id), None, &mut ops);

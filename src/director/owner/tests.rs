@@ -304,6 +304,15 @@ fn a_table_that_another_program_changed_is_put_right_at_once_when_it_shows() {
 }
 
 #[test]
+fn what_goes_goes_in_the_opposite_order() {
+    let mut bed = Bed::new(Table::default(), Owned::new());
+    bed.set([80, 81, 82].map(|port| part(port, &[(1, 1)])).to_vec());
+    let _added = bed.kernel.take_record();
+    bed.set([80, 81, 82].map(|port| (owner_of(port), None)).to_vec());
+    assert_eq!(bed.kernel.take_record(), [82, 81, 80].map(|port| Op::DelService(id(port))));
+}
+
+#[test]
 fn an_audit_repairs_counts_and_tells_drift() {
     let mut bed = Bed::new(Table::default(), Owned::new());
     let ours = [part(80, &[(1, 1), (2, 1), (4, 1)]), part(81, &[(1, 1)]), part(82, &[(1, 1)])];
