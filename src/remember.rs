@@ -94,10 +94,16 @@ impl Mailbox {
 
 fn write(file: &StateFile, mailbox: &Mailbox) {
     let mut failing = false;
+    let mut written: Option<Vec<SavedInstance>> = None;
     loop {
-        let pending = mailbox.take();
+        let mut pending = mailbox.take();
+        // A Backup says the same four times a second.
+        pending.instances.take_if(|instances| !failing && written.as_ref() == Some(&*instances));
         let verdicts = pending.verdicts.map_or(Ok(()), |verdicts| file.put_verdicts(&verdicts));
-        let instances = pending.instances.map_or(Ok(()), |instances| file.put_instances(instances));
+        let instances = pending.instances.map_or(Ok(()), |instances| {
+            written = Some(instances.clone());
+            file.put_instances(instances)
+        });
         let leaving = pending.leaving.map_or(Ok(()), |leaving| file.put_leaving(leaving));
         match verdicts.and(instances).and(leaving) {
             Ok(()) => failing = false,
@@ -133,5 +139,30 @@ mod tests {
             StateFile::open(&path, 0).1.instances,
             [SavedInstance { vrid: 9, ..SavedInstance::default() }]
         );
+    }
+
+    #[test]
+    fn what_did_not_change_is_not_written_again() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("state");
+        let (remember, thread) = Remember::start(Arc::new(StateFile::open(&path, 0).0)).expect("a thread");
+        let of = |vrid| vec![SavedInstance { vrid, ..SavedInstance::default() }];
+        let saved = || StateFile::open(&path, 0).1.instances;
+        let file = std::fs::canonicalize(dir.path()).expect("a folder").join("state.vrrp");
+        remember.instances(of(1));
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while saved() != of(1) {
+            assert!(std::time::Instant::now() < deadline, "not written within 10 s");
+            std::thread::yield_now();
+        }
+        std::fs::remove_file(&file).expect("the file");
+        remember.instances(of(1));
+        remember.verdicts(Verdicts::default());
+        drop(thread);
+        assert!(!file.exists(), "written again");
+        let (remember, thread) = Remember::start(Arc::new(StateFile::open(&path, 0).0)).expect("a thread");
+        remember.instances(of(2));
+        drop(thread);
+        assert_eq!(saved(), of(2));
     }
 }

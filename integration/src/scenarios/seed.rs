@@ -10,9 +10,9 @@ use super::{Ctx, Skip};
 use crate::adverts::Capture;
 use crate::cell::Cell;
 use crate::client::{distribution, expect_split};
+use crate::netns::Netns;
 use crate::packages;
 use crate::seeds;
-use crate::netns::Netns;
 use crate::servers::mail::Mailbox;
 use crate::servers::{Mode, Server};
 use crate::step;
@@ -102,7 +102,8 @@ pub fn docker_dr(ctx: &Ctx) -> Result<()> {
     let changed = format!("Realserver [{dead}]:tcp:80 of virtual server [{address}]:tcp:80");
     for mailbox in &mailboxes {
         for word in ["DOWN", "UP"] {
-            let mail = mailbox.ending(&format!("{changed} - {word}"), Duration::from_secs(6) + ctx.slack())?;
+            let mail =
+                mailbox.ending(&format!("{changed} - {word}"), Duration::from_secs(6) + ctx.slack())?;
             ensure!(mail.to == ["sysadmin@mydomain.com", "support@mydomain.com"], "to whom: {mail:?}");
             ensure!(mail.from == "lb1@mydomain.com", "from whom: {mail:?}");
         }
@@ -183,8 +184,9 @@ pub fn lvs_http_get(ctx: &Ctx) -> Result<()> {
     for (node, mailbox) in mailboxes.iter().enumerate() {
         for server in ["10.1.38.13", "10.1.38.14"] {
             for word in ["DOWN", "UP"] {
-                let subject =
-                    format!("[node-0{node}] Realserver [{server}]:tcp:80 of virtual server [{address}]:tcp:80 - {word}");
+                let subject = format!(
+                    "[node-0{node}] Realserver [{server}]:tcp:80 of virtual server [{address}]:tcp:80 - {word}"
+                );
                 let mail = mailbox.expect(&subject, Duration::from_secs(6) + ctx.slack())?;
                 ensure!(mail.to == ["root@localhost"] && mail.from == "keepalived@localhost", "{mail:?}");
             }
@@ -424,7 +426,10 @@ pub fn havip_nopreempt(ctx: &Ctx) -> Result<()> {
     both(n2.ns(), false, Duration::ZERO).context("stopped")?;
     both(n1.ns(), true, skew).context("the other stopped")?;
     for (node, log) in [("n1", n1.log()), ("n2", n2.log())] {
-        ensure!(!log.contains("garp_interval") && !log.contains("gna_interval"), "{node}: a 0 is no mistake: {log}");
+        ensure!(
+            !log.contains("garp_interval") && !log.contains("gna_interval"),
+            "{node}: a 0 is no mistake: {log}"
+        );
     }
     Ok(())
 }
