@@ -30,6 +30,11 @@ fn what_is_tracked() {
 }
 
 #[test]
+fn what_groups_track() {
+    run("vrrp_group_tracking");
+}
+
+#[test]
 fn every_notify_script_and_line_in_order() {
     run("notifications");
 }
