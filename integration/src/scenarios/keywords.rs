@@ -12,6 +12,7 @@ use super::Ctx;
 use super::life::{field, scheduled};
 use crate::fifo::executable;
 use crate::forge::{Forged, Sender};
+use crate::servers::mail::Mailbox;
 use crate::topology::{BACK, Lab, host};
 use crate::{step, vip, wait};
 
@@ -34,7 +35,8 @@ pub fn keywords(ctx: &Ctx) -> Result<()> {
         format!(
             "linkbeat_use_polling\nglobal_defs {{\n  script_user root\n  vrrp_version 3\n  vrrp_startup_delay {}\n  default_interface \
              eth1\n  log_unknown_vrids\n  startup_script {}\n  shutdown_script {}\n  shutdown_script_timeout 1\n  vrrp_notify_fifo \
-             {}\n  vrrp_notify_fifo_script \"{} first\"\n  {more}\n}}\n\
+             {}\n  vrrp_notify_fifo_script \"{} first\"\n  router_id LB1\n  smtp_alert_vrrp\n  smtp_helo_name \
+             lb.bed.test\n  smtp_server {PEER}\n  notification_email {{\n    ops@bed.test\n  }}\n  {more}\n}}\n\
              static_ipaddress {{\n  10.9.9.9/32\n}}\n\
              vrrp_instance VI_1 {{\n  interface eth0\n  virtual_router_id 51\n  priority 100\n  advert_int 0.05\n  \
              virtual_ipaddress {{\n    {VIP}/32\n  }}\n}}\n",
@@ -50,6 +52,7 @@ pub fn keywords(ctx: &Ctx) -> Result<()> {
     let last = last.trim().rsplit([',', '-']).next().unwrap_or("0").to_owned();
     let threads = format!("vrrp_priority -5\n  vrrp_cpu_affinity {last}\n  vrrp_no_swap");
     let mut director = ctx.director("a", ns, &config(&threads))?;
+    let mailbox = Mailbox::start(lab.host("b"), "10.0.0.12:25")?;
     let began = Instant::now();
     director.start_and_wait()?;
     vip::expect(ns, VIP, true, LIMIT)?;
@@ -67,6 +70,8 @@ pub fn keywords(ctx: &Ctx) -> Result<()> {
         ensure!(read == "INSTANCE \"VI_1\" BACKUP 100\nINSTANCE \"VI_1\" MASTER 100\n", "{read}");
         Ok::<_, anyhow::Error>(())
     })?;
+    let mail = mailbox.expect("[LB1] VRRP Instance VI_1 - Entering MASTER state", LIMIT)?;
+    ensure!(mail.helo == "lb.bed.test" && mail.to == ["ops@bed.test"], "smtp_helo_name: {mail:?}");
     let stranger = Forged { priority: 50, ..Forged::new(3, PEER, 77, VIP) };
     Sender::new(lab.host("b"), PEER)?.send(&stranger.datagram())?;
     wait::until("log_unknown_vrids", LIMIT, || {
