@@ -155,6 +155,36 @@ async fn by_reading_proc() {
     over_its_life(false).await;
 }
 
+/// With room for two or three events a storm of processes makes the kernel lose most of them.
+#[tokio::test]
+async fn by_events_with_hardly_any_room() {
+    if !events_are_told("track::processes::tests::by_events_with_hardly_any_room") {
+        return;
+    }
+    let mut bench = Bench::new(true);
+    let process = of(&[&bench.name()], ProcessMatch::Name, 1);
+    let least = Buffer { bytes: Some(1), force: false };
+    bench.processes.track(vec![("own".into(), process)], least).await;
+    bench.told(&[("own", few(0, 1))]);
+    let storm = || {
+        for _ in 0..50 {
+            let child = Program::new("/bin/true").spawn();
+            child.and_then(|mut child| child.wait()).expect("a process");
+        }
+    };
+    let stormy = |what: &mut dyn FnMut()| {
+        std::thread::scope(|scope| {
+            (0..4).for_each(|_| drop(scope.spawn(storm)));
+            what();
+        });
+    };
+    let mut running = None;
+    stormy(&mut || running = Some(bench.start("1000")));
+    bench.told(&[("own", TrackerResult::Good)]);
+    stormy(&mut || running = None);
+    bench.told(&[("own", few(0, 1))]);
+}
+
 #[tokio::test]
 async fn a_process_that_names_itself() {
     if !events_are_told("track::processes::tests::a_process_that_names_itself") {
