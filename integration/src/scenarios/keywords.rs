@@ -13,12 +13,15 @@ use super::life::{field, scheduled};
 use crate::fifo::executable;
 use crate::forge::{Forged, Sender};
 use crate::servers::mail::Mailbox;
+use crate::tap::{Frame, Tap};
 use crate::topology::{BACK, Lab, host};
 use crate::{step, vip, wait};
 
 const LIMIT: Duration = Duration::from_secs(10);
 const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 12);
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
+/// Another one than adverts usually go to.
+const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 100);
 /// vrrp_startup_delay; without it the instance is master after a fifth of a second.
 const DELAY: Duration = Duration::from_secs(2);
 
@@ -103,5 +106,77 @@ pub fn keywords(ctx: &Ctx) -> Result<()> {
     let want = format!("{}\n{}\n", begins.display(), at("begins").display());
     ensure!(paths == want, "use_symlink_paths: {paths}, want {want}");
     ensure!(director.stop()?.success(), "the stop failed");
+    Ok(())
+}
+
+/// What virtual routers take from global_defs, as it is on the wire.
+pub fn defaults(ctx: &Ctx) -> Result<()> {
+    let lab = Lab::new(&[host("a", "10.0.0.11/24"), host("b", "10.0.0.12/24")])?;
+    let config = |priority: u8| {
+        format!(
+            "global_defs {{\n  vrrp_version 3\n  vrrp_mcast_group4 {GROUP}\n  vrrp_down_timer_adverts 2\n  vrrp_garp_interval 0.2\n  \
+             vrrp_garp_master_delay 2\n  vrrp_garp_master_repeat 2\n  vrrp_garp_master_refresh 3\n  \
+             vrrp_garp_master_refresh_repeat 3\n}}\n\
+             vrrp_instance VI_1 {{\n  interface eth0\n  virtual_router_id 51\n  priority {priority}\n  advert_int 1\n  \
+             virtual_ipaddress {{\n    {VIP}/32\n  }}\n}}\n"
+        )
+    };
+    let tap = Tap::start(&lab, &[("a", "eth0"), ("b", "eth0")])?;
+    let (of_a, of_b) = (0, 1);
+    let adverts = |port: usize| {
+        tap.since(Duration::ZERO, |frame| frame.vrrp()).into_iter().filter(move |one| one.port == port)
+    };
+    let secs = Duration::from_secs_f64;
+    let slack = ctx.slack();
+    let mut a = ctx.director("a", lab.host("a"), &config(150))?;
+    a.start_and_wait()?;
+    let announced = || {
+        let of = |frame: &Frame| frame.arp().filter(|arp| arp.sender == VIP && arp.target == VIP);
+        tap.since(Duration::ZERO, of).into_iter().filter(|arp| arp.port == of_a).map(|arp| arp.at).collect()
+    };
+    let times: Vec<Duration> = wait::until_ok("seven announcements", LIMIT, || {
+        let times: Vec<Duration> = announced();
+        ensure!(times.len() >= 7, "{times:?}");
+        Ok(times)
+    })?;
+    let first = adverts(of_a).next().context("no advert")?.at;
+    step!("announced at {:?}", times.iter().map(|at| at.saturating_sub(first)).collect::<Vec<_>>());
+    for (keyword, from, to, due, late) in [
+        ("vrrp_garp_interval", times[0], times[1], 0.2, 0.3),
+        ("vrrp_garp_master_delay", first, times[2], 2.0, 0.5),
+        ("vrrp_garp_interval", times[2], times[3], 0.2, 0.3),
+        ("vrrp_garp_master_refresh", first, times[4], 3.0, 3.0),
+        ("vrrp_garp_master_refresh_repeat", times[4], times[6], 0.4, 0.6),
+    ] {
+        let took = to.saturating_sub(from);
+        ensure!(took + secs(0.02) >= secs(due), "{keyword}: after {took:?} already, due {due} s");
+        ensure!(took <= secs(due + late) + slack, "{keyword}: after {took:?}, due {due} s");
+    }
+
+    let mut b = ctx.director("b", lab.host("b"), &config(100))?;
+    b.start_and_wait()?;
+    // Longer than it would wait for a master that it does not hear.
+    wait::throughout("the other one hears it", secs(4.0), || {
+        ensure!(!vip::held(b.ns(), VIP)?);
+        Ok(())
+    })?;
+    a.kill();
+    lab.cable("a", "eth0", false)?;
+    vip::expect(b.ns(), VIP, true, LIMIT)?;
+    let last = adverts(of_a).last().context("no advert")?.at;
+    let took = wait::until_ok("an advert of the other one", LIMIT, || {
+        adverts(of_b).next().map(|one| one.at.saturating_sub(last)).context("none")
+    })?;
+    // Two intervals and the skew time of version 3 (RFC 9568, 6.1).
+    let due = secs(2.0 + 156.0 / 256.0);
+    step!("vrrp_down_timer_adverts: master after {took:?}, due {due:?}");
+    ensure!(
+        took + secs(0.02) >= due && took <= due + secs(0.7),
+        "vrrp_down_timer_adverts: {took:?}, due {due:?}"
+    );
+    for one in adverts(of_a).chain(adverts(of_b)) {
+        ensure!(one.destination == GROUP, "vrrp_mcast_group4: {one:?}");
+    }
+    ensure!(b.stop()?.success(), "the stop failed");
     Ok(())
 }

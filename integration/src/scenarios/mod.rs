@@ -175,6 +175,15 @@ pub const ALL: &[Scenario] = &[
     )
     .alone(),
     scenario("vrrp_wire", "fields and times of what a pair sends", Need::Netns, 90, wire::wire).alone(),
+    scenario(
+        "vrrp_defaults",
+        "what virtual routers take from global_defs, on the wire",
+        Need::Netns,
+        60,
+        keywords::defaults,
+    )
+    .alone()
+    .lbd_only(),
     scenario("vrrp_floods", "five floods of wrong adverts", Need::Netns, 120, strangers::floods)
         .alone()
         .lbd_only(),
