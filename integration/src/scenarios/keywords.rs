@@ -163,7 +163,7 @@ pub fn defaults(ctx: &Ctx) -> Result<()> {
     a.kill();
     lab.cable("a", "eth0", false)?;
     vip::expect(b.ns(), VIP, true, LIMIT)?;
-    let last = adverts(of_a).last().context("no advert")?.at;
+    let last = adverts(of_a).next_back().context("no advert")?.at;
     let took = wait::until_ok("an advert of the other one", LIMIT, || {
         adverts(of_b).next().map(|one| one.at.saturating_sub(last)).context("none")
     })?;
