@@ -1,8 +1,6 @@
-//! The daemon: start order, signals, reload, stop.
+//! The daemon: its life from the locks to the last word, signals, requests.
 //!
-//! Start: the table is complete (adopted and converged) before the first MASTER. Stop: VRRP releases,
-//! a short grace, then the table is emptied. Here: which part is started and told when. Not here:
-//! what the parts do.
+//! Here: what follows what. Not here: the order of the parts (`start`, `apply`, `stop`), what they do.
 
 use std::collections::{BTreeSet, HashSet};
 use std::io::Write;
@@ -13,36 +11,31 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use lbd_grammar::Secrets;
-use lbd_grammar::config::{Config, FlushOnStop};
+use lbd_grammar::config::Config;
 use lbd_health::Tools;
-use lbd_ipvs::IpvsError;
-use lbd_vrrp::Setup;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::control::HandoverStarted;
 use crate::control::server::ControlSocket;
-use crate::control::snapshot::{Api, Parts, Request, Shared};
+use crate::control::snapshot::{Api, Request, Shared};
 use crate::control::status::ConfigStatus;
-use crate::director::actor::DirectorOptions;
-use crate::director::checkers::Checkers;
-use crate::director::owner::{self, OwnerOptions, Settings, Stop, TableOwner};
 use crate::event::EventSender;
 use crate::lock::{LockError, LockedFile};
 use crate::logging;
 use crate::namespace::Namespace;
 use crate::notify::Notifier;
 use crate::options::{EXIT_STOPPED, Options};
-use crate::paths::Paths;
+use crate::paths::{Folders, Paths};
 use crate::pid_file::PidFile;
 use crate::reload_time::Watcher;
 use crate::remember::Remember;
-use crate::router::{HostWants, Interfaces, Leave, Network, Router, RouterOptions, RouterSnapshot, startup};
 use crate::script::ScriptRoom;
 use crate::signals::{Command, Signals};
 use crate::state_file::{Saved, SavedInstance, StateFile};
-use crate::track::files::{self, TrackedFiles};
+use crate::track::files::TrackedFiles;
 
+mod apply;
 mod around;
 mod begin;
 mod failure;
@@ -51,6 +44,8 @@ mod monitoring;
 mod planning;
 mod reload;
 mod saving;
+mod start;
+mod stop;
 mod synchronisation;
 mod threads;
 mod tracking;
@@ -59,7 +54,6 @@ pub use failure::Failure;
 
 use around::Sysctl;
 use begin::{Begun, begin};
-use monitoring::log_addresses;
 use saving::Saver;
 use synchronisation::AbortOnDrop;
 use threads::Threads;
@@ -67,12 +61,6 @@ use tracking::Tracking;
 
 /// How long the table may take to be complete at start before VRRP goes on without it.
 const CONVERGE_LIMIT: Duration = Duration::from_secs(30);
-/// Between the release of the addresses and the end of the table: packets under way are still balanced.
-const GRACE: Duration = Duration::from_millis(250);
-/// keepalived waits so long for its notify_stop scripts.
-const NOTIFY_STOP_LIMIT: Duration = Duration::from_secs(1);
-/// How long a master that resumes waits for the first results of its scripts.
-const SCRIPTS_FIRST: Duration = Duration::from_millis(500);
 /// A handover that waited longer is not carried out; `lbctl` waits 15 s for the answer.
 const HANDOVER_PATIENCE: Duration = Duration::from_secs(10);
 /// Reloads and plans waiting. When full, who asks waits.
@@ -176,6 +164,8 @@ impl Daemon {
             }
         }
         let paths = Paths::of(&options, &identity);
+        // Dropped after all that is in them.
+        let _folders = Folders::of(&identity);
         let control = ControlSocket::bind(&paths.control_socket)?;
         let _pid_file = PidFile::create(&paths.pid_file)?;
         let _state_lock = lock_state(&paths.state_file)?;
@@ -245,6 +235,7 @@ impl Daemon {
         };
         // Texts and diagnostics have been said.
         drop(checked);
+        daemon.forget_reload_file().await;
         // After the locks, which keep a second lbd from running it too, and before anything else.
         let goes_on = match around::startup(&config) {
             Some(script) => daemon.run_life_script(script, &mut signals).await,
@@ -370,340 +361,11 @@ impl Daemon {
             }
         }
     }
-
-    async fn start(&mut self, config: &Arc<Config>, saved: Saved) -> Result<(), Failure> {
-        self.mask_files(config);
-        if let Some(directory) = &config.global.save_dir {
-            self.saver.prepare(directory).await;
-        }
-        self.notifier.open(config).await;
-        self.notifier.update(config);
-        self.quiet_igmp(config);
-        let left_services = !saved.owned.is_empty() || saved.timeouts.is_some();
-        // Addresses of virtual routers that the configuration no longer has may be on a peer by now.
-        let left_addresses = self.options.parts.vrrp && self.leftover_addresses;
-        let needed = self.needs_router(config);
-        // It may be refused: before anything is changed.
-        let router = if needed || left_addresses {
-            match self.open_router(config, saved.instances.clone()) {
-                Err(failure) if !needed => {
-                    warn!("virtual addresses of an earlier run are not removed: {failure}");
-                    None
-                }
-                router => Some(router?),
-            }
-        } else {
-            None
-        };
-        if router.is_none() && self.options.address_monitoring {
-            warn!("-a: addresses are watched where there are virtual routers only");
-        }
-        // From here on a stop removes what an earlier run left.
-        let router = router.map(Arc::new);
-        self.shared.parts().router.clone_from(&router);
-        let resumes = self.options.take_over || saved.instances.iter().any(|instance| instance.master);
-        self.start_sync(config, saved.sync.clone())?;
-        let config_of_files = config.clone();
-        let _panicked =
-            tokio::task::spawn_blocking(move || files::initialize(config_of_files.track_files.values()))
-                .await;
-        self.files.track(config).await;
-        if self.options.parts.checkers && (!config.virtual_servers.is_empty() || left_services) {
-            self.saved = saved;
-            match self.start_checkers(config).await {
-                Ok(()) => {}
-                // Nothing is to be balanced; what an earlier process left cannot be removed.
-                Err(failure) if config.virtual_servers.is_empty() => {
-                    warn!("services of an earlier run are not removed: {failure}");
-                }
-                Err(failure) => return Err(failure),
-            }
-        }
-        self.adjust_threads(config);
-        if let Some(router) = router {
-            self.track(config).await;
-            if resumes && let Some(tracker) = &self.tracking.scripts {
-                // A master that goes on advertises its priority with what its scripts add.
-                tracker.settled(SCRIPTS_FIRST).await;
-            }
-            self.hold_preemption(config, &router);
-            self.begin_router(&router);
-        }
-        self.follow();
-        Ok(())
-    }
-
-    /// The router's threads also tell which addresses are on this host (ha_suspend).
-    fn needs_router(&self, config: &Config) -> bool {
-        let watches = self.options.parts.checkers && config.virtual_servers.iter().any(|one| one.ha_suspend);
-        let fixed = !(config.static_addresses.is_empty()
-            && config.static_routes.is_empty()
-            && config.static_rules.is_empty());
-        watches || self.options.parts.vrrp && (fixed || !config.vrrp_instances.is_empty())
-    }
-
-    async fn start_checkers(&mut self, config: &Arc<Config>) -> Result<(), Failure> {
-        let saved = self.saved.clone();
-        let options = OwnerOptions {
-            owned: saved.owned,
-            timeouts_before: saved.timeouts,
-            // Only at the start: a reload that brings the first virtual server finds a table in use.
-            flush: config.global.lvs_flush && self.shared.parts().checkers.is_none() && self.starting,
-            ..self.owner_options(settings(config))
-        };
-        self.namespace.run(|| ())?;
-        let owner = tokio::task::spawn_blocking(move || TableOwner::start(options))
-            .await
-            .map_err(|error| Failure::Run(error.to_string()))??;
-        let (remember, leaving) = (self.remember.clone(), self.remember.clone());
-        let options = DirectorOptions {
-            owner: owner.clone(),
-            tools: self.tools.clone(),
-            events: self.events.clone(),
-            saved: saved.verdicts,
-            remember: Box::new(move |verdicts| remember.verdicts(verdicts)),
-            saved_leaving: saved.leaving,
-            remember_leaving: Box::new(move |servers| leaving.leaving(servers)),
-            local_addresses: self.local.subscribe(),
-        };
-        // Before the waits, which a stop may end: the stop empties what is in the table already.
-        self.shared.parts().owner = Some(owner.clone());
-        let checkers = Checkers::start(options, config.clone())
-            .await
-            .map_err(|error| Failure::Run(format!("checkers: {error}")))?;
-        let (director, lost) = (checkers.director().clone(), self.lost.clone());
-        tokio::spawn(async move {
-            director.ended().await;
-            let _full = lost.try_send("the director (virtual servers and checks)");
-        });
-        self.shared.parts().checkers = Some(Arc::new(checkers));
-        self.adjust_threads(config);
-        self.saved = Saved::default();
-        if !owner.flush_wait(CONVERGE_LIMIT).await {
-            warn!("the kernel's table is not complete yet: `lbctl status` shows what is refused");
-        }
-        Ok(())
-    }
-
-    fn owner_options(&self, settings: Settings) -> OwnerOptions {
-        let namespace = self.namespace.clone();
-        OwnerOptions {
-            connect: Box::new(move || Ok(Box::new(client(&namespace)?))),
-            state: self.state.clone(),
-            owned: Default::default(),
-            timeouts_before: None,
-            flush: false,
-            settings,
-            events: self.events.clone(),
-            processor: owner::processor_time,
-        }
-    }
-
-    /// A router of which no virtual router takes part yet. When it is dropped, nothing has happened.
-    fn open_router(&self, config: &Config, saved: Vec<SavedInstance>) -> Result<Router, Failure> {
-        Ok(Router::start(RouterOptions {
-            setup: self.setup(config),
-            network: self.network(config),
-            scheduling: config.global.scheduling.vrrp.clone(),
-            saved: if self.options.parts.vrrp { saved } else { Vec::new() },
-            take_over: self.options.take_over && self.starting,
-            host: self.host(config),
-            state: self.paths.state_file.clone(),
-            events: self.events.clone(),
-        })?)
-    }
-
-    fn begin_router(&self, router: &Router) {
-        router.begin();
-        let (remembering, lost) =
-            (remember_instances(router.snapshot(), self.remember.clone()), self.lost.clone());
-        tokio::spawn(async move {
-            remembering.await;
-            let _full = lost.try_send("VRRP");
-        });
-        tokio::spawn(local_addresses(router.interfaces(), self.local.clone()));
-        if self.options.address_monitoring {
-            tokio::spawn(log_addresses(router.interfaces()));
-        }
-    }
-
-    fn host(&self, config: &Config) -> HostWants {
-        if self.options.parts.vrrp { host::wants(config) } else { HostWants::default() }
-    }
-
-    /// Without VRRP there are no virtual routers.
-    fn setup(&self, config: &Config) -> Setup {
-        if !self.options.parts.vrrp {
-            return Setup::default();
-        }
-        let mut setup = config.vrrp_setup();
-        let after_boot = config.global.vrrp.delay_after_boot;
-        setup.startup_delay = startup::startup_delay(setup.startup_delay, after_boot, startup::uptime());
-        setup
-    }
-
-    /// Routes, rules and what is static; without VRRP there are none.
-    fn network(&self, config: &Config) -> Network {
-        if self.options.parts.vrrp { Network::of(config) } else { Network::default() }
-    }
-
-    /// Adding comes before removing: programs and tables are there before what needs them.
-    async fn apply(&mut self, config: &Arc<Config>) -> Result<(), Failure> {
-        let checkers = self.shared.parts().checkers.clone();
-        let router = self.shared.parts().router.clone();
-        // It may be refused: before anything is changed.
-        let opened = match router {
-            None if self.needs_router(config) => Some(self.open_router(config, Vec::new())?),
-            _ => None,
-        };
-        self.start_sync(config, BTreeSet::new())?;
-        self.mask_files(config);
-        self.quiet_igmp(config);
-        self.room.update(&config.scripts, &config.global).await;
-        self.notifier.open(config).await;
-        self.files.track(config).await;
-        match checkers {
-            Some(checkers) => {
-                checkers.owner().set_settings(settings(config));
-                self.notifier.update(config);
-                checkers
-                    .director()
-                    .reload(config.clone())
-                    .await
-                    .map_err(|error| Failure::Run(error.to_string()))?;
-                if !checkers.owner().flush_wait(CONVERGE_LIMIT).await {
-                    warn!("the kernel's table is not complete yet: `lbctl status` shows what is refused");
-                }
-            }
-            None if self.options.parts.checkers && !config.virtual_servers.is_empty() => {
-                self.start_checkers(config).await?;
-            }
-            None => {}
-        }
-        self.notifier.update(config);
-        // What is tracked is known before who tracks it: no virtual router waits for it, and no priority jumps.
-        match (router, opened) {
-            (Some(router), _) => {
-                let (before, wants) = (router.clone(), self.host(config));
-                let prepared = tokio::task::spawn_blocking(move || before.prepare(wants)).await;
-                if let Ok(Err(error)) = prepared {
-                    error!(%error, "interfaces and the packet filter of virtual routers stay as they were");
-                }
-                self.hold_preemption(config, &router);
-                let scheduling = config.global.scheduling.vrrp.clone();
-                self.track(config).await;
-                router.reload(self.setup(config), scheduling, self.network(config));
-            }
-            (None, Some(router)) => {
-                let router = Arc::new(router);
-                self.shared.parts().router = Some(Arc::clone(&router));
-                self.track(config).await;
-                self.begin_router(&router);
-            }
-            (None, None) => {}
-        }
-        self.notifier.tell_states();
-        Ok(())
-    }
-
-    /// Takes back what of a configuration was applied before it was refused. Virtual routers are never
-    /// among it: they come last in [`Daemon::apply`].
-    async fn restore(&mut self) {
-        let config = self.config.clone();
-        self.mask_files(&config);
-        self.room.update(&config.scripts, &config.global).await;
-        self.notifier.open(&config).await;
-        self.notifier.update(&config);
-        let checkers = self.shared.parts().checkers.clone();
-        self.files.track(&config).await;
-        self.track(&config).await;
-        if let Some(checkers) = &checkers {
-            checkers.owner().set_settings(settings(&config));
-        }
-        if let Some(checkers) = checkers
-            && let Err(error) = checkers.director().reload(config).await
-        {
-            error!(%error, "the virtual servers may be those of the refused configuration");
-        }
-    }
-
-    /// A start that fails leaves no address of a crashed run without its table.
-    async fn remove_left_addresses(&mut self) {
-        let router = self.shared.parts().router.take();
-        let limit = self.stop_limit();
-        if let Some(router) = router.filter(|_| self.leftover_addresses) {
-            let stopping = tokio::task::spawn_blocking(move || router.stop(true, limit));
-            let _limit = tokio::time::timeout(limit * 2, stopping).await;
-        }
-    }
-
-    /// When all else has ended.
-    async fn run_shutdown_script(&self, signals: &mut Signals) {
-        if let Some(script) = around::shutdown(&self.config) {
-            self.run_life_script(script, signals).await;
-        }
-    }
-
-    async fn stop(&mut self) {
-        let limit = self.stop_limit();
-        let Parts { owner, checkers, router, sync } = std::mem::take(&mut *self.shared.parts());
-        let stop = if self.options.keep_ipvs { Stop::Keep } else { Stop::Empty };
-        self.tracking = Tracking::default();
-        self.following = None;
-        self.holding = None;
-        self.reload_time = None;
-        // Beside the rest: it may take the kernel a second.
-        let syncing = sync.map(|sync| tokio::task::spawn_blocking(move || sync.stop(stop)));
-        if let Some(router) = router {
-            let leave = match (self.handed_over, self.options.keep_vrrp) {
-                (true, _) => Leave::Everything,
-                // What is static goes all the same, as with keepalived.
-                (false, true) => Leave::Instances,
-                (false, false) => Leave::Nothing,
-            };
-            let stopping = tokio::task::spawn_blocking(move || router.end(leave, limit));
-            let _limit = tokio::time::timeout(limit * 2, stopping).await;
-            if leave == Leave::Instances {
-                self.notifier.stops().into_iter().for_each(|event| self.events.send(event));
-            }
-            if checkers.is_some() {
-                tokio::time::sleep(GRACE).await;
-            }
-        }
-        if let Some(checkers) = checkers {
-            let _limit = tokio::time::timeout(limit * 2, checkers.stop(stop)).await;
-        } else if let Some(owner) = owner {
-            let stopping = tokio::task::spawn_blocking(move || owner.stop(stop));
-            let _limit = tokio::time::timeout(limit * 2, stopping).await;
-        }
-        if let Some(syncing) = syncing {
-            let _limit = tokio::time::timeout(limit * 2, syncing).await;
-        }
-        self.notifier.drain(NOTIFY_STOP_LIMIT).await;
-        self.room.stop().await;
-    }
 }
 
 /// Has the memory of a configuration that is no more given back, on a thread where nobody waits.
 fn give_back() {
     tokio::task::spawn_blocking(crate::allocator::trim);
-}
-
-/// What of global_defs concerns the table.
-fn settings(config: &Config) -> Settings {
-    Settings {
-        timeouts: config.global.lvs_timeouts,
-        flush_on_stop: config.global.lvs_flush_on_stop == FlushOnStop::Table,
-    }
-}
-
-/// A connection to the table of a namespace.
-fn client(namespace: &Namespace) -> Result<lbd_ipvs::Client, IpvsError> {
-    let namespace = namespace.clone();
-    lbd_ipvs::Client::connect_by(move || {
-        let made = namespace.run(|| lbd_ipvs::transport::NetlinkTransport::new(lbd_ipvs::client::TIME_LIMIT));
-        made.unwrap_or_else(|error| Err(std::io::Error::other(error)))
-    })
 }
 
 /// Two daemons that write the same file would forget each other's services.
@@ -725,40 +387,6 @@ fn lock_state(path: &Path) -> Result<LockedFile, Failure> {
             }
         }
     })
-}
-
-/// Publishes the addresses of this host, for ha_suspend.
-async fn local_addresses(
-    mut interfaces: watch::Receiver<Arc<Interfaces>>,
-    local: watch::Sender<HashSet<IpAddr>>,
-) {
-    loop {
-        let addresses: HashSet<IpAddr> = interfaces
-            .borrow_and_update()
-            .by_name
-            .values()
-            .flat_map(|interface| interface.addresses.iter().map(|(address, _)| *address))
-            .collect();
-        local.send_if_modified(|now| {
-            let changed = *now != addresses;
-            *now = addresses;
-            changed
-        });
-        if interfaces.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Writes down who is master and when it last said so, for a process that starts after a crash.
-async fn remember_instances(mut snapshot: watch::Receiver<Arc<RouterSnapshot>>, remember: Remember) {
-    while snapshot.changed().await.is_ok() {
-        let snapshot = snapshot.borrow_and_update();
-        // Before that nobody is master, and the file still says who was.
-        if snapshot.begun {
-            remember.instances(snapshot.saved());
-        }
-    }
 }
 
 #[cfg(test)]

@@ -43,20 +43,13 @@ impl LockedFile {
     /// # Errors
     /// [`LockError`]; the file's content is unchanged then.
     pub fn acquire(path: &Path, mode: u32) -> Result<Self, LockError> {
-        if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-            fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
-        }
-        // The holder may remove the file between open and lock: then this is the lock of nothing.
-        for _attempt in 0..ATTEMPTS {
-            // O_NONBLOCK: opening a FIFO must not wait for its other end.
-            let mut file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(mode)
-                .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-                .open(path)?;
+        // The holder may remove the file between open and lock: then this is the lock of nothing. And its folder,
+        // as long as nothing of ours is in it.
+        for attempt in 1..=ATTEMPTS {
+            let mut file = match open(path, mode) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => continue,
+                opened => opened?,
+            };
             if !file.metadata()?.is_file() {
                 return Err(LockError::NotAFile);
             }
@@ -90,6 +83,21 @@ impl Drop for LockedFile {
 
 /// Times the file may vanish under our hands before we say that someone else is at it.
 const ATTEMPTS: u32 = 16;
+
+fn open(path: &Path, mode: u32) -> io::Result<File> {
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
+    }
+    // O_NONBLOCK: opening a FIFO must not wait for its other end.
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(mode)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)
+}
 
 fn try_lock(file: &File) -> io::Result<bool> {
     let short = |value: i32| i16::try_from(value).map_err(io::Error::other);
@@ -177,7 +185,8 @@ mod tests {
     #[test]
     fn never_two_holders_while_files_come_and_go() {
         let dir = tempfile::tempdir().expect("directory");
-        let path = dir.path().join("lock");
+        let folder = dir.path().join("deep");
+        let path = folder.join("lock");
         let (inside, taken) = (AtomicBool::new(false), AtomicU32::new(0));
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -190,6 +199,7 @@ mod tests {
                                 taken.fetch_add(1, Ordering::SeqCst);
                                 inside.store(false, Ordering::SeqCst);
                                 drop(held);
+                                let _another_is_in_it = fs::remove_dir(&folder);
                             }
                             Err(LockError::Held { .. }) => std::thread::yield_now(),
                             Err(error) => panic!("{error}"),

@@ -1,10 +1,11 @@
 //! Where lbd has its files when no flag says so: one folder for each network namespace and instance name, so
 //! that several run beside each other, and lbctl finds each by the same names.
 //!
-//! Here: names to paths. Not here: the files themselves ([`crate::pid_file`], [`crate::control`],
+//! Here: names to paths, and the removal of folders that are empty. Not here: the files themselves ([`crate::pid_file`], [`crate::control`],
 //! [`crate::state_file`]).
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use crate::options::Options;
 
@@ -31,6 +32,34 @@ impl Identity {
     /// Where lbctl finds it.
     pub fn control_socket(&self) -> PathBuf {
         self.directory().join("control.sock")
+    }
+}
+
+/// The folders of an lbd with a name. What of them is empty when this is dropped is removed: a host of which
+/// namespaces come and go would fill with them.
+#[derive(Debug)]
+pub struct Folders(PathBuf);
+
+impl Folders {
+    /// To be dropped after all that is in them.
+    pub fn of(identity: &Identity) -> Self {
+        Folders(identity.directory())
+    }
+}
+
+impl Drop for Folders {
+    fn drop(&mut self) {
+        remove_empty(&self.0, Path::new(DIRECTORY));
+    }
+}
+
+/// Removes empty folders from `innermost` up to `all`, which stays.
+fn remove_empty(innermost: &Path, all: &Path) {
+    for folder in innermost.ancestors().take_while(|folder| *folder != all && folder.starts_with(all)) {
+        // Another lbd is in it, or it was never made.
+        if fs::remove_dir(folder).is_err() && folder.exists() {
+            return;
+        }
     }
 }
 
@@ -65,8 +94,6 @@ impl Paths {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::options::{Request, parse};
 
@@ -94,6 +121,35 @@ mod tests {
             assert_eq!(found.state_file, at("state"), "{name}");
             assert_eq!(found.reload_file(), at("lbd.reload"), "{name}");
         }
+    }
+
+    #[test]
+    fn folders_go_when_they_are_empty() {
+        let all = tempfile::tempdir().expect("directory");
+        let (namespace, instance) = (all.path().join("netns-n"), all.path().join("netns-n/instance-i"));
+        let make = || fs::create_dir_all(&instance).expect("folders");
+        for (name, file, want) in [
+            ("empty", None, (false, false)),
+            ("another's of the namespace", Some("netns-n/lbd.pid"), (true, false)),
+            ("its own is not empty", Some("netns-n/instance-i/state"), (true, true)),
+        ] {
+            make();
+            if let Some(file) = file {
+                fs::write(all.path().join(file), "").expect("file");
+            }
+            remove_empty(&instance, all.path());
+            assert_eq!((namespace.exists(), instance.exists()), want, "{name}");
+            if let Some(file) = file {
+                fs::remove_file(all.path().join(file)).expect("file");
+            }
+        }
+        // The inner one was never made, where flags name other files.
+        fs::remove_dir(&instance).expect("it is empty");
+        remove_empty(&instance, all.path());
+        assert!(!namespace.exists() && all.path().exists());
+        remove_empty(all.path(), all.path());
+        remove_empty(Path::new("/elsewhere"), all.path());
+        assert!(all.path().exists());
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! Notify scripts as real processes: order, arguments, limits.
 
 use std::fs;
-use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use lbd::event::{Cause, Event, EventSender};
@@ -21,6 +20,9 @@ use tokio::time::Instant;
 
 #[path = "../src/notify/tests/fixtures.rs"]
 mod fixtures;
+mod log;
+
+use log::Log;
 
 struct Bench {
     dir: TempDir,
@@ -37,7 +39,8 @@ fn address() -> SocketAddr {
 }
 
 impl Bench {
-    /// Runs `text` as `notify` of VI_1, VI_2 and VG_1 and as `notify_master` of VI_1; `$log` is a file.
+    /// Runs `text` as `notify` of VI_1, VI_2 and VG_1 and as `notify_master` and `notify_master_rx_lower_pri` of VI_1;
+    /// `$log` is a file.
     async fn new(text: &str) -> Self {
         Self::with_limit(text, None).await
     }
@@ -61,8 +64,9 @@ impl Bench {
         };
         let any = script("any");
         let server = script("server").expect("a script");
-        let master = script("master");
-        let notify = VrrpNotify { any: any.clone(), master, ..VrrpNotify::default() };
+        let (master, master_rx_lower_priority) = (script("master"), script("low"));
+        let notify =
+            VrrpNotify { any: any.clone(), master, master_rx_lower_priority, ..VrrpNotify::default() };
         config.vrrp_instances.push(fixtures::instance("VI_1", notify));
         let notify = VrrpNotify { any, ..VrrpNotify::default() };
         config.vrrp_instances.push(fixtures::instance("VI_2", notify.clone()));
@@ -146,44 +150,9 @@ async fn groups_have_a_queue_of_their_own() {
     assert_eq!(log.first().map(String::as_str), Some("master"), "{log:?}");
 }
 
-/// What is logged while the test's own thread runs.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("no panic").extend_from_slice(octets);
-        Ok(octets.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
-        let log = Log::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .without_time()
-            .with_target(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        (log, tracing::subscriber::set_default(subscriber))
-    }
-
-    /// The lines about scripts.
-    fn lines(&self) -> Vec<String> {
-        let text = String::from_utf8_lossy(&self.0.lock().expect("no panic")).into_owned();
-        text.lines().filter(|line| line.contains("notify script")).map(str::to_owned).collect()
-    }
-}
-
 #[tokio::test]
 async fn an_exit_status_is_logged_with_object_and_state() {
-    let (said, _until_the_end) = Log::start();
+    let (said, _until_the_end) = Log::start("notify script");
     let bench = Bench::new(
         "case $4 in MASTER) exit 3;; BACKUP) kill -9 $$;; esac\n[ \"$1\" = server ] && exit 4\necho \"$*\" >> $log",
     )
@@ -221,7 +190,7 @@ async fn an_exit_status_is_logged_with_object_and_state() {
 /// It ignores TERM, and so does its child.
 #[tokio::test]
 async fn a_script_that_hangs_is_killed_with_its_children_and_the_next_state_is_told() {
-    let (said, _until_the_end) = Log::start();
+    let (said, _until_the_end) = Log::start("notify script");
     let limit = Duration::from_millis(300);
     let bench = Bench::with_limit(
         "[ \"$1\" = master ] && exit\nif [ $4 = MASTER ]; then trap '' TERM\n\
@@ -272,7 +241,7 @@ async fn a_flood_and_children_that_live_on_hold_nothing_up() {
 
 #[tokio::test]
 async fn a_stop_is_told_although_an_earlier_script_hangs() {
-    let (said, _until_the_end) = Log::start();
+    let (said, _until_the_end) = Log::start("notify script");
     let bench = Bench::new(
         "[ \"$1\" = master ] && exit\ncase $4 in MASTER) trap '' TERM; while :; do sleep 0.1; done;; esac\n\
          echo \"$4\" >> $log",
@@ -337,6 +306,29 @@ async fn a_full_queue_keeps_the_latest() {
     // The one that ran, or that was pushed out before it could, makes one of difference.
     assert!((64..=65).contains(&log.len()), "{}", log.len());
     assert_eq!(log.last().map(String::as_str), Some("BACKUP 199"));
+}
+
+#[tokio::test]
+async fn who_sends_adverts_all_the_time_keeps_no_state_from_being_told() {
+    let bench =
+        Bench::new("while [ ! -e $log.go ]; do sleep 0.02; done\n[ \"$1\" = low ] || echo \"$1 $4\" >> $log")
+            .await;
+    let advert = || bench.events.send(Event::VrrpLowerPriority { instance: "VI_1".into(), priority: 100 });
+    advert();
+    bench.send("VI_1", State::Backup);
+    (0..100).for_each(|_| advert());
+    bench.send("VI_1", State::Master);
+    (0..100).for_each(|_| advert());
+    bench.send("VI_1", State::Fault);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    // All 205 but one that runs and those that wait.
+    while bench.notifier.dropped() < 205 - 64 - 1 {
+        assert!(Instant::now() < deadline, "{} dropped", bench.notifier.dropped());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    fs::write(bench.dir.path().join("log.go"), "").expect("written");
+    bench.notifier.drain(Duration::from_secs(20)).await;
+    assert_eq!(bench.log(), ["any BACKUP", "master ", "any MASTER", "any FAULT"]);
 }
 
 #[tokio::test]

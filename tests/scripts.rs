@@ -18,6 +18,10 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
+mod log;
+
+use log::Log;
+
 const LIMIT: Duration = Duration::from_secs(20);
 
 struct Bench {
@@ -451,5 +455,29 @@ async fn many_at_once() {
     let runs: Vec<_> = (0..60).map(|_| tokio::spawn(bench.room.run(&id, LIMIT))).collect();
     for run in runs {
         assert_eq!(run.await.expect("no panic"), ScriptOutcome::Exited(4));
+    }
+}
+
+/// As on a host without processes left.
+#[tokio::test]
+async fn processes_that_the_system_refuses_are_no_verdict_and_no_flood() {
+    let (said, _until_the_end) = Log::start("for ");
+    let mut bench = Bench::new();
+    let helper = bench.path("helper");
+    bench.room = Arc::new(ScriptRoom::with_helper(helper.clone()));
+    let id = bench.program("check", "#!/bin/sh\nexit 3\n").await;
+    for _ in 0..7 {
+        let refused = ScriptOutcome::NotStarted(ScriptError::Resources);
+        assert_eq!(bench.room.run(&id, LIMIT).await, refused);
+    }
+    assert_eq!(bench.room.running(), 0);
+    symlink(env!("CARGO_BIN_EXE_lbd"), &helper).expect("linked");
+    for _ in 0..2 {
+        assert_eq!(bench.room.run(&id, LIMIT).await, ScriptOutcome::Exited(3));
+    }
+    let lines = said.lines();
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    for (line, want) in lines.iter().zip(["times=1", "times=2", "times=4", "again times=7"]) {
+        assert!(line.ends_with(want), "{line}");
     }
 }

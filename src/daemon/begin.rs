@@ -1,12 +1,13 @@
 //! The first stage of a start: the configuration is read, and the process goes into the network namespace
 //! that it names, before there is any thread or socket of the second stage.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lbd_grammar::config::Config;
 
+use super::around::Mark;
 use super::{Daemon, Failure};
 use crate::loading::{self, Checked, Place};
 use crate::namespace::{Namespace, NamespaceError};
@@ -76,7 +77,7 @@ fn read(options: &Options) -> Result<Option<Checked>, Failure> {
         let (path, place) = (options.config_path(), Place::Starting(options.namespace.clone()));
         // A file on a dead network file system may never come.
         tokio::select! {
-            checked = Daemon::read(&path, options, None, place) => checked.map(Some),
+            checked = Daemon::read(&path, options, None, place, None) => checked.map(Some),
             () = signals.stop(options.ignore_sigint) => Ok(None),
         }
     });
@@ -88,16 +89,19 @@ fn read(options: &Options) -> Result<Option<Checked>, Failure> {
 }
 
 impl Daemon {
-    /// Reads a configuration; what it has in common with `running` is held once.
+    /// Reads a configuration; what it has in common with `running` is held once. Meanwhile there is the file
+    /// `mark`.
     pub(super) async fn read(
         path: &Path,
         options: &Options,
         running: Option<Arc<Config>>,
         place: Place,
+        mark: Option<PathBuf>,
     ) -> Result<Checked, Failure> {
         let path = path.to_owned();
         let options = loading::load_options(options.config_id.clone(), options.all_config);
         let reading = move || {
+            let _meanwhile = mark.and_then(|path| Mark::of_reload_file(&path));
             let mut checked = loading::check_at(&path, &options, &place);
             if let Some(running) = running {
                 checked.share(&running);

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Daemon, Failure, settings};
+use super::start::settings;
+use super::{Daemon, Failure};
 use crate::control::plan::{Plan, PlanRequest};
 use crate::control::snapshot::Parts;
 use crate::director::actor::{DirectorPlan, plan_start};
@@ -22,7 +23,8 @@ impl Daemon {
             return Err(format!("{}: an absolute path is needed", path.display()));
         }
         // It may be any file, on a dead network file system too.
-        let checked = tokio::time::timeout(READ_LIMIT, Self::read(&path, &self.options, None, Place::Here))
+        let reading = Self::read(&path, &self.options, None, Place::Here, None);
+        let checked = tokio::time::timeout(READ_LIMIT, reading)
             .await
             .map_err(|_| format!("{} was not read within {} s", path.display(), READ_LIMIT.as_secs()))?
             .map_err(|failure| failure.to_string())?;

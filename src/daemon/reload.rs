@@ -4,26 +4,37 @@
 
 use std::path::PathBuf;
 use std::sync::PoisonError;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use lbd_grammar::config::Config;
 use tracing::{error, info, warn};
 
 use super::begin::identity;
-use super::{Daemon, Failure, give_back};
+use super::{Daemon, Failure, around, give_back};
 use crate::control::ReloadOutcome;
 use crate::control::snapshot::Request;
 use crate::loading::{self, Checked, Place};
 use crate::reload_time::Watcher;
+
+/// How long a reload waits for its file.
+const READ_LIMIT: Duration = Duration::from_secs(60);
+/// How long it waits for the log file of reload_check_config.
+const LOG_LIMIT: Duration = Duration::from_secs(5);
 
 impl Daemon {
     /// Reads the file again. A configuration that cannot run changes nothing.
     pub(super) async fn reload(&mut self) -> ReloadOutcome {
         let path = self.options.config_path();
         let running = self.config.clone();
-        let reading = self.reload_file();
-        let read = Self::read(&path, &self.options, Some(running.clone()), Place::Here).await;
-        drop(reading);
+        let reading =
+            Self::read(&path, &self.options, Some(running.clone()), Place::Here, self.reload_file());
+        // A file system that does not answer must not keep every later reload waiting.
+        let read = tokio::time::timeout(READ_LIMIT, reading).await.unwrap_or_else(|_| {
+            let (path, seconds) = (path.display(), READ_LIMIT.as_secs());
+            Err(Failure::Run(format!(
+                "{path} was not read within {seconds} s: see to its file system, or to the name service, and reload again"
+            )))
+        });
         let outcome = match read {
             Ok(checked) => {
                 let taken = self.take(&checked).await;
@@ -69,13 +80,16 @@ impl Daemon {
             Some(failure) => format!("refused: {failure}"),
         };
         let text = format!("{now} reload of {}: {end}\n{}", path.display(), checked.render(false));
-        let _panicked = tokio::task::spawn_blocking(move || {
-            let path = PathBuf::from(log);
+        let log = PathBuf::from(log);
+        let path = log.clone();
+        let append = move || {
             if let Err(error) = loading::append(&path, &text) {
                 warn!("reload_check_config {}: {error}", path.display());
             }
-        })
-        .await;
+        };
+        if !around::within(LOG_LIMIT, append).await {
+            warn!("reload_check_config {}: its file system does not answer", log.display());
+        }
     }
 
     /// Applies a configuration unless it is wrong. A start goes on without what it must ignore, as

@@ -8,7 +8,8 @@ use lbd_ipvs::{SyncDaemon, SyncState};
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::{Daemon, Failure, client};
+use super::start::client;
+use super::{Daemon, Failure};
 use crate::control::snapshot::Parts;
 use crate::director::sync::{self, SyncHandle, SyncOptions};
 use crate::router::{Router, RouterSnapshot};

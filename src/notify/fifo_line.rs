@@ -6,6 +6,7 @@
 use lbd_vrrp::State;
 
 use super::line::{Facts, real_server, virtual_server, way};
+use super::plan::LOWER_PRIORITY;
 use crate::event::Event;
 
 /// Which FIFOs get a line, besides notify_fifo.
@@ -29,7 +30,7 @@ pub fn fifo_line(event: &Event, facts: &Facts) -> Option<(Of, String)> {
             (true, false) if facts.state == Some(State::Fault) => return None,
             (true, false) => vrrp(instance, "FAULT", *priority),
         },
-        Event::VrrpLowerPriority { instance, priority } => vrrp(instance, "MASTER_RX_LOWER_PRI", *priority),
+        Event::VrrpLowerPriority { instance, priority } => vrrp(instance, LOWER_PRIORITY, *priority),
         Event::VrrpPriority { instance, to, .. } if facts.tells_priority => {
             let master = facts.state == Some(State::Master);
             vrrp(instance, if master { "MASTER_PRIORITY" } else { "BACKUP_PRIORITY" }, *to)

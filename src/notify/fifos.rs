@@ -20,7 +20,7 @@ use super::fifo::Fifo;
 use super::fifo_line::Of;
 use super::reader::{Order, Reader};
 use crate::script::ScriptRoom;
-use crate::script::security::{DEFAULT_USER, HostUsers, Users};
+use crate::script::security::{DEFAULT_USER, HostUsers, NoUser, Users};
 
 /// Between two looks at what the paths lead to.
 const LOOK: Duration = Duration::from_secs(1);
@@ -333,11 +333,13 @@ fn unchanged(before: HashMap<Slot, Open>, wanted: &[(Slot, config::Fifo)]) -> Ha
 fn open(fifo: &config::Fifo) -> Result<Open, String> {
     let path = &fifo.path;
     let owner = match &fifo.user {
-        Some(user) => Some(
-            HostUsers
-                .find(user)
-                .map_err(|text| format!("{path}: {text}; create the user or group, or name another one"))?,
-        ),
+        Some(user) => Some(HostUsers.find(user).map_err(|none| {
+            let remedy = match none {
+                NoUser::Missing(_) => "create the user or group, or name another one",
+                NoUser::Unknown(..) => "it is tried again",
+            };
+            format!("{path}: {none}; {remedy}")
+        })?),
         // As scripts without a user.
         None if geteuid().is_root() => HostUsers.find(&ScriptUser::new(DEFAULT_USER, None)).ok(),
         None => None,

@@ -56,6 +56,16 @@ pub struct Job {
     pub last: bool,
 }
 
+impl Job {
+    /// It tells of something that may come again and again, and of no state.
+    pub fn is_remark(&self) -> bool {
+        self.state == LOWER_PRIORITY
+    }
+}
+
+/// What a master is told that heard a router of a lower priority.
+pub const LOWER_PRIORITY: &str = "MASTER_RX_LOWER_PRI";
+
 /// Without notify_script_timeout: a script that takes longer is ended. keepalived never waits for them, so
 /// that they overlap and overtake each other; here they run in order, and none may hold up the next one for
 /// ever.
@@ -322,7 +332,7 @@ impl Plans {
             Event::VrrpLowerPriority { instance, .. } => {
                 let script =
                     self.instance(instance).and_then(|one| one.notify.master_rx_lower_priority.clone());
-                self.plain(Object::Instance(instance.clone()), script, "MASTER_RX_LOWER_PRI", false)
+                self.plain(Object::Instance(instance.clone()), script, LOWER_PRIORITY, false)
             }
             Event::RealServer { service, address, up, cause, .. } => {
                 let key = (service.clone(), *address);

@@ -11,7 +11,8 @@ use tracing::warn;
 use super::plan::{Job, Object};
 use crate::script::{ScriptRoom, describe};
 
-/// Jobs that may wait for one object; one more pushes the oldest out. An object that changes that
+/// Jobs that may wait for one object; one more pushes the oldest out, and what tells of no state before that: who
+/// sends adverts of a lower priority all the time keeps no state from being told. An object that changes that
 /// often within a script's time is told of its latest states.
 pub const WAITING: usize = 64;
 
@@ -49,7 +50,7 @@ impl Queues {
         let mut waiting = self.waiting();
         if let Some(queue) = waiting.get_mut(&object) {
             if queue.len() >= WAITING {
-                queue.pop_front();
+                queue.remove(queue.iter().position(Job::is_remark).unwrap_or_default());
                 // Powers of two: told, without a flood.
                 let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
                 if dropped.is_power_of_two() {

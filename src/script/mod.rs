@@ -14,8 +14,10 @@ mod sys;
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -23,7 +25,7 @@ use indexmap::IndexMap;
 use lbd_grammar::config::{Global, Script};
 use lbd_health::{Programs, ScriptError, ScriptId, ScriptOutcome};
 use tokio::sync::watch;
-use tracing::warn;
+use tracing::{info, warn};
 
 use process::Command;
 use security::{HostFiles, HostUsers, Runnable};
@@ -58,11 +60,32 @@ struct Running {
     count: watch::Sender<usize>,
     /// Set once: everything under way is ended, nothing is started any more.
     stopping: watch::Sender<bool>,
+    /// Starts in a row that the system refused.
+    refused: AtomicU64,
 }
 
 impl Running {
     fn children(&self) -> MutexGuard<'_, HashSet<i32>> {
         self.children.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes whether the system started a process, and says so without a flood: a host that has none left is
+    /// asked for many in each second.
+    fn note(&self, refusal: Option<&io::Error>, helper: &Path) {
+        match refusal {
+            Some(error) => {
+                let times = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
+                if times.is_power_of_two() {
+                    warn!(helper = %helper.display(), %error, times, "no process for a script");
+                }
+            }
+            None => {
+                let times = self.refused.swap(0, Ordering::Relaxed);
+                if times > 0 {
+                    info!(times, "there are processes for scripts again");
+                }
+            }
+        }
     }
 }
 
@@ -88,13 +111,15 @@ impl ScriptRoom {
                 children: Mutex::default(),
                 count: watch::Sender::new(0),
                 stopping: watch::Sender::new(false),
+                refused: AtomicU64::new(0),
             }),
             complained: Arc::default(),
         }
     }
 
     /// Takes the programs of a configuration in place of the earlier ones: looks up users, walks
-    /// paths. What runs goes on; those that it no longer has can be run until the next one. [`security::check`] tells the operator what is wrong with them.
+    /// paths. What runs goes on; those that it no longer has can be run until the next one.
+    /// [`security::check`] tells the operator what is wrong with them.
     pub async fn update(&self, scripts: &IndexMap<ScriptId, Script>, global: &Global) {
         let (scripts, global) = (scripts.clone(), global.clone());
         // Name services and network file systems may take their time.

@@ -98,10 +98,9 @@ pub(super) fn start(
         .process_group(0);
     let (child, group) = {
         let mut children = running.children();
-        let child = helper.spawn().map_err(|error| {
-            warn!(helper = %command.helper.display(), %error, "no process for a script");
-            ScriptError::Resources
-        })?;
+        let child = helper.spawn();
+        running.note(child.as_ref().err(), command.helper);
+        let child = child.map_err(|_told| ScriptError::Resources)?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or(ScriptError::Resources)?;
         children.insert(pid);
         running.count.send_modify(|count| *count += 1);

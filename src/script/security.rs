@@ -6,16 +6,18 @@
 //! is walked, those of each link's target too, and judged by its owner and mode: `/bin/true` is as
 //! good as `/usr/bin/true`, and a link through a directory of somebody else is not.
 
+mod host;
+
 use std::collections::VecDeque;
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use lbd_grammar::config::{Config, Global, Script, ScriptUser};
 use lbd_health::{ScriptError, ScriptId};
-use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
+use nix::errno::Errno;
+
+pub use host::{HostFiles, HostUsers};
 
 /// Something about the scripts of a configuration that its operator has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,13 +149,35 @@ pub struct Identity {
     pub groups: Vec<u32>,
 }
 
+/// Why a user is not found.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoUser {
+    /// There is no such user or group.
+    #[error("{0} does not exist")]
+    Missing(String),
+    /// The name service does not say whether there is.
+    #[error("{0} cannot be looked up: {1}")]
+    Unknown(String, Errno),
+}
+
+impl NoUser {
+    fn remedy(&self) -> &'static str {
+        match self {
+            NoUser::Missing(_) => {
+                "create the user or group, or name another one with `script_user` or `user`"
+            }
+            NoUser::Unknown(..) => "see to the name service (/etc/nsswitch.conf) and reload",
+        }
+    }
+}
+
 /// The name service, and who lbd is.
 pub trait Users {
-    /// A user with its groups; the primary one is `group` where given. The error names what is missing.
+    /// A user with its groups; the primary one is `group` where given.
     ///
     /// # Errors
-    /// A text that says which name is unknown.
-    fn find(&self, user: &ScriptUser) -> Result<Identity, String>;
+    /// Which name is none, or could not be looked up.
+    fn find(&self, user: &ScriptUser) -> Result<Identity, NoUser>;
     /// User and group of this process.
     fn own(&self) -> (u32, u32);
     /// Whether root here has the rights to become another user and group.
@@ -254,16 +278,17 @@ impl<'a> Judge<'a> {
         let own = self.users.own();
         let as_lbd = Identity { uid: own.0, gid: own.1, groups: Vec::new() };
         let named = script.user.as_ref().or(self.script_user);
-        let mut identity = match named {
-            Some(user) => self.users.find(user).map_err(|text| {
-                let remedy = "create the user or group, or name another one with `script_user` or `user`";
-                (text, remedy.to_owned())
-            })?,
+        let found = match named {
+            Some(user) => self.users.find(user),
             // Who is not root cannot become the default user: scripts run as lbd does.
             None if own.0 != 0 => return Ok(as_lbd),
-            // Root where the default user does not exist.
-            None => self.users.find(&default).unwrap_or(as_lbd),
+            // Root where the default user does not exist; not where nobody knows whether it does.
+            None => match self.users.find(&default) {
+                Err(NoUser::Missing(_)) => Ok(as_lbd),
+                found => found,
+            },
         };
+        let mut identity = found.map_err(|none| (none.to_string(), none.remedy().to_owned()))?;
         if !(own.0 == 0 && self.users.may_change()) && (identity.uid, identity.gid) != own {
             let text = format!("lbd runs as user {} and cannot become user {}", own.0, identity.uid);
             let rights =
@@ -453,73 +478,6 @@ fn may_execute(stat: &Stat, identity: &Identity) -> bool {
         libc::S_IXOTH
     };
     stat.mode & bits != 0
-}
-
-/// The file system of this host.
-pub struct HostFiles;
-
-impl Files for HostFiles {
-    fn lstat(&self, path: &Path) -> io::Result<Stat> {
-        let meta = std::fs::symlink_metadata(path)?;
-        Ok(Stat { uid: meta.uid(), gid: meta.gid(), mode: meta.mode() })
-    }
-
-    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
-        std::fs::read_link(path)
-    }
-
-    fn search_path(&self) -> Vec<PathBuf> {
-        let path = std::env::var_os("PATH").filter(|path| !path.is_empty());
-        // Relative entries depend on where lbd was started.
-        std::env::split_paths(&path.unwrap_or_else(|| DEFAULT_PATH.into()))
-            .filter(|one| one.is_absolute())
-            .collect()
-    }
-}
-
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// The name service of this host.
-pub struct HostUsers;
-
-impl Users for HostUsers {
-    fn find(&self, user: &ScriptUser) -> Result<Identity, String> {
-        let name = &user.user;
-        let found = User::from_name(name)
-            .map_err(|error| format!("user `{name}` cannot be looked up: {error}"))?
-            .ok_or_else(|| format!("user `{name}` does not exist"))?;
-        let gid = match &user.group {
-            None => found.gid,
-            Some(group) => {
-                Group::from_name(group)
-                    .map_err(|error| format!("group `{group}` cannot be looked up: {error}"))?
-                    .ok_or_else(|| format!("group `{group}` does not exist"))?
-                    .gid
-            }
-        };
-        let groups = CString::new(OsStr::new(name).as_bytes())
-            .ok()
-            .and_then(|name| getgrouplist(&name, gid).ok())
-            .unwrap_or_default();
-        Ok(Identity {
-            uid: found.uid.as_raw(),
-            gid: gid.as_raw(),
-            groups: groups.into_iter().map(Gid::as_raw).collect(),
-        })
-    }
-
-    fn own(&self) -> (u32, u32) {
-        (Uid::effective().as_raw(), Gid::effective().as_raw())
-    }
-
-    fn may_change(&self) -> bool {
-        // Numbers of linux/capability.h; where the set cannot be read the kernel will say so later.
-        const SETGID_AND_SETUID: u64 = 1 << 6 | 1 << 7;
-        let Ok(status) = std::fs::read_to_string("/proc/thread-self/status") else { return true };
-        let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-        let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
-        effective.is_none_or(|set| set & SETGID_AND_SETUID == SETGID_AND_SETUID)
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 //! Here: one thread with an inotify that watches all of them, and the numbers as `watch` values. Not here:
 //! what a number means (`lbd_health` for FILE_CHECK), where a path leads (`places`), init_file
 //! (`init`). Files are read on this thread only: a dead file system delays nobody else, and a file that
-//! changes all the time is read at most every [`PAUSE`].
+//! changes all the time is read at most every [`PAUSE`]; one of a file system that tells of no changes
+//! (/proc, NFS) is read every second.
 
 mod init;
 mod places;
@@ -18,13 +19,17 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lbd_grammar::config::Config;
 use lbd_health::Files;
 use lbd_health::check::file::{MAX_FILE, number};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
+use nix::sys::statfs::{
+    CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, DEBUGFS_MAGIC, FUSE_SUPER_MAGIC, FsType, NFS_SUPER_MAGIC,
+    PROC_SUPER_MAGIC, SMB_SUPER_MAGIC, SYSFS_MAGIC, statfs,
+};
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
@@ -33,6 +38,8 @@ use super::wake::{Wake, Woken};
 
 /// Between two passes over files that changed.
 pub const PAUSE: Duration = Duration::from_millis(5);
+/// Between two readings of a file of whose changes its file system tells nothing.
+const EVERY: Duration = Duration::from_secs(1);
 /// How long a start or reload waits for the first reading.
 const READ_LIMIT: Duration = Duration::from_secs(2);
 
@@ -134,7 +141,8 @@ impl Worker {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         let (wake, woken) = Wake::pair()?;
         let (commands, receiver) = mpsc::channel();
-        let watcher = Watcher { inotify, files: Vec::new(), directories: HashMap::new() };
+        let (files, directories, look_at) = (Vec::new(), HashMap::new(), Instant::now());
+        let watcher = Watcher { inotify, files, directories, look_at };
         let thread =
             std::thread::Builder::new().name("files".into()).spawn(move || watcher.run(&woken, &receiver))?;
         Ok(Worker { commands, wake: Some(wake), thread: Some(thread) })
@@ -157,12 +165,16 @@ struct Tracked {
     places: Vec<Place>,
     /// What was said about it last: each trouble is logged once.
     trouble: Option<String>,
+    /// Its file system may not tell of changes.
+    silent: bool,
 }
 
 struct Watcher {
     inotify: Inotify,
     files: Vec<Tracked>,
     directories: HashMap<PathBuf, WatchDescriptor>,
+    /// When files of silent file systems are read next.
+    look_at: Instant,
 }
 
 /// What happened to directories since the last pass.
@@ -180,7 +192,7 @@ impl Watcher {
                 PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN),
                 PollFd::new(woken.fd(), PollFlags::POLLIN),
             ];
-            if let Err(error) = poll(&mut ready, PollTimeout::NONE)
+            if let Err(error) = poll(&mut ready, self.rest())
                 && error != nix::errno::Errno::EINTR
             {
                 error!(%error, "track_file: files are watched no more");
@@ -193,6 +205,7 @@ impl Watcher {
                 self.replace(files);
                 let _gone = done.send(());
             }
+            self.look_at_silent();
             let changes = self.changes();
             if changes.all || !changes.entries.is_empty() {
                 self.look(&changes);
@@ -204,6 +217,29 @@ impl Watcher {
         }
     }
 
+    /// Until a file has to be read, whatever is told.
+    fn rest(&self) -> PollTimeout {
+        if !self.files.iter().any(|file| file.silent) {
+            return PollTimeout::NONE;
+        }
+        let rest = self.look_at.saturating_duration_since(Instant::now());
+        PollTimeout::try_from(rest + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+    }
+
+    fn look_at_silent(&mut self) {
+        let now = Instant::now();
+        if now < self.look_at {
+            return;
+        }
+        for index in 0..self.files.len() {
+            if self.files.get(index).is_some_and(|file| file.silent) {
+                self.read(index);
+            }
+        }
+        self.forget_directories();
+        self.look_at = now + EVERY;
+    }
+
     fn replace(&mut self, files: Vec<(PathBuf, watch::Sender<Option<i64>>)>) {
         let mut before = std::mem::take(&mut self.files);
         self.files = files
@@ -212,7 +248,7 @@ impl Watcher {
                 let same = |old: &Tracked| old.path == path && old.number.same_channel(&number);
                 match before.iter().position(same) {
                     Some(index) => before.swap_remove(index),
-                    None => Tracked { path, number, places: Vec::new(), trouble: None },
+                    None => Tracked { path, number, places: Vec::new(), trouble: None, silent: false },
                 }
             })
             .collect();
@@ -350,6 +386,7 @@ const GONE: AddWatchFlags = AddWatchFlags::IN_DELETE_SELF
 impl Tracked {
     /// Publishes the file's number; one out of range leaves the one before.
     fn update(&mut self) {
+        self.silent = is_silent(&self.path);
         let octets = match read_start(&self.path) {
             Ok(octets) => octets,
             Err(error) if is_missing(&error) => Vec::new(),
@@ -395,6 +432,23 @@ fn read_start(path: &Path) -> io::Result<Vec<u8>> {
     let mut octets = Vec::with_capacity(MAX_FILE);
     file.take(u64::try_from(MAX_FILE).unwrap_or_default()).read_to_end(&mut octets)?;
     Ok(octets)
+}
+
+/// Whether the kernel tells nobody of changes there: it makes the files up itself, or another host has them.
+fn is_silent(path: &Path) -> bool {
+    const SILENT: [FsType; 8] = [
+        PROC_SUPER_MAGIC,
+        SYSFS_MAGIC,
+        DEBUGFS_MAGIC,
+        CGROUP_SUPER_MAGIC,
+        CGROUP2_SUPER_MAGIC,
+        NFS_SUPER_MAGIC,
+        SMB_SUPER_MAGIC,
+        FUSE_SUPER_MAGIC,
+    ];
+    // Of a file that is not there what would hold it.
+    let found = path.ancestors().find_map(|at| statfs(at).ok());
+    found.is_some_and(|found| SILENT.contains(&found.filesystem_type()))
 }
 
 fn is_missing(error: &io::Error) -> bool {

@@ -10,6 +10,7 @@ mod quorum;
 mod scan;
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -27,7 +28,7 @@ use self::quorum::Quorum;
 use super::wake::{Wake, Woken};
 use crate::event::{Event, EventSender};
 
-/// Between two readings of /proc without events.
+/// Between two readings of /proc without events, or when events are lost again and again.
 const EVERY: Duration = Duration::from_secs(1);
 /// The same with events: some of them may have been lost without a word.
 const AUDIT: Duration = Duration::from_secs(60);
@@ -100,18 +101,7 @@ impl Worker {
         let (wake, woken) = Wake::pair()?;
         // As many as there are reloads; each asker waits for its answer.
         let (commands, receiver) = mpsc::channel();
-        let watcher = Watcher {
-            root: PathBuf::from("/proc"),
-            by_events,
-            source: Source::None,
-            buffer: Buffer::default(),
-            tracked: Vec::new(),
-            census: None,
-            scan_at: None,
-            trouble: None,
-            publish,
-            events,
-        };
+        let watcher = Watcher::new(publish, events, by_events);
         std::thread::Builder::new().name("processes".into()).spawn(move || watcher.run(&woken, &receiver))?;
         Ok(Worker { commands, wake })
     }
@@ -130,8 +120,21 @@ struct Tracked {
 enum Source {
     /// Nothing is tracked.
     None,
-    Events(Connector),
+    Events(Box<dyn Feed>),
     Scans,
+}
+
+/// Where events come from: the kernel in production, a socket of the test in tests.
+trait Feed: Send {
+    /// Can be read when there is something to receive.
+    fn fd(&self) -> BorrowedFd<'_>;
+    /// Receives a datagram into `buffer` ([`DATAGRAM`] octets), if there is one.
+    ///
+    /// # Errors
+    /// ENOBUFS when events were lost, else what the system says.
+    fn receive<'b>(&self, buffer: &'b mut [u8]) -> io::Result<Option<&'b [u8]>>;
+    /// process_monitor_rcv_bufs
+    fn resize(&self, buffer: Buffer);
 }
 
 struct Watcher {
@@ -144,6 +147,10 @@ struct Watcher {
     census: Option<Census>,
     /// When /proc is read next.
     scan_at: Option<Instant>,
+    /// When it was read last.
+    scanned_at: Option<Instant>,
+    /// How often events were lost.
+    losses: u64,
     /// What was said about /proc last: each trouble is logged once.
     trouble: Option<String>,
     publish: Publish,
@@ -151,6 +158,23 @@ struct Watcher {
 }
 
 impl Watcher {
+    fn new(publish: Publish, events: EventSender, by_events: bool) -> Self {
+        Watcher {
+            root: PathBuf::from("/proc"),
+            by_events,
+            source: Source::None,
+            buffer: Buffer::default(),
+            tracked: Vec::new(),
+            census: None,
+            scan_at: None,
+            scanned_at: None,
+            losses: 0,
+            trouble: None,
+            publish,
+            events,
+        }
+    }
+
     fn run(mut self, woken: &Woken, commands: &mpsc::Receiver<Command>) {
         let mut datagram = vec![0; DATAGRAM];
         loop {
@@ -181,8 +205,8 @@ impl Watcher {
     fn wait(&self, woken: &Woken) -> io::Result<()> {
         let deadlines = self.tracked.iter().filter_map(|one| one.quorum.as_ref()?.deadline());
         let mut fds = vec![PollFd::new(woken.fd(), PollFlags::POLLIN)];
-        if let Source::Events(connector) = &self.source {
-            fds.push(PollFd::new(connector.fd(), PollFlags::POLLIN));
+        if let Source::Events(feed) = &self.source {
+            fds.push(PollFd::new(feed.fd(), PollFlags::POLLIN));
         }
         wait(&mut fds, deadlines.chain(self.scan_at).min())
     }
@@ -203,7 +227,7 @@ impl Watcher {
         // Events begin before /proc is read: what happens meanwhile is told.
         match &self.source {
             Source::None => self.source = self.open(buffer),
-            Source::Events(connector) if self.buffer != buffer => connector.resize(buffer),
+            Source::Events(feed) if self.buffer != buffer => feed.resize(buffer),
             Source::Events(_) | Source::Scans => {}
         }
         self.buffer = buffer;
@@ -215,7 +239,7 @@ impl Watcher {
             return Source::Scans;
         }
         match Connector::open(buffer).and_then(answered) {
-            Ok(connector) => Source::Events(connector),
+            Ok(connector) => Source::Events(Box::new(connector)),
             Err(error) => {
                 warn!(
                     "vrrp_track_process: the kernel tells no process events here ({error}); /proc is read every \
@@ -227,23 +251,40 @@ impl Watcher {
     }
 
     fn take_events(&mut self, datagram: &mut [u8]) {
-        let mut lost = false;
         for _ in 0..EVENTS {
-            let Source::Events(connector) = &self.source else { return };
-            match connector.receive(datagram) {
-                Ok(None) => break,
+            let Source::Events(feed) = &self.source else { return };
+            match feed.receive(datagram) {
+                Ok(None) => return,
                 Ok(Some(datagram)) => connector::events(datagram).for_each(|event| self.take_event(event)),
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => lost = true,
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.lose(),
                 Err(error) => {
                     warn!(%error, "vrrp_track_process: no more process events; /proc is read every second instead");
-                    (self.source, lost) = (Source::Scans, true);
+                    self.source = Source::Scans;
+                    self.scan_soon();
                 }
             }
         }
-        if lost {
-            info!("vrrp_track_process: process events came too fast, /proc is read anew");
-            self.scan();
+    }
+
+    /// The kernel had no room for events.
+    fn lose(&mut self) {
+        self.losses += 1;
+        // Powers of two: told, without a flood.
+        if self.losses.is_power_of_two() {
+            info!(
+                times = self.losses,
+                "vrrp_track_process: process events came too fast, /proc is read anew (process_monitor_rcv_bufs \
+                 makes more room)"
+            );
         }
+        self.scan_soon();
+    }
+
+    /// At once, but no sooner after the last reading than without events: who makes processes as fast as he can
+    /// does not keep this thread reading.
+    fn scan_soon(&mut self) {
+        let soonest = self.scanned_at.map_or_else(Instant::now, |at| at + EVERY);
+        self.scan_at = Some(self.scan_at.map_or(soonest, |at| at.min(soonest)));
     }
 
     fn take_event(&mut self, event: ProcessEvent) {
@@ -278,6 +319,7 @@ impl Watcher {
             census.set(process, self.meant(process, arguments));
         }
         self.census = Some(census);
+        self.scanned_at = Some(Instant::now());
     }
 
     /// The places of those that track a process.
@@ -326,15 +368,19 @@ fn answered(connector: Connector) -> io::Result<Connector> {
     let until = Instant::now() + ANSWER_LIMIT;
     let mut datagram = vec![0; DATAGRAM];
     loop {
-        if let Some(octets) = connector.receive(&mut datagram)? {
-            match connector::events(octets).next() {
+        match connector.receive(&mut datagram) {
+            Ok(None) => {}
+            Ok(Some(octets)) => match connector::events(octets).next() {
                 Some(ProcessEvent::Listening(Some(errno))) => {
                     return Err(io::Error::from_raw_os_error(errno));
                 }
                 // Others listen already; that it is told is what counts.
                 Some(_) => return Ok(connector),
                 None => continue,
-            }
+            },
+            // More than there is room for.
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => return Ok(connector),
+            Err(error) => return Err(error),
         }
         if Instant::now() >= until {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not answer"));

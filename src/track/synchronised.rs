@@ -16,6 +16,7 @@ use lbd_grammar::config::PreemptSync;
 use lbd_ipvs::SyncState;
 use serde::Deserialize;
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::control::snapshot::{Parts, Shared};
@@ -24,8 +25,8 @@ use crate::control::snapshot::{Parts, Shared};
 const LOOK: Duration = Duration::from_secs(1);
 /// Time for the peer's answer.
 const PEER_LIMIT: Duration = Duration::from_secs(2);
-/// Longest answer of the peer, in octets.
-const LONGEST: usize = 256 << 20;
+/// Longest answer of the peer, in octets: some hundred thousand real servers.
+const LONGEST: usize = 64 << 20;
 
 /// What is known at a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -157,23 +158,20 @@ async fn fetch(url: &str) -> Result<u64, String> {
     let stream = TcpStream::connect((host, port)).await.map_err(|error| text(&error))?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| text(&error))?;
-    let talking = tokio::spawn(async move {
+    // Ends with this, also when the peer is waited for no longer.
+    let mut talking = JoinSet::new();
+    talking.spawn(async move {
         let _ended = connection.await;
     });
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let request = Request::get(path).header("Host", authority).header("Connection", "close");
     let request = request.body(Empty::<Bytes>::new()).map_err(|error| text(&error))?;
-    let result = async {
-        let answer = sender.send_request(request).await.map_err(|error| text(&error))?;
-        if answer.status() != StatusCode::OK {
-            return Err(format!("status {}", answer.status()));
-        }
-        let body = Limited::new(answer.into_body(), LONGEST).collect().await;
-        Ok(body.map_err(|error| text(&error))?.to_bytes())
+    let answer = sender.send_request(request).await.map_err(|error| text(&error))?;
+    if answer.status() != StatusCode::OK {
+        return Err(format!("status {}", answer.status()));
     }
-    .await;
-    talking.abort();
-    count(&result?)
+    let body = Limited::new(answer.into_body(), LONGEST).collect().await;
+    count(&body.map_err(|error| text(&error))?.to_bytes())
 }
 
 #[cfg(test)]

@@ -106,8 +106,9 @@ impl Named {
         kill(pid_of(&self.child), Signal::SIGTERM)?;
         let status = self.ended()?;
         ensure!(status.success(), "{status}: {}", self.log());
-        let left: Vec<_> = fs::read_dir(&self.run)?.flatten().map(|entry| entry.file_name()).collect();
-        ensure!(left.is_empty(), "left in {}: {left:?}", self.run.display());
+        let left = fs::read_dir(&self.run).into_iter().flatten().flatten();
+        let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+        ensure!(!self.run.exists(), "left: {} with {left:?}", self.run.display());
         Ok(())
     }
 }
@@ -125,27 +126,53 @@ impl Drop for Named {
     }
 }
 
+/// Files of /etc that a network namespace has of its own.
+struct Etc(PathBuf);
+
+impl Etc {
+    /// The host's groups, and one more.
+    fn with_group(namespace: &str, line: &str) -> Result<Self> {
+        let folder = Etc(Path::new("/etc/netns").join(namespace));
+        fs::create_dir_all(&folder.0)?;
+        let groups = fs::read_to_string("/etc/group")?;
+        fs::write(folder.0.join("group"), format!("{groups}{line}\n"))?;
+        Ok(folder)
+    }
+}
+
+impl Drop for Etc {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+        // Unless others are in it.
+        let _ = fs::remove_dir("/etc/netns");
+    }
+}
+
 pub fn namespace(ctx: &Ctx) -> Result<()> {
     let lab = Lab::new(&[host("a", "10.0.0.11/24"), host("b", "10.0.0.12/24")])?;
     let (ns, other) = (lab.host("a"), lab.host("b"));
     let name = ns.name();
     let inside = fs::metadata(Path::new("/run/netns").join(name))?.ino();
-    let seen = tempfile::Builder::new().prefix("lbd-seen-").tempdir()?;
+    let _etc = Etc::with_group(name, "lbd-extra:x:4711:nobody")?;
+    let seen = open_folder()?;
+    let at = seen.path().display();
     let script =
-        executable(seen.path(), "look", &format!("ls /sys/class/net >{}/net", seen.path().display()))?;
-    let text = |namespace: &str| {
+        executable(seen.path(), "look", &format!("ls /sys/class/net >{at}/net\nid -G >{at}/groups"))?;
+    let text = |namespace: &str, groups: &str| {
         format!(
-            "{namespace}\nglobal_defs {{\n  script_user root\n  enable_script_security\n  startup_script {}\n}}\n{INSTANCE}",
+            "{namespace}\nglobal_defs {{\n  script_user nobody\n  enable_script_security\n  startup_script {}\n  {groups}\n}}\n\
+             {INSTANCE}",
             script.display()
         )
     };
     let keyword = format!("net_namespace {name}");
     let elsewhere = format!("net_namespace {}", other.name());
+    let supplementary = "set_supplementary_groups";
     // Flags of the command line count more than the keyword.
     for (way, config, flags) in [
-        ("by keyword", text(&keyword), vec![]),
-        ("by -s", text(""), vec!["-s", name]),
-        ("by -s against the keyword", text(&elsewhere), vec!["-s", name]),
+        ("by keyword", text(&keyword, supplementary), vec![]),
+        ("by -s", text("", ""), vec!["-s", name]),
+        ("by -s against the keyword", text(&elsewhere, supplementary), vec!["-s", name]),
     ] {
         step!("{way}");
         let mut lbd = Named::start(&config, &flags, &[("--namespace", name)])?;
@@ -157,15 +184,23 @@ pub fn namespace(ctx: &Ctx) -> Result<()> {
             let found = fs::metadata(task.join("ns/net"))?.ino();
             ensure!(found == inside, "{} is in namespace {found}", task.display());
         }
-        let seen = fs::read_to_string(seen.path().join("net"))?;
-        ensure!(seen.split_whitespace().collect::<Vec<_>>() == ["eth0", "lo"], "/sys of scripts: {seen}");
+        let interfaces = fs::read_to_string(seen.path().join("net"))?;
+        ensure!(
+            interfaces.split_whitespace().collect::<Vec<_>>() == ["eth0", "lo"],
+            "/sys of scripts: {interfaces}"
+        );
+        let groups = fs::read_to_string(seen.path().join("groups"))?;
+        ensure!(
+            groups.split_whitespace().any(|one| one == "4711") == config.contains(supplementary),
+            "{supplementary}, with the namespace's /etc/group: {groups}"
+        );
         ensure!(
             !lbd.log().contains("interface eth0 does not exist"),
             "looked for on the host: {}",
             lbd.log()
         );
         if way == "by keyword" {
-            fs::write(lbd.dir.path().join("lbd.conf"), text(&elsewhere))?;
+            fs::write(lbd.dir.path().join("lbd.conf"), text(&elsewhere, supplementary))?;
             let refused = lbd.lbctl(&["reload"]).expect_err("a reload into another namespace");
             ensure!(refused.to_string().contains("net_namespace is another"), "{refused}");
         }
@@ -208,7 +243,13 @@ fn instances(namespace: &str) -> Result<()> {
     fs::write(both[0].dir.path().join("lbd.conf"), config("three"))?;
     let refused = both[0].lbctl(&["reload"]).expect_err("a reload with another name");
     ensure!(refused.to_string().contains("instance is another"), "{refused}");
-    both.iter_mut().try_for_each(Named::stop)
+    let shared = both[0].run.parent().context("a folder")?.to_owned();
+    for lbd in &mut both {
+        ensure!(shared.exists(), "{} is in use", shared.display());
+        lbd.stop()?;
+    }
+    ensure!(!shared.exists(), "{} is left", shared.display());
+    Ok(())
 }
 
 /// A folder that a script's user may use.
@@ -321,7 +362,9 @@ pub fn reload(ctx: &Ctx) -> Result<()> {
         )
     };
     let mut director = ctx.director("a", lab.host("a"), &config("r1", ""))?;
+    fs::write(at("reading"), "")?;
     director.start_and_wait()?;
+    ensure!(!at("reading").exists(), "a reload_file that a crash left is there still");
     ensure!(
         fs::metadata(at("fifo"))?.mode() & 0o777 == 0o640,
         "umask: {:o}",
@@ -421,6 +464,28 @@ pub fn threads(ctx: &Ctx) -> Result<()> {
         })?;
     }
     ensure!(reports()?? == "0", "disable_local_igmp");
+    director.configure(&config(
+        "checker_process_name lb_checks\nchecker_no_swap\nvrrp_priority -5\nvrrp_rt_priority 6\nvrrp_rlimit_rttime 50000\n\
+         disable_local_igmp",
+    ))?;
+    director.lbctl(&["reload"])?;
+    for (name, want) in
+        [("vrrp", Scheduled { nice: -5, priority: 6, policy: 2 }), ("lb_checks", normal), ("ipvs", normal)]
+    {
+        wait::until_ok(&format!("thread {name} after a reload"), LIMIT, || {
+            match scheduled(pid.as_raw())?.get(name) {
+                Some(found) if *found == want => Ok(()),
+                found => bail!("{found:?}, want {want:?}"),
+            }
+        })?;
+    }
+    let limits = || fs::read_to_string(format!("/proc/{pid}/limits"));
+    let limited = |limits: &str| {
+        limits.lines().any(|line| line.contains("realtime timeout") && line.contains(" 50000 "))
+    };
+    ensure!(limited(&limits()?), "vrrp_rlimit_rttime: {}", limits()?);
+    let locked = || field(pid.as_raw(), "vrrp", "VmLck");
+    ensure!(locked()? != "0 kB", "checker_no_swap: {} are locked", locked()?);
     director.configure(&config("disable_local_igmp"))?;
     director.lbctl(&["reload"])?;
     let before = scheduled(pid.as_raw())?;
@@ -432,6 +497,9 @@ pub fn threads(ctx: &Ctx) -> Result<()> {
             }
         })?;
     }
+    ensure!(!limited(&limits()?), "the limit of real time stays: {}", limits()?);
+    let locked = field(pid.as_raw(), "vrrp", "VmLck")?;
+    ensure!(locked == "0 kB", "{locked} stay locked");
     director.stop()?;
     ensure!(reports()?? == "1", "igmp_link_local_mcast_reports is put back");
     Ok(())
@@ -439,14 +507,14 @@ pub fn threads(ctx: &Ctx) -> Result<()> {
 
 /// Of a thread (proc_pid_stat(5)): nice value, real-time priority, policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Scheduled {
-    nice: i64,
+pub(super) struct Scheduled {
+    pub nice: i64,
     priority: i64,
     policy: i64,
 }
 
 /// The threads of a process, by name.
-fn scheduled(pid: i32) -> Result<BTreeMap<String, Scheduled>> {
+pub(super) fn scheduled(pid: i32) -> Result<BTreeMap<String, Scheduled>> {
     let mut found = BTreeMap::new();
     for task in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
         // It may have ended.
@@ -462,4 +530,17 @@ fn scheduled(pid: i32) -> Result<BTreeMap<String, Scheduled>> {
         found.insert(name.trim_end().to_owned(), one);
     }
     Ok(found)
+}
+
+/// Of a thread's status (proc_pid_status(5)).
+pub(super) fn field(pid: i32, thread: &str, name: &str) -> Result<String> {
+    for task in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
+        let read = |file: &str| fs::read_to_string(task.path().join(file)).unwrap_or_default();
+        if read("comm").trim_end() == thread {
+            let status = read("status");
+            let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            return Ok(value.with_context(|| format!("no {name} of thread {thread}"))?.trim().to_owned());
+        }
+    }
+    bail!("no thread {thread}")
 }

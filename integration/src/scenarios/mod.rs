@@ -16,6 +16,7 @@ mod foreign_many;
 mod hostile;
 mod interop;
 mod ipv6;
+mod keywords;
 mod lan;
 mod life;
 mod mixed;
@@ -27,6 +28,7 @@ mod own_rules;
 pub mod pair;
 mod persistence;
 mod plan;
+mod preempt_sync;
 mod quorum;
 mod reload;
 mod reload_traffic;
@@ -154,6 +156,14 @@ pub const ALL: &[Scenario] = &[
         tracking::tracking,
     )
     .lbd_only(),
+    scenario(
+        "vrrp_group_tracking",
+        "trackers of a sync group and a static track_group, rise and fall, a reversed weight",
+        Need::Netns,
+        60,
+        tracking::groups,
+    )
+    .lbd_only(),
     scenario("vrrp_one_master", "never two masters on a whole link", Need::Netns, 60, vrrp::one_master)
         .alone(),
     scenario(
@@ -165,6 +175,15 @@ pub const ALL: &[Scenario] = &[
     )
     .alone(),
     scenario("vrrp_wire", "fields and times of what a pair sends", Need::Netns, 90, wire::wire).alone(),
+    scenario(
+        "vrrp_defaults",
+        "what virtual routers take from global_defs, on the wire",
+        Need::Netns,
+        60,
+        keywords::defaults,
+    )
+    .alone()
+    .lbd_only(),
     scenario("vrrp_floods", "five floods of wrong adverts", Need::Netns, 120, strangers::floods)
         .alone()
         .lbd_only(),
@@ -402,6 +421,22 @@ pub const ALL: &[Scenario] = &[
         .lbd_only(),
     scenario("sync", "connection synchronisation follows VRRP", Need::Ipvs, 120, synchronised::sync)
         .lbd_only(),
+    scenario(
+        "preempt_sync",
+        "who returns preempts once connections were synchronised, or are as many as the peer's",
+        Need::Ipvs,
+        120,
+        preempt_sync::synchronised,
+    )
+    .lbd_only(),
+    scenario(
+        "preempt_sync_limit",
+        "who returns preempts although connections are never synchronised",
+        Need::Netns,
+        60,
+        preempt_sync::limit,
+    )
+    .lbd_only(),
     scenario("drain", "drain_timeout and lbctl server, with open connections", Need::Ipvs, 120, drain::drain)
         .lbd_only(),
     scenario(
@@ -447,6 +482,14 @@ pub const ALL: &[Scenario] = &[
         Need::Netns,
         40,
         life::reload,
+    )
+    .lbd_only(),
+    scenario(
+        "life_keywords",
+        "keywords of the process that no other scenario is about",
+        Need::Netns,
+        60,
+        keywords::keywords,
     )
     .lbd_only(),
     scenario(

@@ -1,4 +1,5 @@
-//! What a virtual router tracks: a file, a process, an interface with delays; priority and state as the status shows them.
+//! What a virtual router, a sync group and a track_group track: files, processes, scripts, interfaces with delays; priority and
+//! state as the status shows them.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,6 +11,7 @@ use serde_json::Value;
 
 use super::Ctx;
 use crate::director::Director;
+use crate::fifo::executable;
 use crate::step;
 use crate::topology::{BACK, Lab, host};
 use crate::wait;
@@ -177,5 +179,101 @@ pub fn tracking(ctx: &Ctx) -> Result<()> {
     ensure!(a.log().contains("link of eth0 is polled by Ethtool"), "linkbeat_interfaces is not heard of");
     let status = a.stop()?;
     ensure!(status.success(), "an orderly stop ended with {status}");
+    Ok(())
+}
+
+/// Waits for states, effective priorities and what the reasons of a fault name, by instance.
+fn expect_all(a: &Director<'_>, what: &str, limit: Duration, want: &[(&str, &str, u64, &str)]) -> Result<()> {
+    wait::until_ok(what, limit, || {
+        let status = a.peek()?;
+        for (name, state, priority, reason) in want {
+            let one = instance(&status, name);
+            let found = (one["state"].as_str(), one["effective_priority"].as_u64());
+            let reasons = one["fault_reasons"].to_string();
+            ensure!(found == (Some(*state), Some(*priority)), "{name}: {found:?} {reasons}");
+            ensure!(reasons.contains(reason) && (reasons == "[]") == reason.is_empty(), "{name}: {reasons}");
+        }
+        Ok(())
+    })
+}
+
+/// What a sync group tracks, and what a static track_group does; rise and fall; a weight that is reversed.
+pub fn groups(ctx: &Ctx) -> Result<()> {
+    let lab = Lab::new(&[host("a", "10.0.0.11/24").nic(BACK, "eth1", "10.1.0.11/24")])?;
+    let dir = tempfile::Builder::new().prefix("lbd-groups-").tempdir()?;
+    let at = |name: &str| dir.path().join(name);
+    for name in ["whole", "weighs", "turned"] {
+        fs::write(at(name), "")?;
+    }
+    let check = executable(
+        dir.path(),
+        "check",
+        &format!("echo $1 >>{0}/runs\ntest -e {0}/$1", dir.path().display()),
+    )?;
+    let script = |name: &str, more: &str| {
+        format!("vrrp_script {name} {{\n  script \"{} {name}\"\n  interval 1\n{more}}}\n", check.display())
+    };
+    let router = |name: &str, vrid: u8, tracked: &str| {
+        format!(
+            "vrrp_instance {name} {{\n  interface eth0\n  virtual_router_id {vrid}\n  priority 100\n  advert_int 0.1\n{tracked}  \
+             virtual_ipaddress {{\n    10.0.0.{vrid}/32\n  }}\n}}\n"
+        )
+    };
+    let config = format!(
+        "global_defs {{\n  script_user root\n  enable_script_security\n  vrrp_version 3\n}}\n{}{}{}\
+         vrrp_sync_group BOTH {{\n  group {{\n    ONE\n    TWO\n  }}\n  sync_group_tracking_weight\n  track_script {{\n    whole\n    \
+         weighs\n  }}\n}}\ntrack_group STATIC {{\n  group {{\n    ALONE\n  }}\n}}\n\
+         static_ipaddress {{\n  10.1.0.50/32 dev eth1 track_group STATIC\n}}\n{}{}{}",
+        script("whole", "  rise 3\n  fall 2\n"),
+        script("weighs", "  weight 10\n"),
+        script("turned", "  weight 20 reverse\n"),
+        router("ONE", 61, ""),
+        router("TWO", 62, ""),
+        router("ALONE", 63, "  track_script {\n    turned\n  }\n"),
+    );
+    let mut a = ctx.director("a", lab.host("a"), &config)?;
+    a.start_and_wait()?;
+    // An interval and the run itself.
+    let soon = Duration::from_secs(2) + ctx.slack();
+    let good =
+        |alone| [("ONE", "MASTER", 110, ""), ("TWO", "MASTER", 110, ""), ("ALONE", "MASTER", alone, "")];
+    expect_all(&a, "all scripts are good", soon * 2, &good(80))?;
+    let shown = a.lbctl(&["status"])?;
+    ensure!(shown.contains("priority 100 - 20 (script turned"), "lbctl status: {shown}");
+
+    fs::remove_file(at("turned"))?;
+    expect_all(&a, "reversed: bad takes nothing away", soon, &good(100))?;
+    fs::remove_file(at("weighs"))?;
+    let weighed =
+        |alone| [("ONE", "MASTER", 100, ""), ("TWO", "MASTER", 100, ""), ("ALONE", "MASTER", alone, "")];
+    expect_all(&a, "the group's weight is its members'", soon, &weighed(100))?;
+    fs::write(at("weighs"), "")?;
+    expect_all(&a, "and back", soon, &good(100))?;
+
+    let runs = || -> Result<usize> {
+        Ok(fs::read_to_string(at("runs"))?.lines().filter(|line| *line == "whole").count())
+    };
+    for (what, whole, times) in [("fall", false, 2), ("rise", true, 3)] {
+        if whole {
+            fs::write(at("whole"), "")?;
+        } else {
+            fs::remove_file(at("whole"))?;
+        }
+        let before = runs()?;
+        let (state, reason) = if whole { ("MASTER", "") } else { ("FAULT", "whole") };
+        let want = [("ONE", state, 110, reason), ("TWO", state, 110, reason), ("ALONE", "MASTER", 100, "")];
+        expect_all(&a, what, soon * times, &want)?;
+        // One may have begun before the file changed.
+        let needed = runs()? - before;
+        ensure!(needed + 1 >= usize::try_from(times)?, "{what} after {needed} runs");
+        step!("{what}: {needed} runs");
+    }
+
+    lab.cable("a", "eth1", false)?;
+    let want = [("ONE", "MASTER", 110, ""), ("TWO", "MASTER", 110, ""), ("ALONE", "FAULT", 100, "eth1")];
+    expect_all(&a, "the interface of a static address of the track_group", soon, &want)?;
+    lab.cable("a", "eth1", true)?;
+    expect_all(&a, "and back", soon, &good(100))?;
+    ensure!(a.stop()?.success(), "the stop failed");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The life of the process (see `scenarios::life`).
+//! The life of the process (see `scenarios::life`, `scenarios::keywords`).
 
 fn run(name: &str) {
     lbd_integration::run::test(env!("CARGO_BIN_EXE_bed"), name);
@@ -17,6 +17,11 @@ fn programs_around_it() {
 #[test]
 fn reloads_at_a_time_and_their_files() {
     run("life_reload");
+}
+
+#[test]
+fn other_keywords() {
+    run("life_keywords");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The table beside other programs, and a director that is steered, reloaded, replaced (see `scenarios::drift`, `foreign_many`,
-//! `unloaded`, `namespace`, `no_right`, `drain`, `reload_traffic`, `plan`, `successor`, `synchronised`).
+//! `unloaded`, `namespace`, `no_right`, `drain`, `reload_traffic`, `plan`, `successor`, `synchronised`,
+//! `preempt_sync`).
 
 fn run(name: &str) {
     lbd_integration::run::test(env!("CARGO_BIN_EXE_bed"), name);
@@ -23,6 +24,16 @@ fn take_over_from_keepalived() {
 #[test]
 fn connection_synchronisation() {
     run("sync");
+}
+
+#[test]
+fn preemption_waits_for_connections() {
+    run("preempt_sync");
+}
+
+#[test]
+fn preemption_waits_no_longer_than_its_limit() {
+    run("preempt_sync_limit");
 }
 
 #[test]

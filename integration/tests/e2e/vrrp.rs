@@ -30,6 +30,16 @@ fn what_is_tracked() {
 }
 
 #[test]
+fn what_routers_take_from_global_defs() {
+    run("vrrp_defaults");
+}
+
+#[test]
+fn what_groups_track() {
+    run("vrrp_group_tracking");
+}
+
+#[test]
 fn every_notify_script_and_line_in_order() {
     run("notifications");
 }

@@ -44,15 +44,21 @@ struct People {
     own: (u32, u32),
     default_user: bool,
     may_change: bool,
+    /// The name service knows nothing of the default user.
+    silent: bool,
 }
 
 impl Users for People {
-    fn find(&self, user: &ScriptUser) -> Result<Identity, String> {
+    fn find(&self, user: &ScriptUser) -> Result<Identity, NoUser> {
         let uid = match user.user.as_str() {
             "root" => 0,
             "www" => 33,
             DEFAULT_USER if self.default_user => 999,
-            other => return Err(format!("user `{other}` does not exist")),
+            "unanswered" => return Err(NoUser::Unknown("user `unanswered`".into(), Errno::EIO)),
+            DEFAULT_USER if self.silent => {
+                return Err(NoUser::Unknown(format!("user `{DEFAULT_USER}`"), Errno::EIO));
+            }
+            other => return Err(NoUser::Missing(format!("user `{other}`"))),
         };
         Ok(Identity { uid, gid: uid, groups: if uid == 33 { vec![33, 44] } else { vec![uid] } })
     }
@@ -109,7 +115,7 @@ fn judge(enforce: bool, people: &People, argv: &[&str], user: Option<&str>) -> V
     Judge::new(&host(), people, &global).judge(&script.id(), &script)
 }
 
-const ROOT: People = People { own: (0, 0), default_user: false, may_change: true };
+const ROOT: People = People { own: (0, 0), default_user: false, may_change: true, silent: false };
 
 #[test]
 fn rules() {
@@ -269,9 +275,11 @@ fn not_executable_for_its_user() {
 
 #[test]
 fn identities() {
-    let with_default = People { own: (0, 0), default_user: true, may_change: true };
-    let user = People { own: (1000, 1000), default_user: true, may_change: true };
-    let bound = People { own: (0, 0), default_user: false, may_change: false };
+    let with_default = People { own: (0, 0), default_user: true, may_change: true, silent: false };
+    let user = People { own: (1000, 1000), default_user: true, may_change: true, silent: false };
+    let bound = People { own: (0, 0), default_user: false, may_change: false, silent: false };
+    let silent = People { silent: true, ..ROOT };
+    let service = "see to the name service";
     let (rights, create) = ("run lbd as root with CAP_SETUID and CAP_SETGID", "create the user or group");
     for (name, people, user, want, remedy) in [
         ("default user", &with_default, None, Some((999, Some(vec![]))), ""),
@@ -282,6 +290,8 @@ fn identities() {
         ("root without the capabilities", &bound, Some("www"), None, rights),
         ("root without the capabilities stays root", &bound, Some("root"), Some((0, Some(vec![]))), ""),
         ("unknown user", &with_default, Some("nosuch"), None, create),
+        ("a user that is not told of", &with_default, Some("unanswered"), None, service),
+        ("a default user that is not told of is not taken for none", &silent, None, None, service),
     ] {
         let (run, findings) = judge(false, people, &["/usr/bin/true", "-x"], user);
         assert_eq!(findings.is_empty(), want.is_some(), "{name}");

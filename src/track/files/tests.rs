@@ -180,6 +180,25 @@ async fn what_is_no_file_is_not_waited_for() {
     assert!(bench.files.watch("g").is_none(), "tracked no more");
 }
 
+/// The kernel tells nobody of changes in /proc.
+#[tokio::test]
+async fn a_file_of_the_kernels_own_is_read_now_and_then() {
+    let bench = Bench::new();
+    // The name of this very thread.
+    let own = format!("/proc/self/task/{}/comm", nix::unistd::gettid());
+    fs::write(&own, "17").expect("a name");
+    symlink(&own, bench.path("name")).expect("linked");
+    bench.track(&["name"]).await;
+    let mut name = bench.watch("name");
+    assert_eq!(name.now(), Some(17));
+    fs::write(&own, "-4").expect("a name");
+    name.becomes(-4, "the file").await;
+    // A file of the disk again.
+    fs::remove_file(bench.path("name")).expect("removed");
+    bench.write("name", "5");
+    name.becomes(5, "the other file").await;
+}
+
 #[tokio::test]
 async fn a_reload_changes_what_is_watched() {
     let bench = Bench::new();

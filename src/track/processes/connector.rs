@@ -16,6 +16,8 @@ use lbd_grammar::config::Buffer;
 use netlink_sys::{Socket, SocketAddr};
 use nix::sys::socket::{setsockopt, sockopt};
 
+use super::Feed;
+
 const NETLINK_CONNECTOR: isize = 11;
 /// `CN_IDX_PROC` and `CN_VAL_PROC`: who tells, and the group of those that listen.
 const INDEX: u32 = 1;
@@ -75,26 +77,14 @@ impl Connector {
         connector.0.send(&request(LISTEN), 0)?;
         Ok(connector)
     }
+}
 
-    /// process_monitor_rcv_bufs
-    pub fn resize(&self, buffer: Buffer) {
-        let size = buffer.bytes.map_or(BUFFER, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-        let by_force = buffer.force || buffer.bytes.is_none();
-        let forced = by_force && setsockopt(&self.0.as_fd(), sockopt::RcvBufForce, &size).is_ok();
-        if !forced && let Err(errno) = setsockopt(&self.0.as_fd(), sockopt::RcvBuf, &size) {
-            tracing::warn!(%errno, size, "process_monitor_rcv_bufs: the kernel's default is used");
-        }
-    }
-
-    pub fn fd(&self) -> BorrowedFd<'_> {
+impl Feed for Connector {
+    fn fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 
-    /// Receives a datagram into `buffer` ([`DATAGRAM`] octets), if there is one.
-    ///
-    /// # Errors
-    /// ENOBUFS when events were lost, else what the system says.
-    pub fn receive<'b>(&self, buffer: &'b mut [u8]) -> io::Result<Option<&'b [u8]>> {
+    fn receive<'b>(&self, buffer: &'b mut [u8]) -> io::Result<Option<&'b [u8]>> {
         let received = {
             let mut room = &mut *buffer;
             self.0.recv(&mut room, 0)
@@ -103,6 +93,17 @@ impl Connector {
             Ok(length) => Ok(buffer.get(..length)),
             Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR)) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    fn resize(&self, buffer: Buffer) {
+        // The kernel's numbers have a sign.
+        let asked = |bytes: u32| usize::try_from(bytes.min(i32::MAX.unsigned_abs())).unwrap_or(BUFFER);
+        let size = buffer.bytes.map_or(BUFFER, asked);
+        let by_force = buffer.force || buffer.bytes.is_none();
+        let forced = by_force && setsockopt(&self.0.as_fd(), sockopt::RcvBufForce, &size).is_ok();
+        if !forced && let Err(errno) = setsockopt(&self.0.as_fd(), sockopt::RcvBuf, &size) {
+            tracing::warn!(%errno, size, "process_monitor_rcv_bufs: the kernel's default is used");
         }
     }
 }
@@ -170,11 +171,14 @@ fn word(octets: &[u8], at: usize) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use nix::sys::socket::getsockopt;
     use proptest::prelude::*;
 
-    fn message(index: u32, what: u32, numbers: &[i32]) -> Vec<u8> {
+    const CAP_NET_ADMIN: u32 = 12;
+
+    pub fn message(index: u32, what: u32, numbers: &[i32]) -> Vec<u8> {
         let length = HEADER + CONNECTOR + EVENT + 4 * numbers.len();
         let mut octets = Vec::new();
         octets.extend(u32::try_from(length).expect("short").to_ne_bytes());
@@ -215,6 +219,33 @@ mod tests {
         ] {
             assert_eq!(events(&octets).collect::<Vec<_>>(), want, "{name}");
         }
+    }
+
+    /// process_monitor_rcv_bufs; the kernel counts twice what is asked for, for what it needs itself.
+    #[test]
+    fn room_for_events() {
+        let connector = match Connector::open(Buffer { bytes: Some(50_000), force: false }) {
+            Ok(connector) => connector,
+            Err(error) => {
+                return lbd_integration::skip::report("room_for_events", &format!("no connector: {error}"));
+            }
+        };
+        let size = || getsockopt(&connector.fd(), sockopt::RcvBuf).expect("a size");
+        assert_eq!(size(), 100_000);
+        if !crate::limits::has_capability(CAP_NET_ADMIN) {
+            return lbd_integration::skip::report("room_for_events", "the rest needs CAP_NET_ADMIN");
+        }
+        // More than others may have (net.core.rmem_max).
+        for (bytes, force, want) in
+            [(9_000_000, true, 18_000_000), (u32::MAX, true, usize::try_from(i32::MAX - 1).expect("a size"))]
+        {
+            connector.resize(Buffer { bytes: Some(bytes), force });
+            assert_eq!(size(), want, "{bytes}");
+        }
+        connector.resize(Buffer { bytes: Some(9_000_000), force: false });
+        assert!(size() <= 18_000_000, "{}", size());
+        connector.resize(Buffer::default());
+        assert_eq!(size(), 2 * BUFFER);
     }
 
     #[test]

@@ -1,4 +1,7 @@
+use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command as Program, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
@@ -152,6 +155,36 @@ async fn by_reading_proc() {
     over_its_life(false).await;
 }
 
+/// With room for two or three events a storm of processes makes the kernel lose most of them.
+#[tokio::test]
+async fn by_events_with_hardly_any_room() {
+    if !events_are_told("track::processes::tests::by_events_with_hardly_any_room") {
+        return;
+    }
+    let mut bench = Bench::new(true);
+    let process = of(&[&bench.name()], ProcessMatch::Name, 1);
+    let least = Buffer { bytes: Some(1), force: false };
+    bench.processes.track(vec![("own".into(), process)], least).await;
+    bench.told(&[("own", few(0, 1))]);
+    let storm = || {
+        for _ in 0..50 {
+            let child = Program::new("/bin/true").spawn();
+            child.and_then(|mut child| child.wait()).expect("a process");
+        }
+    };
+    let stormy = |what: &mut dyn FnMut()| {
+        std::thread::scope(|scope| {
+            (0..4).for_each(|_| drop(scope.spawn(storm)));
+            what();
+        });
+    };
+    let mut running = None;
+    stormy(&mut || running = Some(bench.start("1000")));
+    bench.told(&[("own", TrackerResult::Good)]);
+    stormy(&mut || running = None);
+    bench.told(&[("own", few(0, 1))]);
+}
+
 #[tokio::test]
 async fn a_process_that_names_itself() {
     if !events_are_told("track::processes::tests::a_process_that_names_itself") {
@@ -209,4 +242,112 @@ async fn reload() {
     bench.track(&[("a", &one)]).await;
     bench.told(&[("a", few(0, 1))]);
     assert!(bench.results.try_recv().is_err(), "nothing else was told");
+}
+
+/// Events from a socket, among them word that some were lost.
+struct Recorded(UnixDatagram);
+
+const LOST: &[u8] = b"lost";
+
+impl Feed for Recorded {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    fn receive<'b>(&self, buffer: &'b mut [u8]) -> io::Result<Option<&'b [u8]>> {
+        match self.0.recv(buffer) {
+            Ok(length) if buffer.get(..length) == Some(LOST) => Err(Errno::ENOBUFS.into()),
+            Ok(length) => Ok(buffer.get(..length)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn resize(&self, _buffer: Buffer) {}
+}
+
+/// A watcher of a /proc that a test makes, and the other end of its events.
+struct Made {
+    root: TempDir,
+    kernel: UnixDatagram,
+    results: Receiver<(TrackerId, TrackerResult)>,
+}
+
+impl Made {
+    fn new() -> (Self, Watcher) {
+        let root = tempfile::tempdir().expect("folder");
+        let (sender, results) = channel();
+        let (kernel, feed) = UnixDatagram::pair().expect("sockets");
+        feed.set_nonblocking(true).expect("a socket");
+        let publish = move |id, result| drop(sender.send((id, result)));
+        let (events, _received) = EventSender::channel();
+        let mut watcher = Watcher::new(Box::new(publish), events, true);
+        watcher.root = root.path().to_owned();
+        watcher.source = Source::Events(Box::new(Recorded(feed)));
+        (Made { root, kernel, results }, watcher)
+    }
+
+    fn process(&self, number: i32) {
+        let directory = self.root.path().join(number.to_string());
+        fs::create_dir(&directory).expect("made");
+        fs::write(directory.join("stat"), format!("{number} (one) S 1 1")).expect("written");
+    }
+
+    fn tell(&self, event: &[u8]) {
+        self.kernel.send(event).expect("the watcher is there");
+    }
+
+    #[track_caller]
+    fn told(&self, want: TrackerResult) {
+        let (id, result) = self.results.recv_timeout(LIMIT).expect("a result");
+        assert_eq!((id.to_string().as_str(), result), ("p", want));
+    }
+}
+
+fn two() -> Vec<(Arc<str>, TrackProcess)> {
+    vec![("p".into(), of(&["one"], ProcessMatch::Name, 2))]
+}
+
+#[test]
+fn events_that_were_lost_have_proc_read_anew() {
+    let (made, watcher) = Made::new();
+    made.process(10);
+    let (mut wake, woken) = Wake::pair().expect("sockets");
+    let (commands, receiver) = channel();
+    let thread = std::thread::spawn(move || watcher.run(&woken, &receiver));
+    let (done, _counted) = oneshot::channel();
+    let buffer = Buffer::default();
+    commands.send(Command { processes: two(), buffer, done }).expect("the watcher runs");
+    wake.wake();
+    made.told(few(1, 2));
+    // It begins, and the kernel has no room to tell of it.
+    made.process(11);
+    made.tell(LOST);
+    made.told(TrackerResult::Good);
+    // What is told afterwards counts from there.
+    made.tell(&connector::tests::message(1, 0x8000_0000, &[10, 10]));
+    made.told(few(1, 2));
+    drop(wake);
+    thread.join().expect("it ends");
+}
+
+#[test]
+fn events_that_are_lost_again_and_again_do_not_keep_proc_being_read() {
+    let (made, mut watcher) = Made::new();
+    made.process(10);
+    watcher.replace(two(), Buffer::default());
+    let scanned = watcher.scanned_at.expect("it was read");
+    let mut datagram = vec![0; DATAGRAM];
+    for _ in 0..3 {
+        made.tell(LOST);
+        watcher.take_events(&mut datagram);
+    }
+    assert_eq!((watcher.losses, watcher.scanned_at), (3, Some(scanned)));
+    assert_eq!(watcher.scan_at, Some(scanned + EVERY));
+    // After a while without a reading it is read at once.
+    watcher.scanned_at = scanned.checked_sub(EVERY);
+    made.tell(LOST);
+    watcher.take_events(&mut datagram);
+    assert_eq!(watcher.scan_at, Some(scanned));
+    assert!(matches!(watcher.source, Source::Events(_)), "events go on");
 }
