@@ -21,6 +21,7 @@ mod repair;
 mod route;
 mod snapshot;
 pub mod startup;
+mod talk;
 mod thread;
 
 #[cfg(test)]
