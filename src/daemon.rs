@@ -37,7 +37,9 @@ use crate::paths::Paths;
 use crate::pid_file::PidFile;
 use crate::reload_time::Watcher;
 use crate::remember::Remember;
-use crate::router::{HostWants, Interfaces, Leave, Network, Router, RouterOptions, RouterSnapshot, startup};
+use crate::router::{
+    HostWants, Interfaces, Leave, Network, Router, RouterOptions, RouterSnapshot, left_on_host, startup,
+};
 use crate::script::ScriptRoom;
 use crate::signals::{Command, Signals};
 use crate::state_file::{Saved, SavedInstance, StateFile};
@@ -57,7 +59,6 @@ mod tracking;
 
 pub use failure::Failure;
 
-use around::Sysctl;
 use begin::{Begun, begin};
 use monitoring::log_addresses;
 use saving::Saver;
@@ -127,7 +128,7 @@ struct Daemon {
     config: Arc<Config>,
     /// What in its file was ignored as wrong.
     mistakes: HashSet<String>,
-    /// An earlier process left addresses, routes or rules.
+    /// An earlier process left addresses, routes, rules, or what virtual routers need of the host.
     leftover_addresses: bool,
     /// Where the kernel's table is.
     namespace: Namespace,
@@ -150,8 +151,6 @@ struct Daemon {
     /// Another lbd goes on where this one ends.
     handed_over: bool,
     files: Arc<TrackedFiles>,
-    /// What was changed of the host and of this process, and is undone.
-    igmp: Option<Sysctl>,
     threads: Threads,
     saver: Saver,
     reload_time: Option<Watcher>,
@@ -215,11 +214,12 @@ impl Daemon {
         });
         let mut daemon = Daemon {
             options,
-            paths,
             started,
             config: config.clone(),
             mistakes: checked.mistakes().map(|(message, _)| message.to_owned()).collect(),
-            leftover_addresses: saved.instances.iter().any(SavedInstance::held_any),
+            leftover_addresses: left_on_host(&paths.state_file)
+                || saved.instances.iter().any(SavedInstance::held_any),
+            paths,
             namespace,
             saved: Saved::default(),
             state,
@@ -235,7 +235,6 @@ impl Daemon {
             starting: true,
             handed_over: false,
             files,
-            igmp: None,
             threads: Threads::default(),
             saver: Saver::default(),
             reload_time: None,
@@ -378,7 +377,6 @@ impl Daemon {
         }
         self.notifier.open(config).await;
         self.notifier.update(config);
-        self.quiet_igmp(config);
         let left_services = !saved.owned.is_empty() || saved.timeouts.is_some();
         // Addresses of virtual routers that the configuration no longer has may be on a peer by now.
         let left_addresses = self.options.parts.vrrp && self.leftover_addresses;
@@ -558,7 +556,6 @@ impl Daemon {
         };
         self.start_sync(config, BTreeSet::new())?;
         self.mask_files(config);
-        self.quiet_igmp(config);
         self.room.update(&config.scripts, &config.global).await;
         self.notifier.open(config).await;
         self.files.track(config).await;
