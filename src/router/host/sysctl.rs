@@ -26,8 +26,10 @@ const PROMOTE: &str = "promote_secondaries";
 const RP_FILTER: &str = "rp_filter";
 /// Whether memberships of groups of the link are reported (Linux 4.3).
 const IGMP_REPORTS: &str = "net/ipv4/igmp_link_local_mcast_reports";
-/// `IN6_ADDR_GEN_MODE_NONE` (linux/if_link.h): an interface has the addresses that it is given.
-const NO_ADDRESSES: &str = "1";
+/// An own interface has the addresses that it is given (`IN6_ADDR_GEN_MODE_NONE` of linux/if_link.h). Of a router
+/// advertisement each director would make itself the same one of the hardware address that they share, and send
+/// what leaves the host from it.
+const GIVEN_ADDRESSES: [(&str, &str); 3] = [("addr_gen_mode", "1"), ("accept_ra", "0"), ("autoconf", "0")];
 /// What stands in the place of interfaces.
 const NO_INTERFACES: [&str; 2] = ["all", "default"];
 
@@ -260,10 +262,9 @@ fn own(name: &str, Settled { kind, ipv6 }: Settled) -> Vec<Pair> {
     let mut all: Vec<Pair> =
         four.iter().map(|(setting, value)| (ipv4(name, setting), (*value).to_owned())).collect();
     let disable = if ipv6 { "0" } else { "1" };
-    all.extend(
-        [("addr_gen_mode", NO_ADDRESSES), ("disable_ipv6", disable)]
-            .map(|(setting, value)| (format!("net/ipv6/conf/{name}/{setting}"), value.to_owned())),
-    );
+    // Before IPv6 is switched on.
+    let six = GIVEN_ADDRESSES.into_iter().chain([("disable_ipv6", disable)]);
+    all.extend(six.map(|(setting, value)| (format!("net/ipv6/conf/{name}/{setting}"), value.to_owned())));
     all
 }
 

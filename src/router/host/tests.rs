@@ -117,6 +117,9 @@ fn one_over_ipv6_has_a_link_local_address() {
         // The parent's, which is made of its hardware address.
         assert!(shown.contains("fe80::ff:fe00:1/64"), "{shown}");
         assert_eq!(shown.matches("inet6").count(), 1, "{shown}");
+        for (name, value) in [("disable_ipv6", "0"), ("accept_ra", "0"), ("autoconf", "0")] {
+            assert_eq!(setting(&format!("net/ipv6/conf/vrrp6.5/{name}")), value, "{name}");
+        }
         host.stop(Leave::Nothing, LIMIT);
     });
 }
