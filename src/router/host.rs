@@ -14,6 +14,7 @@ mod remembered;
 mod sysctl;
 #[cfg(test)]
 mod tests;
+mod watch;
 mod worker;
 
 use std::collections::BTreeSet;

@@ -143,6 +143,8 @@ pub(super) struct Known {
     pub made: BTreeSet<String>,
     /// Addresses that it gave to own interfaces, by their names.
     pub given: BTreeMap<String, BTreeSet<IpAddr>>,
+    /// Indexes of those that were made, with their names.
+    pub indexes: BTreeMap<u32, String>,
     /// Indexes of those whose settings are made, and how.
     pub settled: BTreeMap<u32, Settled>,
 }
@@ -159,6 +161,12 @@ pub(super) fn plan(wanted: &[Wanted], seen: &[Seen], known: &Known, keep: bool) 
         }
         if let Some(left) = by_name(name).filter(|one| one.kind != SeenKind::Other) {
             steps.push(Step::Delete { index: left.index, name: name.clone() });
+        }
+    }
+    // By another name nobody uses it, and it keeps the hardware address from the one that is made in its place.
+    for one in seen.iter().filter(|one| one.kind != SeenKind::Other) {
+        if known.indexes.get(&one.index).is_some_and(|name| *name != one.name) {
+            steps.push(Step::Delete { index: one.index, name: one.name.clone() });
         }
     }
     for one in wanted {

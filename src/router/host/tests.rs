@@ -141,6 +141,9 @@ fn what_somebody_removes_is_made_again_and_a_parent_may_come_later() {
         until("without its parent", || !ip("link show vrrp.6"));
         assert!(ip("link add eth1 type veth peer name peer1"));
         until("with its parent again", || ip("link show vrrp.6"));
+        if ip("link set vrrp.5 down") && ip("link set vrrp.5 name other5") {
+            until("it has its name again", || ip("link show vrrp.5") && !ip("link show other5"));
+        }
         assert!(ip("link set vrrp.5 down"));
         until("up again", || shows("link show vrrp.5").contains(",UP"));
         host.stop(Leave::Nothing, LIMIT);
@@ -204,6 +207,9 @@ fn the_packet_filter_and_settings_come_and_go() {
         let other = Firewall { table: "other".into(), ..all.firewall.clone() };
         host.want(Wants { firewall: other, ..all.clone() }, LIMIT);
         assert!(listed().contains("table ip other") && !listed().contains("keepalived"), "{}", listed());
+        // Whoever loads another rule set.
+        assert!(Command::new("nft").args(["flush", "ruleset"]).status().expect("nft").success());
+        until("it is set again", || listed().contains("table ip other"));
         // A crash, and a configuration that needs none.
         host.stop(Leave::Everything, LIMIT);
         let host = Host::start(state, Wants::default(), LIMIT).expect("thread");

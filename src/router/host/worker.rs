@@ -3,7 +3,7 @@
 //! Here: when the host is looked at, what is told, how steps are carried out. Not here: which steps (`plan`), which
 //! settings (`sysctl`), waiting for answers (`talk`).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::io;
 use std::net::IpAddr;
@@ -22,6 +22,7 @@ use super::nft;
 use super::plan::{Known, Seen, Settled, Step, Trouble, Wanted, plan};
 use super::remembered::{File, Remembered};
 use super::sysctl::{Failure, Needs, Settings};
+use super::watch::Watch;
 use super::{Order, Orders, Wants, message};
 use crate::router::backoff::Backoff;
 use crate::router::kernel;
@@ -35,6 +36,8 @@ const RETRY: Duration = Duration::from_secs(1);
 const SOON: Duration = Duration::from_millis(20);
 /// ... and so long after the last look: what somebody removes again and again is made again this often at most.
 const EVERY: Duration = Duration::from_millis(250);
+/// That the packet filter was removed is said this often at most.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 /// Looks at the host in a row while each leads to steps.
 const ROUNDS: usize = 16;
 /// Times that a list is read anew because it changed meanwhile.
@@ -60,6 +63,9 @@ pub(super) struct Worker {
     tables: BTreeSet<String>,
     /// The filter that was set last.
     filtered: Option<Firewall>,
+    /// Hears when somebody removes it.
+    watch: Option<Watch>,
+    told_removed: Option<Instant>,
     /// Indexes of interfaces whose changes matter.
     relevant: BTreeSet<u32>,
     /// When the host is to be looked at.
@@ -100,11 +106,13 @@ impl Worker {
             wants: Wants::default(),
             number: 0,
             keep: false,
-            known: Known { made: left.links, given: left.given, settled: BTreeMap::new() },
+            known: Known { made: left.links, given: left.given, ..Known::default() },
             settings: Settings::new(left.settings),
             nft,
             tables: left.tables,
             filtered: None,
+            watch: None,
+            told_removed: None,
             relevant: BTreeSet::new(),
             look_at: None,
             looked: None,
@@ -161,6 +169,7 @@ impl Worker {
         if pause.is_none() {
             fds.push(PollFd::new(self.line.socket.fd(), PollFlags::POLLIN));
         }
+        fds.extend(self.watch.as_ref().map(|watch| PollFd::new(watch.fd(), PollFlags::POLLIN)));
         let waited = route::wait(&mut fds, until);
         drop(fds);
         if waited.is_err() {
@@ -169,6 +178,16 @@ impl Worker {
         }
         waited?;
         self.waker.reset();
+        if self.is_filter_removed() {
+            let now = Instant::now();
+            // Somebody may do so again and again.
+            if self.told_removed.is_none_or(|told| now.saturating_duration_since(told) > TELL_EVERY) {
+                self.told_removed = Some(now);
+                tracing::warn!("somebody removed the packet filter of virtual routers: it is set again");
+            }
+            self.filtered = None;
+            self.look_soon();
+        }
         if pause.is_some() {
             return Ok(false);
         }
@@ -178,6 +197,15 @@ impl Worker {
             self.look_soon();
         }
         Ok(true)
+    }
+
+    fn is_filter_removed(&mut self) -> bool {
+        let Some(watch) = &mut self.watch else { return false };
+        watch.removed(&self.tables).unwrap_or_else(|error| {
+            tracing::warn!(%error, "nftables: whether somebody removes the packet filter is not seen any more");
+            self.watch = None;
+            false
+        })
     }
 
     fn works(&mut self) {
@@ -262,7 +290,9 @@ impl Worker {
 
     /// Indexes of interfaces that are no more are given to others some time, and so are names.
     fn forget_gone(&mut self, seen: &[Seen]) {
-        self.known.settled.retain(|index, _| seen.iter().any(|one| one.index == *index));
+        let is_there = |index: &u32| seen.iter().any(|one| one.index == *index);
+        self.known.settled.retain(|index, _| is_there(index));
+        self.known.indexes.retain(|index, _| is_there(index));
         self.settings.forget_gone(|name| seen.iter().any(|one| one.name == name));
         let matters = |one: &&Seen| {
             let of_link = |want: &Wanted| want.link.name == one.name || want.link.parent == one.name;
@@ -303,6 +333,9 @@ impl Worker {
             Step::Settle { index, name, settings } => {
                 self.settle(&name, settings);
                 self.known.settled.insert(index, settings);
+                if self.known.made.contains(&name) {
+                    self.known.indexes.insert(index, name);
+                }
                 Ok(true)
             }
             Step::Move { index, name, group, vrf } => {
@@ -341,6 +374,8 @@ impl Worker {
                 let done = self.done(&name, "could not be removed", refusal);
                 if done {
                     self.known.settled.remove(&index);
+                    // By the name that it was made with.
+                    let name = self.known.indexes.remove(&index).unwrap_or(name);
                     self.known.made.remove(&name);
                     self.known.given.remove(&name);
                 }
@@ -392,6 +427,10 @@ impl Worker {
             text.push_str(&wanted.text());
             self.tables.insert(wanted.table.clone());
             self.remember();
+            if self.watch.is_none() {
+                let opened = Watch::open().inspect_err(|error| tracing::debug!(%error, "nftables"));
+                self.watch = opened.ok();
+            }
         }
         if let Err(error) = nft::run(&self.nft, &text, nft::LIMIT) {
             if error.changed_nothing() {
@@ -408,6 +447,11 @@ impl Worker {
                 tracing::error!(table = trouble.name, "{}", trouble.what);
             }
             return false;
+        }
+        // It was replaced here.
+        let _own_doing = self.is_filter_removed();
+        if !wanted.is_needed() {
+            self.watch = None;
         }
         self.tables.retain(|table| wanted.is_needed() && *table == wanted.table);
         self.filtered = Some(wanted);

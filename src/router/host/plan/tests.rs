@@ -88,6 +88,19 @@ fn one_macvlan() {
 }
 
 #[test]
+fn one_that_got_another_name_gives_way() {
+    let indexes = BTreeMap::from([(9, "vrrp.5".to_owned())]);
+    let known = Known { indexes, ..known(&[9]) };
+    let renamed = Seen { name: "other".into(), ..own() };
+    let (steps, troubles) = plan(&[wanted()], &[eth0(), renamed.clone()], &known, false);
+    let [Step::Delete { index: 9, .. }, Step::Create { .. }] = steps.as_slice() else { panic!("{steps:?}") };
+    assert!(troubles.is_empty());
+    let device = Seen { kind: SeenKind::Other, ..renamed };
+    let (steps, _) = plan(&[wanted()], &[eth0(), device], &known, false);
+    assert!(matches!(steps.as_slice(), [Step::Create { .. }]), "a number of somebody else's: {steps:?}");
+}
+
+#[test]
 fn link_local_addresses() {
     let mut want = wanted();
     (want.link.link_local, want.link.ipv6) = (true, true);
