@@ -30,6 +30,7 @@ use crate::paths::{Folders, Paths};
 use crate::pid_file::PidFile;
 use crate::reload_time::Watcher;
 use crate::remember::Remember;
+use crate::router::left_on_host;
 use crate::script::ScriptRoom;
 use crate::signals::{Command, Signals};
 use crate::state_file::{Saved, SavedInstance, StateFile};
@@ -52,7 +53,6 @@ mod tracking;
 
 pub use failure::Failure;
 
-use around::Sysctl;
 use begin::{Begun, begin};
 use saving::Saver;
 use synchronisation::AbortOnDrop;
@@ -115,7 +115,7 @@ struct Daemon {
     config: Arc<Config>,
     /// What in its file was ignored as wrong.
     mistakes: HashSet<String>,
-    /// An earlier process left addresses, routes or rules.
+    /// An earlier process left addresses, routes, rules, or what virtual routers need of the host.
     leftover_addresses: bool,
     /// Where the kernel's table is.
     namespace: Namespace,
@@ -138,8 +138,6 @@ struct Daemon {
     /// Another lbd goes on where this one ends.
     handed_over: bool,
     files: Arc<TrackedFiles>,
-    /// What was changed of the host and of this process, and is undone.
-    igmp: Option<Sysctl>,
     threads: Threads,
     saver: Saver,
     reload_time: Option<Watcher>,
@@ -205,11 +203,12 @@ impl Daemon {
         });
         let mut daemon = Daemon {
             options,
-            paths,
             started,
             config: config.clone(),
             mistakes: checked.mistakes().map(|(message, _)| message.to_owned()).collect(),
-            leftover_addresses: saved.instances.iter().any(SavedInstance::held_any),
+            leftover_addresses: left_on_host(&paths.state_file)
+                || saved.instances.iter().any(SavedInstance::held_any),
+            paths,
             namespace,
             saved: Saved::default(),
             state,
@@ -225,7 +224,6 @@ impl Daemon {
             starting: true,
             handed_over: false,
             files,
-            igmp: None,
             threads: Threads::default(),
             saver: Saver::default(),
             reload_time: None,

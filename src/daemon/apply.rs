@@ -23,7 +23,6 @@ impl Daemon {
         };
         self.start_sync(config, BTreeSet::new())?;
         self.mask_files(config);
-        self.quiet_igmp(config);
         self.room.update(&config.scripts, &config.global).await;
         self.notifier.open(config).await;
         self.files.track(config).await;

@@ -1,5 +1,4 @@
-//! What is around the work: startup_script and shutdown_script, disable_local_igmp, umask, the file that is
-//! there while a reload reads.
+//! What is around the work: startup_script and shutdown_script, umask, the file that is there while a reload reads.
 //!
 //! Here: doing and undoing them. Not here: when.
 
@@ -64,21 +63,6 @@ impl Daemon {
         }
     }
 
-    /// disable_local_igmp, from the first virtual router on.
-    pub(super) fn quiet_igmp(&mut self, config: &Config) {
-        let wanted =
-            config.global.disable_local_igmp && self.options.parts.vrrp && !config.vrrp_instances.is_empty();
-        if !wanted || self.igmp.is_some() {
-            return;
-        }
-        match Sysctl::set(IGMP_REPORTS, "0") {
-            Ok(set) => self.igmp = Some(set),
-            Err(error) => warn!(
-                "disable_local_igmp: {IGMP_REPORTS}: {error}; groups of the link are reported as the host has it"
-            ),
-        }
-    }
-
     /// The longest that one part may take to stop: child_wait_time.
     pub(super) fn stop_limit(&self) -> Duration {
         // At once would leave addresses and services.
@@ -108,38 +92,6 @@ pub(super) async fn within(limit: Duration, job: impl FnOnce() + Send + 'static)
 
 /// How long a start waits for the removal of reload_file.
 const FORGET_LIMIT: Duration = Duration::from_secs(1);
-
-/// Whether memberships of groups of the link are reported (Linux 4.3), of the namespace that lbd is in.
-const IGMP_REPORTS: &str = "/proc/sys/net/ipv4/igmp_link_local_mcast_reports";
-
-/// A setting of the kernel that is put back when this is dropped.
-#[derive(Debug)]
-pub(super) struct Sysctl {
-    path: PathBuf,
-    /// `None`: it was so already.
-    before: Option<String>,
-}
-
-impl Sysctl {
-    fn set(path: impl Into<PathBuf>, value: &str) -> io::Result<Self> {
-        let path = path.into();
-        let before = fs::read_to_string(&path)?;
-        if before.trim() == value {
-            return Ok(Sysctl { path, before: None });
-        }
-        fs::write(&path, value)?;
-        Ok(Sysctl { path, before: Some(before) })
-    }
-}
-
-impl Drop for Sysctl {
-    fn drop(&mut self) {
-        let Some(before) = &self.before else { return };
-        if let Err(error) = fs::write(&self.path, before) {
-            warn!("{} stays changed: {error}; it was {}", self.path.display(), before.trim());
-        }
-    }
-}
 
 /// An empty file that says that something is under way.
 #[derive(Debug)]
@@ -200,24 +152,6 @@ fn is_mark(found: &Metadata) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_setting_is_put_back() {
-        let dir = tempfile::tempdir().expect("directory");
-        let path = dir.path().join("setting");
-        let now = || fs::read_to_string(&path).expect("file");
-        fs::write(&path, "1\n").expect("file");
-        let set = Sysctl::set(&path, "0").expect("set");
-        assert_eq!(now(), "0");
-        drop(set);
-        assert_eq!(now(), "1\n");
-        fs::write(&path, "0\n").expect("file");
-        let set = Sysctl::set(&path, "0").expect("it is so");
-        fs::write(&path, "2\n").expect("somebody changes it");
-        drop(set);
-        assert_eq!(now(), "2\n", "what was not changed is not put back");
-        assert!(Sysctl::set(dir.path().join("none"), "0").is_err());
-    }
 
     #[test]
     fn a_mark_is_there_until_it_is_dropped() {

@@ -18,7 +18,8 @@ pub(crate) fn wants(config: &Config) -> HostWants {
     };
     let promoted = config.vrrp_instances.iter().filter(promote);
     let promote = promoted.filter_map(|instance| instance.router.interface.clone()).collect();
-    host_wants(config.own_links(), promote, firewall(config))
+    let quiet_igmp = config.global.disable_local_igmp && !config.vrrp_instances.is_empty();
+    host_wants(config.own_links(), promote, quiet_igmp, firewall(config))
 }
 
 fn firewall(config: &Config) -> Firewall {

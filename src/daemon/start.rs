@@ -35,7 +35,6 @@ impl Daemon {
         }
         self.notifier.open(config).await;
         self.notifier.update(config);
-        self.quiet_igmp(config);
         let left_services = !saved.owned.is_empty() || saved.timeouts.is_some();
         // Addresses of virtual routers that the configuration no longer has may be on a peer by now.
         let left_addresses = self.options.parts.vrrp && self.leftover_addresses;

@@ -53,6 +53,11 @@ impl Held {
         self.set
     }
 
+    /// It is there, and VRRP put it there.
+    pub fn is_made(&self) -> bool {
+        self.set && self.made
+    }
+
     /// How often it was put back.
     pub fn repaired(&self) -> u64 {
         self.repairs.count

@@ -28,7 +28,7 @@ use super::snapshot::HostInterface;
 use addresses::OwnAddress;
 use routes::{Links, Unready};
 
-pub(super) use addresses::{PROTOCOL_VRRP, addition};
+pub(super) use addresses::{PROTOCOL_VRRP, addition, removal};
 pub(super) use routes::{Routes, protocol, protocol_of};
 pub(super) use rules::Rules;
 
@@ -497,6 +497,17 @@ pub(super) fn are_different(old: &Object, new: &Object) -> bool {
         // All that it can be told is in their keys.
         _ => false,
     }
+}
+
+/// The name of an interface, as a message about itself tells it.
+pub(super) fn name(message: &LinkMessage) -> Option<&str> {
+    if message.header.interface_family == AddressFamily::Bridge {
+        return None;
+    }
+    message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name.as_str()),
+        _ => None,
+    })
 }
 
 fn vrf_table(info: &[LinkInfo]) -> Option<u32> {

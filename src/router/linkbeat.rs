@@ -30,18 +30,22 @@ pub(super) struct Poller {
 }
 
 impl Poller {
-    /// Starts it in the network namespace of the calling thread.
+    /// Starts it in the network namespace of the calling thread; with its number it tells what it finds.
     pub fn start(
         interfaces: Vec<LinkbeatInterface>,
+        number: u64,
         post: Arc<Slot<Post>>,
         waker: Waker,
     ) -> std::io::Result<Poller> {
         let socket = sys::LinkSocket::open()?;
         let (life, ended) = sync_channel(0);
         let polled: Vec<Polled> = interfaces.into_iter().map(Polled::new).collect();
-        std::thread::Builder::new()
-            .name("linkbeat".into())
-            .spawn(move || run(&socket, polled, &ended, &post, &waker))?;
+        std::thread::Builder::new().name("linkbeat".into()).spawn(move || {
+            run(&socket, polled, &ended, |beats| {
+                post.with(|post| post.tell(number, beats));
+                waker.wake();
+            });
+        })?;
         Ok(Poller { _life: life })
     }
 }
@@ -50,15 +54,13 @@ fn run(
     driver: &impl Driver,
     mut polled: Vec<Polled>,
     ended: &Receiver<()>,
-    post: &Slot<Post>,
-    waker: &Waker,
+    tell: impl Fn(HashMap<String, Option<bool>>),
 ) {
     loop {
         let changed: HashMap<String, Option<bool>> =
             polled.iter_mut().filter_map(|one| Some((one.name.clone(), one.look(driver)?))).collect();
         if !changed.is_empty() {
-            post.with(|post| post.beats.extend(changed));
-            waker.wake();
+            tell(changed);
         }
         if !matches!(ended.recv_timeout(EVERY), Err(RecvTimeoutError::Timeout)) {
             return;

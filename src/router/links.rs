@@ -28,7 +28,29 @@ pub struct LinkSettings {
 pub(super) struct Post {
     pub settings: Option<LinkSettings>,
     /// By interface; `None`: nothing is known, so that what the kernel says counts.
-    pub beats: HashMap<String, Option<bool>>,
+    beats: HashMap<String, Option<bool>>,
+    /// Number of the thread that polls.
+    poller: u64,
+}
+
+impl Post {
+    /// What the poller of this number found, unless there is a later one: a driver may have taken its time.
+    pub fn tell(&mut self, poller: u64, beats: HashMap<String, Option<bool>>) {
+        if poller == self.poller {
+            self.beats.extend(beats);
+        }
+    }
+
+    /// The number of another poller. What those before found counts no more.
+    fn next_poller(&mut self) -> u64 {
+        self.beats.clear();
+        self.poller += 1;
+        self.poller
+    }
+
+    fn take(&mut self) -> (Option<LinkSettings>, HashMap<String, Option<bool>>) {
+        (self.settings.take(), std::mem::take(&mut self.beats))
+    }
 }
 
 /// Outlives a netconf that fails.
@@ -45,7 +67,7 @@ impl Links {
     ///
     /// Called in the network namespace of the interfaces: it starts the thread that asks for beats.
     pub fn take(&mut self, now: Instant, post: &Arc<Slot<Post>>, waker: &Waker) -> Vec<String> {
-        let Post { settings, beats } = post.take();
+        let (settings, mut beats) = post.with(Post::take);
         let mut affected = self.debounce.waiting(Some(now));
         if let Some(settings) = settings {
             affected.extend(self.debounce.waiting(None));
@@ -55,20 +77,20 @@ impl Links {
             affected.extend(self.polled.iter().cloned());
             self.beats.retain(|name, _| self.polled.contains(name));
             self.poller = None;
+            // Found for the settings before.
+            beats.clear();
+            let number = post.with(Post::next_poller);
             if !settings.polled.is_empty() {
-                match Poller::start(settings.polled, Arc::clone(post), waker.clone()) {
+                match Poller::start(settings.polled, number, Arc::clone(post), waker.clone()) {
                     Ok(poller) => self.poller = Some(poller),
                     Err(error) => {
+                        self.beats.clear();
                         tracing::error!(%error, "linkbeat_interfaces: links cannot be polled, the kernel's word alone counts");
                     }
                 }
             }
         }
         for (name, beat) in beats {
-            // One that was polled until just now may still tell.
-            if !self.polled.contains(&name) {
-                continue;
-            }
             match beat {
                 Some(beat) => self.beats.insert(name.clone(), beat),
                 None => self.beats.remove(&name),
@@ -118,7 +140,7 @@ mod tests {
         }
 
         fn beat(&mut self, name: &str, beat: Option<bool>) -> Vec<String> {
-            self.post.with(|post| post.beats.insert(name.into(), beat));
+            self.post.with(|post| post.tell(post.poller, [(name.into(), beat)].into()));
             self.take()
         }
 
@@ -160,12 +182,27 @@ mod tests {
             assert_eq!(bench.beat("lbdnone0", beat), ["lbdnone0"], "{name}");
             assert_eq!(bench.up("lbdnone0", flags), want, "{name}");
         }
-        assert!(bench.beat("eth1", Some(false)).is_empty(), "not polled");
-        assert!(bench.up("eth1", true));
         bench.beat("lbdnone0", Some(false));
         bench.post.with(|post| post.settings = Some(LinkSettings::default()));
         assert_eq!(bench.take(), ["lbdnone0"], "polled no more");
         assert!(bench.up("lbdnone0", true));
+    }
+
+    /// A driver that takes its time answers a question that was asked before the last reload.
+    #[test]
+    fn a_poller_that_was_replaced_is_not_heard() {
+        let mut bench = bench(Vec::new());
+        bench.take();
+        let before = bench.post.with(|post| post.poller);
+        let polled = vec![LinkbeatInterface { interface: "lbdnone0".into(), method: None }];
+        bench.post.with(|post| post.settings = Some(LinkSettings { delays: Vec::new(), polled }));
+        bench.post.with(|post| post.tell(before, [("lbdnone0".into(), Some(false))].into()));
+        bench.take();
+        assert!(bench.up("lbdnone0", true), "found before the reload");
+        bench.beat("lbdnone0", Some(true));
+        bench.post.with(|post| post.tell(before, [("lbdnone0".into(), Some(false))].into()));
+        assert!(bench.take().is_empty());
+        assert!(bench.up("lbdnone0", true), "found after it");
     }
 
     #[test]

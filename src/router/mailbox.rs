@@ -12,6 +12,7 @@ use lbd_vrrp::{RouterId, Setup, TrackerId, TrackerResult};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::ThreadWishes;
+use super::host::Release;
 use super::network::Network;
 use super::object::Load;
 
@@ -45,6 +46,8 @@ impl Waker {
 pub(super) struct Commands {
     pub begin: bool,
     pub reload: Option<(Setup, Scheduling, Arc<Network>)>,
+    /// Who is told that the reload was done.
+    pub release: Option<Release>,
     pub trackers: BTreeMap<TrackerId, TrackerResult>,
     /// Names of virtual routers that let masters of lower priorities be.
     pub hold_preemption: Option<BTreeSet<Arc<str>>>,

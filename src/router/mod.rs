@@ -3,6 +3,7 @@
 //! Here: the handle that the daemon holds. Not here: who is master (`lbd_vrrp`), packets and timers
 //! (`thread`), addresses, routes and rules (`netconf`), scripts and log lines about transitions (events).
 
+mod backoff;
 mod clock;
 mod debounce;
 mod held;
@@ -21,6 +22,7 @@ mod repair;
 mod route;
 mod snapshot;
 pub mod startup;
+mod talk;
 mod thread;
 
 #[cfg(test)]
@@ -28,7 +30,8 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -41,6 +44,7 @@ use tokio::sync::watch;
 use crate::control::status::VrrpStatus;
 use crate::event::EventSender;
 use crate::limits::has_capability;
+use crate::namespace::Namespace;
 use crate::scheduling::Automatic;
 use crate::state_file::SavedInstance;
 use host::Host;
@@ -141,6 +145,12 @@ impl From<NetError> for RouterError {
     }
 }
 
+/// Whether an earlier process left interfaces, settings or the packet filter of virtual routers on this host, with its
+/// state file at `state`.
+pub fn left_on_host(state: &Path) -> bool {
+    Host::left_anything(state)
+}
+
 /// VRRP at work. Its threads run in the network namespace of the thread that started it.
 #[derive(Debug)]
 pub struct Router {
@@ -155,6 +165,9 @@ pub struct Router {
     stop_limit: Arc<Slot<Duration>>,
     /// There while it has anything to do.
     host: Mutex<Option<Host>>,
+    begun: AtomicBool,
+    /// Number of the network namespace that the threads run in.
+    namespace: u64,
     state: PathBuf,
     /// Says once that the VRRP thread works; disconnected when it has ended.
     ended: Mutex<Receiver<()>>,
@@ -195,7 +208,7 @@ impl Router {
             }
             Err(error) => {
                 if let Some(host) = host {
-                    host.stop(true, HOST_LIMIT);
+                    host.stop(Leave::Nothing, HOST_LIMIT);
                 }
                 Err(error)
             }
@@ -250,6 +263,8 @@ impl Router {
             network: Mutex::new(network),
             stop_limit,
             host: Mutex::default(),
+            begun: AtomicBool::new(false),
+            namespace: Namespace::Own.number(),
             state: options.state,
             ended: Mutex::new(ended),
         })
@@ -260,6 +275,7 @@ impl Router {
     /// intervals (down_timer_adverts) after which a peer takes over, and their addresses are still
     /// there; whatever else it left is removed.
     pub fn begin(&self) {
+        self.begun.store(true, Ordering::Relaxed);
         self.command(|commands| commands.begin = true);
     }
 
@@ -279,16 +295,20 @@ impl Router {
         self.interfaces.clone()
     }
 
-    /// Has the host as the next configuration needs it, before [`Router::reload`]: waits until what can be had at
-    /// once is there, 6 s at most.
+    /// Has the host as the next configuration needs it, before [`Router::reload`], with which goes what is needed no
+    /// more. Waits until what can be had at once is there, 6 s at most.
     ///
     /// # Errors
-    /// What the system says when a thread or a socket cannot be had.
+    /// What the system says when a thread or a socket cannot be had. That the calling thread is in another network
+    /// namespace than the one that started the router.
     pub fn prepare(&self, wants: HostWants) -> io::Result<()> {
         let mut host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
         match &*host {
             Some(host) => host.want(wants, HOST_LIMIT),
             None if wants.is_empty() => {}
+            None if Namespace::Own.number() != self.namespace => {
+                return Err(io::Error::other("this is another network namespace"));
+            }
             None => *host = Some(Host::start(&self.state, wants, HOST_LIMIT)?),
         }
         Ok(())
@@ -300,7 +320,11 @@ impl Router {
         let mut last = self.network.lock().unwrap_or_else(PoisonError::into_inner);
         network.share(&last);
         *last = Arc::new(network);
-        self.command(|commands| commands.reload = Some((setup, scheduling, Arc::clone(&last))));
+        let release = self.host.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Host::release);
+        self.command(|commands| {
+            commands.reload = Some((setup, scheduling, Arc::clone(&last)));
+            commands.release = release;
+        });
     }
 
     /// How links are watched beyond what the kernel tells; at first in no way.
@@ -340,7 +364,7 @@ impl Router {
         self.command(|commands| commands.stop = Some(leave));
         self.wait_for_end(limit + STOP_GRACE);
         if let Some(host) = self.host.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            host.stop(leave == Leave::Nothing, limit);
+            host.stop(leave, limit);
         }
     }
 
@@ -367,11 +391,16 @@ impl Router {
 }
 
 impl Drop for Router {
-    /// Without [`Router::stop`] everything is left as it is.
+    /// Without [`Router::stop`] everything is left as it is. Before [`Router::begin`] nobody uses what was made on the
+    /// host: it goes, for which the thread is waited for.
     fn drop(&mut self) {
         self.command(|commands| {
             commands.stop.get_or_insert(Leave::Everything);
         });
+        let host = self.host.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(host) = host.filter(|_| !self.begun.load(Ordering::Relaxed)) {
+            host.stop(Leave::Nothing, HOST_LIMIT);
+        }
     }
 }
 

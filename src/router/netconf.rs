@@ -1,8 +1,8 @@
 //! Addresses, routes and rules: a thread of its own that wants, watches and repairs them by rtnetlink.
 //!
 //! Here: the thread, what is told to whom. Not here: who is to hold what (the engine, `held`), changes
-//! (`netconf::change`), what the kernel says (`netconf::listen`), losses (`netconf::losses`), messages (`kernel`), the
-//! socket (`route`).
+//! (`netconf::change`), what the kernel says (`netconf::listen`), losses (`netconf::losses`), messages (`kernel`),
+//! waiting for answers (`talk`).
 
 mod change;
 mod listen;
@@ -26,17 +26,12 @@ use super::kernel::{self, AddressKey, Mirror};
 use super::links::{LinkSettings, Links, Post};
 use super::mailbox::{LEFTOVERS, Slot, Waker, Want, Wants};
 use super::object::{Key, Object};
-use super::route::{self, DATAGRAM, Refusal, RouteSocket};
+use super::route::{self, Request};
 use super::snapshot::Interfaces;
+use super::talk::Line;
 
-/// Time limit of the answers to a batch; they are there when it was sent.
-const REQUEST_LIMIT: Duration = Duration::from_secs(2);
-/// Time limit of a list.
-const DUMP_LIMIT: Duration = Duration::from_secs(10);
 /// What could not be added is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-/// Datagrams taken before anything else is looked at.
-const DATAGRAMS: usize = 4096;
 /// Readers are shown what is held at most this often.
 const SHOW_EVERY: Duration = Duration::from_millis(100);
 /// Attempts at a list that changes while it is read, and at removals of which the answers were lost.
@@ -220,8 +215,7 @@ fn run(shared: &Shared, reports: &Reports, published: &Published, carried: &mut 
         interfaces: &published.interfaces,
         view: &published.view,
         show_at: None,
-        socket: RouteSocket::open()?,
-        buffer: vec![0; DATAGRAM],
+        line: Line::open()?,
         mirror: Mirror::default(),
         told,
         links,
@@ -234,9 +228,9 @@ fn run(shared: &Shared, reports: &Reports, published: &Published, carried: &mut 
         flapped: BTreeMap::new(),
         collateral: Vec::new(),
         asked: HashSet::new(),
+        strays: Vec::new(),
         bystanders: Vec::new(),
         gone: HashSet::new(),
-        overrun: false,
         retry: None,
         watched: BTreeSet::new(),
         compare_at: None,
@@ -255,8 +249,7 @@ struct Netconf<'a> {
     view: &'a watch::Sender<Arc<View>>,
     /// When readers are shown what is held.
     show_at: Option<Instant>,
-    socket: RouteSocket,
-    buffer: Vec<u8>,
+    line: Line,
     mirror: Mirror,
     told: &'a mut BTreeMap<String, Interface>,
     links: &'a mut Links,
@@ -275,12 +268,12 @@ struct Netconf<'a> {
     collateral: Vec<Key>,
     /// Addresses of which the removal was asked for last.
     asked: HashSet<AddressKey>,
+    /// To be removed.
+    strays: Vec<Stray>,
     /// Other people's addresses that went with them.
     bystanders: Vec<AddressMessage>,
     /// Addresses that went since the last batch was sent.
     gone: HashSet<AddressKey>,
-    /// Messages were lost.
-    overrun: bool,
     /// When what is missing is tried again.
     retry: Option<Instant>,
     /// Protocols of the routes that are held; with any of them rules are watched too.
@@ -291,20 +284,21 @@ struct Netconf<'a> {
     compared: Option<Instant>,
 }
 
-/// What became of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Outcome {
-    Done,
-    Refused(Refusal),
-    /// The answer was lost.
-    Unknown,
+/// Something on an interface that got another name.
+#[derive(Clone, Debug)]
+struct Stray {
+    /// On which it is, with their names before.
+    interfaces: Vec<(u32, String)>,
+    /// If it is an address.
+    address: Option<AddressKey>,
+    removal: Request,
 }
 
 impl Netconf<'_> {
     fn serve(&mut self) -> io::Result<()> {
         loop {
             let mut fds = [
-                PollFd::new(self.socket.fd(), PollFlags::POLLIN),
+                PollFd::new(self.line.socket.fd(), PollFlags::POLLIN),
                 PollFd::new(self.shared.wake.fd(), PollFlags::POLLIN),
             ];
             let deadlines =
@@ -312,6 +306,7 @@ impl Netconf<'_> {
             route::wait(&mut fds, deadlines.into_iter().flatten().min())?;
             self.shared.wake.reset();
             self.drain()?;
+            self.remove_strays()?;
             for name in self.links.take(Instant::now(), &self.shared.links, &self.shared.wake) {
                 self.mirror.touch(&name);
             }

@@ -502,6 +502,17 @@ pub fn threads(ctx: &Ctx) -> Result<()> {
     ensure!(locked == "0 kB", "{locked} stay locked");
     director.stop()?;
     ensure!(reports()?? == "1", "igmp_link_local_mcast_reports is put back");
+    director.start_and_wait()?;
+    director.kill();
+    ensure!(reports()?? == "0", "after a crash it stays");
+    director.configure(&server)?;
+    director.start_and_wait()?;
+    wait::until_ok("the next start puts it back, which has no virtual router", LIMIT, || {
+        let reports = reports()??;
+        ensure!(reports == "1", "{reports}");
+        Ok::<_, anyhow::Error>(())
+    })?;
+    director.stop()?;
     Ok(())
 }
 

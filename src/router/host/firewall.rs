@@ -39,7 +39,8 @@ impl Firewall {
     }
 
     fn ip(&self, text: &mut String) {
-        let closed: Vec<Ipv4Addr> = self.closed.iter().filter_map(|(ip, _)| four(*ip)).collect();
+        // One may be on several interfaces.
+        let closed: BTreeSet<Ipv4Addr> = self.closed.iter().filter_map(|(ip, _)| four(*ip)).collect();
         let mut table = Table::new("ip", self);
         if !closed.is_empty() {
             table.set("vips", "ipv4_addr", closed.iter().map(ToString::to_string));
@@ -66,7 +67,8 @@ impl Firewall {
             table.input(neighbours, "accept");
         }
         if !far.is_empty() {
-            table.set("vips", "ipv6_addr", far.iter().map(|(ip, _)| ip.to_string()));
+            let far: BTreeSet<Ipv6Addr> = far.iter().map(|(ip, _)| *ip).collect();
+            table.set("vips", "ipv6_addr", far.iter().map(ToString::to_string));
             table.input("ip6 daddr @vips", "drop");
         }
         if !near.is_empty() {
@@ -166,6 +168,7 @@ impl<'a> Table<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::nft;
     use super::*;
 
     fn everything() -> Firewall {
@@ -198,15 +201,16 @@ mod tests {
         let all = everything();
         let closed_only = Firewall { own: BTreeSet::new(), own_link_local: BTreeSet::new(), ..all.clone() };
         let own_only = Firewall { closed: BTreeSet::new(), counters: false, ..all.clone() };
+        let nft = |text: &str| nft::run("nft".as_ref(), text, nft::LIMIT);
         let inside = std::thread::spawn(move || {
             nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("a network namespace");
             for one in [all.clone(), closed_only, own_only, all] {
                 assert!(one.is_needed());
-                super::super::nft::run(&one.text()).expect("taken");
+                nft(&one.text()).expect("taken");
             }
-            super::super::nft::run(&removal("keepalived")).expect("removed");
-            super::super::nft::run(&removal("keepalived")).expect("though it is not there");
-            super::super::nft::run("list table ip keepalived\n").expect_err("removed");
+            nft(&removal("keepalived")).expect("removed");
+            nft(&removal("keepalived")).expect("though it is not there");
+            nft("list table ip keepalived\n").expect_err("removed");
         });
         inside.join().expect("inside");
     }

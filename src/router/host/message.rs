@@ -124,6 +124,14 @@ pub(super) fn up(index: u32) -> LinkMessage {
     message
 }
 
+/// Puts an interface into a group, and into a VRF or out of it (0).
+pub(super) fn moved(index: u32, group: Option<u32>, vrf: Option<u32>) -> LinkMessage {
+    let mut message = of(index);
+    message.attributes.extend(group.map(LinkAttribute::Group));
+    message.attributes.extend(vrf.map(LinkAttribute::Controller));
+    message
+}
+
 /// Names an interface.
 pub(super) fn of(index: u32) -> LinkMessage {
     let mut message = LinkMessage::default();

@@ -3,7 +3,7 @@
 //! Here: pure comparison of what is wanted with what is there. Not here: messages (`message`), kernel settings
 //! (`sysctl`), who asks (the thread).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 use lbd_grammar::config::{IpvlanMode, OwnLinkKind};
@@ -62,13 +62,26 @@ pub(super) enum Step {
     Settle {
         index: u32,
         name: String,
-        parent: String,
-        ipv6: bool,
-        settings: Kind,
+        settings: Settled,
+    },
+    /// To another group, into another VRF (`Some(0)`: into none).
+    Move {
+        index: u32,
+        name: String,
+        group: Option<u32>,
+        vrf: Option<u32>,
     },
     AddAddress {
         index: u32,
+        name: String,
         address: VirtualAddress,
+    },
+    /// It was added here, and is wanted no more.
+    RemoveAddress {
+        index: u32,
+        name: String,
+        address: IpAddr,
+        prefix: u8,
     },
     SetUp {
         index: u32,
@@ -92,7 +105,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    fn of(link: &lbd_grammar::config::OwnLink) -> Self {
+    pub fn of(link: &lbd_grammar::config::OwnLink) -> Self {
         let six = link.link_local || link.addresses.iter().any(|one| one.address.is_ipv6());
         match link.kind {
             OwnLinkKind::Macvlan { .. } if six => Kind::MacvlanSix,
@@ -102,7 +115,21 @@ impl Kind {
     }
 }
 
-/// Why a wanted interface cannot be had.
+/// The settings of an own interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Settled {
+    pub kind: Kind,
+    /// IPv6 is spoken on it.
+    pub ipv6: bool,
+}
+
+impl Settled {
+    fn of(link: &lbd_grammar::config::OwnLink) -> Self {
+        Settled { kind: Kind::of(link), ipv6: link.ipv6 }
+    }
+}
+
+/// What stands in the way, or goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Trouble {
     pub name: String,
@@ -114,22 +141,32 @@ pub(super) struct Trouble {
 pub(super) struct Known {
     /// Names of interfaces that this or an earlier process made.
     pub made: BTreeSet<String>,
-    /// Indexes of those whose settings are made.
-    pub settled: BTreeSet<u32>,
+    /// Addresses that it gave to own interfaces, by their names.
+    pub given: BTreeMap<String, BTreeSet<IpAddr>>,
+    /// Indexes of those that were made, with their names.
+    pub indexes: BTreeMap<u32, String>,
+    /// Indexes of those whose settings are made, and how.
+    pub settled: BTreeMap<u32, Settled>,
 }
 
 /// The next steps, and what stands in the way. Empty when everything that can be is as wanted; after steps
-/// were done the host is looked at anew.
-pub(super) fn plan(wanted: &[Wanted], seen: &[Seen], known: &Known) -> (Vec<Step>, Vec<Trouble>) {
+/// were done the host is looked at anew. `keep`: virtual routers still use what is wanted no more.
+pub(super) fn plan(wanted: &[Wanted], seen: &[Seen], known: &Known, keep: bool) -> (Vec<Step>, Vec<Trouble>) {
     let by_name = |name: &str| seen.iter().find(|one| one.name == name);
     let mut steps = Vec::new();
     let mut troubles = Vec::new();
     for name in &known.made {
-        if wanted.iter().any(|one| one.link.name == *name) {
+        if keep || wanted.iter().any(|one| one.link.name == *name) {
             continue;
         }
         if let Some(left) = by_name(name).filter(|one| one.kind != SeenKind::Other) {
             steps.push(Step::Delete { index: left.index, name: name.clone() });
+        }
+    }
+    // By another name nobody uses it, and it keeps the hardware address from the one that is made in its place.
+    for one in seen.iter().filter(|one| one.kind != SeenKind::Other) {
+        if known.indexes.get(&one.index).is_some_and(|name| *name != one.name) {
+            steps.push(Step::Delete { index: one.index, name: one.name.clone() });
         }
     }
     for one in wanted {
@@ -138,7 +175,7 @@ pub(super) fn plan(wanted: &[Wanted], seen: &[Seen], known: &Known) -> (Vec<Step
         match by_name(&one.link.name) {
             None => steps.push(create(one, parent)),
             Some(there) if fits(one, parent, there) => {
-                steps.extend(complete(one, parent, there, known));
+                steps.extend(complete(one, parent, there, known, keep));
             }
             Some(there) if known.made.contains(&there.name) && there.kind != SeenKind::Other => {
                 steps.push(Step::Delete { index: there.index, name: there.name.clone() });
@@ -176,20 +213,31 @@ fn fits(one: &Wanted, parent: &Seen, there: &Seen) -> bool {
     kind && there.parent == Some(parent.index)
 }
 
-fn complete(one: &Wanted, parent: &Seen, there: &Seen, known: &Known) -> Vec<Step> {
-    let index = there.index;
-    if !known.settled.contains(&index) {
-        return vec![Step::Settle {
-            index,
-            name: there.name.clone(),
-            parent: parent.name.clone(),
-            ipv6: one.link.ipv6,
-            settings: Kind::of(&one.link),
-        }];
+fn complete(one: &Wanted, parent: &Seen, there: &Seen, known: &Known, keep: bool) -> Vec<Step> {
+    let (index, name) = (there.index, || there.name.clone());
+    let settings = Settled::of(&one.link);
+    if known.settled.get(&index) != Some(&settings) {
+        return vec![Step::Settle { index, name: name(), settings }];
     }
     let mut steps = Vec::new();
+    let group = one.group.filter(|group| *group != there.group);
+    let vrf = vrf(parent, there);
+    if group.is_some() || vrf.is_some() {
+        steps.push(Step::Move { index, name: name(), group, vrf });
+    }
     if !there.up {
-        steps.push(Step::SetUp { index, name: there.name.clone() });
+        steps.push(Step::SetUp { index, name: name() });
+    }
+    if !keep {
+        let given = known.given.get(&there.name);
+        let unwanted = given.into_iter().flatten().filter(|address| !is_wanted(&one.link, **address));
+        let as_it_is = |address: &IpAddr| there.addresses.iter().find(|(has, _)| has == address);
+        steps.extend(unwanted.filter_map(as_it_is).map(|(address, prefix)| Step::RemoveAddress {
+            index,
+            name: name(),
+            address: *address,
+            prefix: *prefix,
+        }));
     }
     let link_local = |one: &&(IpAddr, u8)| matches!(one.0, IpAddr::V6(six) if six.is_unicast_link_local());
     let own = one.link.addresses.iter().cloned();
@@ -206,8 +254,22 @@ fn complete(one: &Wanted, parent: &Seen, there: &Seen, known: &Known) -> Vec<Ste
     });
     let is_there = |address: &VirtualAddress| there.addresses.iter().any(|(has, _)| *has == address.address);
     let missing = wanted.filter(|address| !is_there(address));
-    steps.extend(missing.map(|address| Step::AddAddress { index, address }));
+    steps.extend(missing.map(|address| Step::AddAddress { index, name: name(), address }));
     steps
+}
+
+/// The VRF that an own interface is to go into: its parent's. If somebody made it a port of something else, that
+/// is let be.
+fn vrf(parent: &Seen, there: &Seen) -> Option<u32> {
+    let of = |one: &Seen| one.controller.filter(|_| one.in_vrf);
+    let (wanted, has) = (of(parent), of(there));
+    let free = there.controller.is_none() || there.in_vrf;
+    (free && wanted != has).then(|| wanted.unwrap_or(0))
+}
+
+fn is_wanted(link: &lbd_grammar::config::OwnLink, address: IpAddr) -> bool {
+    let link_local = matches!(address, IpAddr::V6(six) if six.is_unicast_link_local());
+    link.link_local && link_local || link.addresses.iter().any(|one| one.address == address)
 }
 
 /// The link-local address that a hardware address stands for (RFC 4291, appendix A).
@@ -217,137 +279,4 @@ fn eui64(mac: &[u8]) -> Option<Ipv6Addr> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use lbd_grammar::config::OwnLink;
-
-    const MAC: [u8; 6] = [0, 0, 0x5e, 0, 1, 5];
-
-    fn wanted() -> Wanted {
-        Wanted {
-            link: OwnLink {
-                name: "vrrp.5".into(),
-                parent: "eth0".into(),
-                kind: OwnLinkKind::Macvlan { mac: MAC },
-                group: None,
-                addresses: Vec::new(),
-                link_local: false,
-                ipv6: false,
-            },
-            group: None,
-        }
-    }
-
-    fn eth0() -> Seen {
-        Seen {
-            index: 2,
-            name: "eth0".into(),
-            up: true,
-            mac: vec![2, 0, 0, 0, 0, 1],
-            group: 7,
-            ..Seen::default()
-        }
-    }
-
-    fn own() -> Seen {
-        Seen {
-            index: 9,
-            name: "vrrp.5".into(),
-            up: true,
-            mac: MAC.to_vec(),
-            parent: Some(2),
-            kind: SeenKind::Macvlan { private: true },
-            ..Seen::default()
-        }
-    }
-
-    fn known(settled: &[u32]) -> Known {
-        Known { made: ["vrrp.5".to_owned()].into(), settled: settled.iter().copied().collect() }
-    }
-
-    #[test]
-    fn one_macvlan() {
-        let create = || Step::Create {
-            name: "vrrp.5".into(),
-            kind: OwnLinkKind::Macvlan { mac: MAC },
-            parent: 2,
-            group: 7,
-            vrf: None,
-        };
-        let settle = || Step::Settle {
-            index: 9,
-            name: "vrrp.5".into(),
-            parent: "eth0".into(),
-            ipv6: false,
-            settings: Kind::Macvlan,
-        };
-        let up = || Step::SetUp { index: 9, name: "vrrp.5".into() };
-        let delete = || Step::Delete { index: 9, name: "vrrp.5".into() };
-        let other_mac = Seen { mac: vec![2; 6], ..own() };
-        let other_parent = Seen { parent: Some(3), ..own() };
-        let other_mode = Seen { kind: SeenKind::Macvlan { private: false }, ..own() };
-        let device = Seen { kind: SeenKind::Other, ..own() };
-        let nothing = Known::default();
-        for (name, seen, known, steps, troubles) in [
-            ("no parent", vec![], nothing.clone(), vec![], 0),
-            ("made", vec![eth0()], nothing.clone(), vec![create()], 0),
-            ("settled", vec![eth0(), own()], known(&[]), vec![settle()], 0),
-            ("set up", vec![eth0(), Seen { up: false, ..own() }], known(&[9]), vec![up()], 0),
-            ("as it should be", vec![eth0(), own()], known(&[9]), vec![], 0),
-            ("found as it should be", vec![eth0(), own()], nothing.clone(), vec![settle()], 0),
-            ("ours with another address", vec![eth0(), other_mac.clone()], known(&[9]), vec![delete()], 0),
-            ("ours on another interface", vec![eth0(), other_parent], known(&[9]), vec![delete()], 0),
-            ("ours in another mode", vec![eth0(), other_mode], known(&[9]), vec![delete()], 0),
-            ("somebody else's", vec![eth0(), other_mac], nothing.clone(), vec![], 1),
-            ("a device of the name", vec![eth0(), device.clone()], known(&[9]), vec![], 1),
-        ] {
-            let (got, trouble) = plan(&[wanted()], &seen, &known);
-            assert_eq!(got, steps, "{name}");
-            assert_eq!(trouble.len(), troubles, "{name}: {trouble:?}");
-        }
-        for (name, seen, steps) in [
-            ("wanted no more", vec![eth0(), own()], vec![delete()]),
-            ("gone already", vec![eth0()], vec![]),
-            ("the name is a device's by now", vec![eth0(), device], vec![]),
-        ] {
-            assert_eq!(plan(&[], &seen, &known(&[9])).0, steps, "{name}");
-        }
-    }
-
-    #[test]
-    fn link_local_addresses() {
-        let mut want = wanted();
-        (want.link.link_local, want.link.ipv6) = (true, true);
-        let address = |text: &str| -> IpAddr { text.parse().expect("address") };
-        let with = |addresses: &[&str], seen: Seen| Seen {
-            addresses: addresses.iter().map(|one| (address(one), 64)).collect(),
-            ..seen
-        };
-        for (name, parent, own, want_address) in [
-            ("of the parent", with(&["2001:db8::1", "fe80::7"], eth0()), own(), Some("fe80::7")),
-            ("of its hardware address", eth0(), own(), Some("fe80::ff:fe00:1")),
-            ("is there", eth0(), with(&["fe80::1"], own()), None),
-            ("no Ethernet", Seen { mac: vec![], ..eth0() }, own(), None),
-        ] {
-            let (steps, _) = plan(&[want.clone()], &[parent, own], &known(&[9]));
-            let got: Vec<IpAddr> = steps
-                .iter()
-                .map(|step| match step {
-                    Step::AddAddress { address, .. } => address.address,
-                    other => panic!("{name}: {other:?}"),
-                })
-                .collect();
-            assert_eq!(got, want_address.map(address).into_iter().collect::<Vec<_>>(), "{name}");
-        }
-    }
-
-    #[test]
-    fn the_vrf_of_the_parent_is_its_own() {
-        for (name, in_vrf, want) in [("a VRF", true, Some(4)), ("a bridge", false, None)] {
-            let parent = Seen { controller: Some(4), in_vrf, ..eth0() };
-            let (steps, _) = plan(&[wanted()], &[parent], &Known::default());
-            let [Step::Create { vrf, .. }] = steps.as_slice() else { panic!("{name}: {steps:?}") };
-            assert_eq!(*vrf, want, "{name}");
-        }
-    }
-}
+mod tests;

@@ -61,6 +61,11 @@ pub(super) fn message(index: u32, ip: IpAddr, prefix: u8, peer: Option<IpAddr>) 
     message
 }
 
+/// The message that deletes an address without another end.
+pub(in crate::router) fn removal(index: u32, ip: IpAddr, prefix: u8) -> AddressMessage {
+    message(index, ip, prefix, None)
+}
+
 /// The message that adds `address` to the interface of `index`, complete: nothing is added that
 /// was not configured (no broadcast address of its own accord).
 pub(in crate::router) fn addition(index: u32, address: &VirtualAddress) -> AddressMessage {

@@ -11,12 +11,13 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
 use nix::errno::Errno;
 
-use super::{ATTEMPTS, Netconf, Outcome, REQUEST_LIMIT, Report};
+use super::{ATTEMPTS, Netconf, Report};
 use crate::router::held::Done;
 use crate::router::kernel;
 use crate::router::mailbox::Want;
 use crate::router::object::{Key, Object};
-use crate::router::route::{Answer, Request};
+use crate::router::route::Request;
+use crate::router::talk::{Outcome, Talk};
 
 impl Netconf<'_> {
     /// All additions come before the first removal: what moves never leaves.
@@ -62,7 +63,7 @@ impl Netconf<'_> {
     /// Adds what is held, batch by batch, and says each time how many were tried.
     pub(super) fn add(&mut self, wanted: &[Key], mut after: impl FnMut(&mut Self, usize)) -> io::Result<()> {
         let mut tried = 0;
-        for batch in wanted.chunks(self.socket.batch()) {
+        for batch in wanted.chunks(self.line.socket.batch()) {
             let mut requests = Vec::with_capacity(batch.len());
             let mut asked = Vec::with_capacity(batch.len());
             for key in batch {
@@ -151,7 +152,7 @@ impl Netconf<'_> {
     /// Removes what nobody holds, as far as it is there, and says each time how many are done.
     fn remove(&mut self, unwanted: &[Object], mut after: impl FnMut(&mut Self, usize)) -> io::Result<()> {
         let mut done = 0;
-        for batch in unwanted.chunks(self.socket.batch()) {
+        for batch in unwanted.chunks(self.line.socket.batch()) {
             let mut rest: Vec<&Object> = batch.iter().collect();
             for _ in 0..ATTEMPTS {
                 let deletion = |object| Some((object, self.mirror.deletion(object)?));
@@ -185,9 +186,33 @@ impl Netconf<'_> {
         Ok(())
     }
 
+    /// What was put on interfaces that have another name by now.
+    pub(super) fn remove_strays(&mut self) -> io::Result<()> {
+        let strays = std::mem::take(&mut self.strays);
+        if strays.is_empty() {
+            return Ok(());
+        }
+        self.asked = strays.iter().filter_map(|stray| stray.address).collect();
+        for batch in strays.chunks(self.line.socket.batch()) {
+            let outcomes = self.exchange(batch.iter().map(|stray| stray.removal.clone()).collect())?;
+            for outcome in outcomes {
+                if let Outcome::Refused(refusal) = outcome
+                    && !is_gone(refusal.errno)
+                {
+                    tracing::error!(
+                        error = %refusal,
+                        "what is on an interface that was renamed could not be removed"
+                    );
+                }
+            }
+        }
+        self.asked.clear();
+        self.restore_bystanders()
+    }
+
     fn restore_bystanders(&mut self) -> io::Result<()> {
         let bystanders = std::mem::take(&mut self.bystanders);
-        for batch in bystanders.chunks(self.socket.batch()) {
+        for batch in bystanders.chunks(self.line.socket.batch()) {
             let outcomes = self.exchange(batch.iter().map(as_it_was).collect())?;
             for outcome in outcomes {
                 if let Outcome::Refused(refusal) = outcome
@@ -203,45 +228,10 @@ impl Netconf<'_> {
         self.repair()
     }
 
-    /// Sends requests, not more than a batch, and takes in what the kernel says until all are
-    /// answered: the monitor's messages about our own changes come before the last answer, but for
-    /// IPv6 addresses that are added.
-    pub(super) fn exchange(&mut self, requests: Vec<Request>) -> io::Result<Vec<Outcome>> {
+    /// The monitor's messages about our own changes come before the last answer, but for IPv6 addresses that are added.
+    fn exchange(&mut self, requests: Vec<Request>) -> io::Result<Vec<Outcome>> {
         self.gone.clear();
-        let mut outcomes = vec![Outcome::Unknown; requests.len()];
-        if requests.is_empty() {
-            return Ok(outcomes);
-        }
-        let sent = self.socket.send(requests)?;
-        let ended = self.receive(Instant::now() + REQUEST_LIMIT, usize::MAX, |this, incoming| {
-            let Some(answer) = sent.answer(incoming) else {
-                this.on_message(incoming);
-                return false;
-            };
-            let last = match answer {
-                Answer::End => true,
-                Answer::Refused(index, refusal) => {
-                    if let Some(outcome) = outcomes.get_mut(index) {
-                        *outcome = Outcome::Refused(refusal);
-                    }
-                    sent.is_last(index)
-                }
-                Answer::Entry { .. } => false,
-            };
-            // Those without an answer of their own, unless it may be among what was lost.
-            if last && !this.overrun {
-                outcomes
-                    .iter_mut()
-                    .filter(|one| **one == Outcome::Unknown)
-                    .for_each(|one| *one = Outcome::Done);
-            }
-            last
-        })?;
-        if !ended && !self.overrun {
-            let error = format!("no answer of the kernel within {} s", REQUEST_LIMIT.as_secs());
-            return Err(io::Error::new(io::ErrorKind::TimedOut, error));
-        }
-        Ok(outcomes)
+        self.ask(requests)
     }
 }
 

@@ -17,11 +17,13 @@ use netlink_packet_route::route::{RouteMessage, RouteProtocol};
 use netlink_packet_route::rule::RuleMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::{ATTEMPTS, DATAGRAMS, DUMP_LIMIT, Netconf};
+use super::{ATTEMPTS, Netconf, Stray};
+use crate::router::held::Held;
 use crate::router::kernel::{self, AddressKey, Change, Mirror, Routes, Rules, Told};
 use crate::router::mailbox::Want;
 use crate::router::object::Key;
-use crate::router::route::{self, Answer, Incoming};
+use crate::router::route::Incoming;
+use crate::router::talk::{Line, List, Said, Talk};
 
 /// Routes and rules are read this long after something changed, and this long after they were read: of many
 /// changes one is looked at.
@@ -30,61 +32,23 @@ const COMPARE_EVERY: Duration = Duration::from_millis(200);
 /// A loss is looked into this much later: an interface tells after its addresses that it went down.
 const LOSSES_AFTER: Duration = Duration::from_millis(20);
 
+impl Talk for Netconf<'_> {
+    fn line(&mut self) -> &mut Line {
+        &mut self.line
+    }
+
+    fn hear(&mut self, incoming: &Incoming<'_>) {
+        let Some(event) = Event::of(incoming, &self.watched) else { return };
+        let own = self.line.socket.is_own(incoming);
+        self.on_event(&event, own);
+    }
+}
+
 impl Netconf<'_> {
     /// Takes in what has arrived, without waiting.
     pub(super) fn drain(&mut self) -> io::Result<()> {
-        self.receive(Instant::now(), DATAGRAMS, |this, incoming| {
-            this.on_message(incoming);
-            false
-        })?;
+        self.listen()?;
         self.repair()
-    }
-
-    /// Receives at most so many datagrams, until `each` says that it was the last message, or until
-    /// `until`. After a loss it does not wait: what it would wait for may be lost.
-    ///
-    /// Whether the last message came.
-    pub(super) fn receive(
-        &mut self,
-        until: Instant,
-        datagrams: usize,
-        mut each: impl FnMut(&mut Self, &Incoming<'_>) -> bool,
-    ) -> io::Result<bool> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let mut taken = 0;
-        let result = loop {
-            if taken == datagrams {
-                break Ok(false);
-            }
-            match self.socket.receive(&mut buffer) {
-                Ok(Some(datagram)) => {
-                    taken += 1;
-                    let mut last = false;
-                    for incoming in route::messages(datagram) {
-                        last |= each(self, &incoming);
-                    }
-                    if last {
-                        break Ok(true);
-                    }
-                }
-                Ok(None) if self.overrun || Instant::now() >= until => break Ok(false),
-                Ok(None) => {
-                    if let Err(error) = self.socket.wait(until) {
-                        break Err(error);
-                    }
-                }
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.overrun = true,
-                Err(error) => break Err(error),
-            }
-        };
-        self.buffer = buffer;
-        result
-    }
-
-    pub(super) fn on_message(&mut self, incoming: &Incoming<'_>) {
-        let Some(event) = Event::of(incoming, &self.watched) else { return };
-        let own = self.socket.is_own(incoming);
-        self.on_event(&event, own);
     }
 
     fn on_event(&mut self, event: &Event, own: bool) {
@@ -92,6 +56,9 @@ impl Netconf<'_> {
             Event::LinkGone(message) => self.mirror.name_of(message.header.index).map(str::to_owned),
             _ => None,
         };
+        if let Event::Link(message) = event {
+            self.note_rename(message);
+        }
         match event.reflect(&mut self.mirror, Told::Event) {
             Change::AddressGone(gone) => {
                 self.note_gone(gone, own);
@@ -106,16 +73,43 @@ impl Netconf<'_> {
         }
         match event {
             Event::Link(message) => {
-                let name = named.or_else(|| self.mirror.name_of(message.header.index).map(str::to_owned));
-                let down = name.filter(|name| !self.mirror.is_up(name));
-                self.flapped.extend(down.map(|name| (name, Instant::now())));
+                let name = self.mirror.name_of(message.header.index).map(str::to_owned);
+                self.note_flap(name.filter(|name| !self.mirror.is_up(name)));
             }
-            Event::LinkGone(_) => self.flapped.extend(named.map(|name| (name, Instant::now()))),
+            Event::LinkGone(_) => self.note_flap(named),
             Event::Entry if own => return,
             Event::Entry | Event::Address(_) | Event::AddressGone(_) => {}
             Event::Netconf(_) => return,
         }
         self.compare_soon();
+    }
+
+    /// What is held is held on an interface of a name: what was put on one that has another name now is to go.
+    fn note_rename(&mut self, message: &LinkMessage) {
+        let Some(name) = kernel::name(message) else { return };
+        let Some(before) = self.mirror.name_of(message.header.index).filter(|before| *before != name) else {
+            return;
+        };
+        for (key, stray) in self.put_on(|name| name == before) {
+            self.book.gone(&key);
+            self.strays.push(stray);
+        }
+    }
+
+    /// What VRRP has put on interfaces, with what removes it whatever their names become.
+    fn put_on(&self, named: impl Fn(&str) -> bool) -> Vec<(Key, Stray)> {
+        let on = self.book.all().filter(|(_, held)| held.is_made());
+        let on = on.filter(|(_, held)| held.object.interfaces().any(&named));
+        let stray = |(key, held): (&Key, &Held)| {
+            let index = |name: &str| Some((self.mirror.index_of(name)?, name.to_owned()));
+            let stray = Stray {
+                interfaces: held.object.interfaces().filter_map(index).collect(),
+                address: self.mirror.address_key(&held.object),
+                removal: self.mirror.deletion(&held.object)?,
+            };
+            Some((key.clone(), stray))
+        };
+        on.filter_map(stray).collect()
     }
 
     fn note_gone(&mut self, gone: AddressKey, own: bool) {
@@ -162,13 +156,18 @@ impl Netconf<'_> {
 
     /// After lost messages everything is read anew, and what is missing is told.
     pub(super) fn repair(&mut self) -> io::Result<()> {
-        if !self.overrun {
+        if !self.line.overrun {
             return Ok(());
         }
         tracing::warn!("the kernel's messages about links and addresses came too fast: reading all anew");
         // What was there under another prefix length was never seen here; routes and rules are compared.
         let before = self.book.set(|object| self.mirror.has(object));
+        let put = self.put_on(|_| true);
         self.read_all()?;
+        let renamed =
+            |(index, name): &(u32, String)| self.mirror.name_of(*index).is_some_and(|now| now != name);
+        let strays = put.into_iter().map(|(_, stray)| stray);
+        self.strays.extend(strays.filter(|stray| stray.interfaces.iter().any(renamed)));
         for key in before {
             if matches!(key, Key::Address(..)) && !self.is_there(&key) && self.book.gone(&key) {
                 self.lose(key);
@@ -182,7 +181,7 @@ impl Netconf<'_> {
     /// counts, in its order.
     pub(super) fn read_all(&mut self) -> io::Result<()> {
         for _ in 0..ATTEMPTS {
-            self.overrun = false;
+            self.line.overrun = false;
             let mut events = Vec::new();
             let mut complete = true;
             let mut listed = Vec::new();
@@ -190,35 +189,19 @@ impl Netconf<'_> {
                 RouteNetlinkMessage::GetLink(LinkMessage::default()),
                 RouteNetlinkMessage::GetAddress(AddressMessage::default()),
             ] {
-                let sent = self.socket.dump(request)?;
-                let mut failure = None;
-                let until = Instant::now() + DUMP_LIMIT;
-                let ended =
-                    self.receive(until, usize::MAX, |this, incoming| match sent.answer(incoming) {
-                        Some(Answer::Entry { interrupted }) => {
-                            complete &= !interrupted;
-                            listed.extend(Event::of(incoming, &BTreeSet::new()));
-                            false
-                        }
-                        Some(Answer::Refused(_, refusal)) => {
-                            failure = Some(refusal);
-                            true
-                        }
-                        Some(Answer::End) => true,
-                        None => {
-                            let own = this.socket.is_own(incoming);
-                            events.extend(Event::of(incoming, &this.watched).map(|event| (event, own)));
-                            false
-                        }
-                    })?;
-                if let Some(refusal) = failure {
+                let list = self.list(request, |this, incoming, said| match said {
+                    Said::Asked => listed.extend(Event::of(incoming, &BTreeSet::new())),
+                    Said::Unasked => {
+                        let own = this.line.socket.is_own(incoming);
+                        events.extend(Event::of(incoming, &this.watched).map(|event| (event, own)));
+                    }
+                })?;
+                if let List::Refused(refusal) = &list {
                     return Err(io::Error::other(format!("list of links and addresses: {refusal}")));
                 }
-                if !ended && !self.overrun {
-                    return Err(io::ErrorKind::TimedOut.into());
-                }
+                complete &= list == List::Whole;
             }
-            if self.overrun {
+            if self.line.overrun {
                 continue;
             }
             self.mirror.clear();
@@ -232,7 +215,7 @@ impl Netconf<'_> {
                 return Ok(());
             }
         }
-        if self.overrun {
+        if self.line.overrun {
             return Err(io::Error::other("links and addresses change faster than they can be read"));
         }
         Ok(())
@@ -249,7 +232,7 @@ impl Netconf<'_> {
         if watched == self.watched {
             return Ok(());
         }
-        self.socket.watch_routes(&watched)?;
+        self.line.socket.watch_routes(&watched)?;
         self.watched = watched;
         self.read_entries()?;
         Ok(())
@@ -287,7 +270,7 @@ impl Netconf<'_> {
                     let mut request = RouteMessage::default();
                     request.header.address_family = family;
                     request.header.protocol = RouteProtocol::from(protocol);
-                    complete &= self.list(RouteNetlinkMessage::GetRoute(request), |incoming| {
+                    complete &= self.read(RouteNetlinkMessage::GetRoute(request), |incoming| {
                         // Older kernels list all.
                         if kernel::protocol_of(incoming.payload) == Some(protocol) {
                             routes.listed(incoming.payload);
@@ -295,7 +278,7 @@ impl Netconf<'_> {
                     })?;
                 }
             }
-            complete &= self.list(RouteNetlinkMessage::GetRule(RuleMessage::default()), |incoming| {
+            complete &= self.read(RouteNetlinkMessage::GetRule(RuleMessage::default()), |incoming| {
                 rules.listed(incoming.payload);
             })?;
             if complete {
@@ -308,33 +291,18 @@ impl Netconf<'_> {
         Ok(false)
     }
 
-    /// Asks for a list and takes in what else the kernel says until it is there. Whether nothing is missing in it.
-    fn list(
+    /// Whether the list is whole.
+    fn read(
         &mut self,
         request: RouteNetlinkMessage,
         mut entry: impl FnMut(&Incoming<'_>),
     ) -> io::Result<bool> {
-        let sent = self.socket.dump(request)?;
-        let mut complete = true;
-        let ended = self.receive(Instant::now() + DUMP_LIMIT, usize::MAX, |this, incoming| {
-            match sent.answer(incoming) {
-                Some(Answer::Entry { interrupted }) => {
-                    complete &= !interrupted;
-                    entry(incoming);
-                    false
-                }
-                // A kernel without IPv6 has none of them.
-                Some(Answer::Refused(..) | Answer::End) => true,
-                None => {
-                    this.on_message(incoming);
-                    false
-                }
-            }
+        let list = self.list(request, |this, incoming, said| match said {
+            Said::Asked => entry(incoming),
+            Said::Unasked => this.hear(incoming),
         })?;
-        if !ended && !self.overrun {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        Ok(complete && ended && !self.overrun)
+        // A kernel without IPv6 refuses: it has none of them.
+        Ok(list != List::Torn)
     }
 }
 

@@ -15,12 +15,24 @@ use crate::router::repair::{REPAIRS, Verdict, WINDOW};
 const FLAP: Duration = Duration::from_millis(500);
 
 impl Netconf<'_> {
+    /// An interface is not up. Names come and go with containers: only those that matter are kept.
+    pub(super) fn note_flap(&mut self, name: Option<String>) {
+        let Some(name) = name else { return };
+        let now = Instant::now();
+        self.forget_flaps(now);
+        self.flapped.insert(name, now);
+    }
+
+    fn forget_flaps(&mut self, now: Instant) {
+        self.flapped.retain(|_, at| now.saturating_duration_since(*at) < FLAP);
+    }
+
     /// Interface states come first: an address that went with its interface is no news to a
     /// router that is in FAULT for it.
     pub(super) fn put_back(&mut self) -> io::Result<()> {
         self.tell();
         let now = Instant::now();
-        self.flapped.retain(|_, at| now.saturating_duration_since(*at) < FLAP);
+        self.forget_flaps(now);
         let mut again = Vec::new();
         for key in std::mem::take(&mut self.lost) {
             let Some(held) = self.book.get(&key) else { continue };
