@@ -47,7 +47,7 @@ impl LockedFile {
         // as long as nothing of ours is in it.
         for attempt in 1..=ATTEMPTS {
             let mut file = match open(path, mode) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => continue,
+                Err(error) if vanished(&error) && attempt < ATTEMPTS => continue,
                 opened => opened?,
             };
             if !file.metadata()?.is_file() {
@@ -83,6 +83,11 @@ impl Drop for LockedFile {
 
 /// Times the file may vanish under our hands before we say that someone else is at it.
 const ATTEMPTS: u32 = 16;
+
+/// A folder that goes between its making and the look at it counts as a file that is there.
+fn vanished(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists)
+}
 
 fn open(path: &Path, mode: u32) -> io::Result<File> {
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {

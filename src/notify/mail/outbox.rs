@@ -203,6 +203,8 @@ impl Inner {
     }
 
     async fn attempt(&self, mut entry: Entry, trouble: &mut Option<Trouble>) {
+        // One that is under way when the stop begins is not the last.
+        let last = *self.closing.borrow();
         let settings = entry.letter.settings.clone();
         let message = message(&entry.letter);
         let sent =
@@ -221,7 +223,7 @@ impl Inner {
                     Some((recipient, why)) => {
                         let why = format!("recipient {recipient}: {why}");
                         entry.to = delivery.later.iter().map(|(recipient, _)| recipient.clone()).collect();
-                        self.later(entry, &why);
+                        self.later(entry, &why, last);
                     }
                     None => {
                         debug!(subject = entry.letter.subject, "mail sent");
@@ -233,7 +235,7 @@ impl Inner {
                 self.lost(&entry.letter, &why);
                 self.done();
             }
-            Err(Failure::Later(why)) => self.later(entry, &why),
+            Err(Failure::Later(why)) => self.later(entry, &why, last),
             Err(Failure::Relay(why)) => {
                 let pace = self.pace;
                 let fresh = Trouble {
@@ -253,7 +255,7 @@ impl Inner {
                 }
                 now.pause = (now.pause * 2).min(pace.relay_longest);
                 *trouble = Some(now);
-                if *self.closing.borrow() {
+                if last {
                     // It would be the same for the others.
                     let others = std::mem::take(&mut *self.waiting()).len();
                     warn!(lost = others + 1, "mails are not sent: mail relay: {why}");
@@ -275,11 +277,11 @@ impl Inner {
         }
     }
 
-    /// The relay does not take this one for now.
-    fn later(&self, mut entry: Entry, why: &str) {
+    /// The relay does not take this one for now; `last`: nor is it asked again.
+    fn later(&self, mut entry: Entry, why: &str, last: bool) {
         entry.refusals += 1;
         let over = entry.refusals >= self.pace.refusals || entry.born.elapsed() >= self.pace.age;
-        if over || *self.closing.borrow() {
+        if over || last {
             self.lost(&entry.letter, why);
             return self.done();
         }
