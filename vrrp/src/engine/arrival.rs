@@ -64,6 +64,7 @@ impl Engine {
         without.iter().rev().chain(here.iter().rev()).max_by_key(best).copied()
     }
 
+    /// Works out anew for whom datagrams are.
     pub(super) fn number(&mut self) {
         self.by_number.clear();
         self.heard_twice.clear();
@@ -76,5 +77,10 @@ impl Engine {
             let at = (router.interface(), config.family, config.vrid.get());
             self.by_number.entry(at).or_default().push(place);
         }
+        let Engine { by_number, heard_twice, strangers, .. } = self;
+        strangers.adopt(|interface, family, vrid| {
+            let known = |interface| by_number.contains_key(&(interface, family, vrid));
+            known(Some(interface)) || known(None) || heard_twice.contains(&(interface, family, vrid))
+        });
     }
 }
