@@ -155,7 +155,9 @@ impl Router {
     /// Feeds one event and appends what it causes to `out`.
     pub(crate) fn on_event(&mut self, now: Moment, event: Event, out: &mut Vec<Effect>) {
         self.revision += 1;
-        if !matches!(event, Event::Begin { .. } | Event::Stop { .. } | Event::Yield(_)) {
+        // What a sync group does is not of one member: each looks at its own deadline.
+        let of_group = matches!(event, Event::Yield(_) | Event::Elect | Event::AnnounceLower);
+        if !of_group && !matches!(event, Event::Begin { .. } | Event::Stop { .. }) {
             self.step_back_after_pause(now, out);
         }
         match event {
@@ -178,6 +180,7 @@ impl Router {
                     backup.wish = None;
                 }
             }
+            Event::AnnounceLower => self.announce_lower(now, out),
             Event::AddressesSet => {
                 if let Phase::Master(master) = &mut self.phase
                     && master.announce_at.take().is_some()

@@ -14,6 +14,7 @@ use crate::types::State;
 pub(super) enum Moved {
     Wishes,
     HearsMaster,
+    AnnouncesLower,
     Yielded(Yield),
 }
 
@@ -39,6 +40,7 @@ impl Engine {
             Some(Moved::Wishes) => self.elect(now, at, place, out),
             Some(Moved::Yielded(how)) => self.yield_all(now, at, place, &how, out),
             Some(Moved::HearsMaster) => self.let_go(now, at, place, out),
+            Some(Moved::AnnouncesLower) => self.announce_others(now, at, place, out),
             None => {}
         }
         self.tell_group(at, out);
@@ -49,6 +51,15 @@ impl Engine {
         if self.groups.get(at).is_some_and(|group| sync::other_master(group, place, &self.routers)) {
             let how = Yield { release: false, soon: None, reason: "it hears another master".into() };
             self.yield_all(now, at, place, &how, out);
+        }
+    }
+
+    /// Where a member has a rival the others' links may have one too.
+    fn announce_others(&mut self, now: Instant, at: usize, place: usize, out: &mut Vec<Action>) {
+        let Some(group) = self.groups.get(at) else { return };
+        for member in group.members.clone().into_iter().filter(|member| *member != place) {
+            self.feed(now, member, RouterEvent::AnnounceLower);
+            self.carry_out(now, member, out);
         }
     }
 

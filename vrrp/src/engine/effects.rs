@@ -46,6 +46,7 @@ impl Engine {
                     }
                 }
                 Effect::HearsMaster => moved = Some(Moved::HearsMaster),
+                Effect::AnnouncesLower => moved = Some(Moved::AnnouncesLower),
                 Effect::Wishes => moved = Some(Moved::Wishes),
                 Effect::Yielded(how) => moved = Some(Moved::Yielded(how)),
             }

@@ -165,7 +165,7 @@ pub enum Action {
         /// Cause in words.
         reason: String,
     },
-    /// A master heard a lower priority (or the same from a lower address). At most ten a second.
+    /// A master heard a lower priority (or the same from a lower address). At most one a second.
     HeardLowerPriority {
         /// Who.
         router: RouterId,

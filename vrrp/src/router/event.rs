@@ -35,6 +35,8 @@ pub(crate) enum Event {
     Elect,
     /// Another member of the sync group left MASTER.
     Yield(Yield),
+    /// Another member of the sync group announces its addresses anew: a lower priority was heard.
+    AnnounceLower,
     /// The addresses asked for last are on their interfaces.
     AddressesSet,
     /// Somebody removed one of our addresses.
@@ -72,6 +74,8 @@ pub(crate) enum Effect {
     Wishes,
     /// A member of a sync group that is Backup heard a master that it lets be.
     HearsMaster,
+    /// A member of a sync group that is master announces its addresses anew: it heard a lower priority.
+    AnnouncesLower,
     /// A member of a sync group left MASTER for Backup.
     Yielded(Yield),
 }

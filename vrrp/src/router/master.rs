@@ -216,17 +216,28 @@ impl Router {
             return;
         }
         master.announced_at = Some(now.at);
-        if config.garp.lower_priority_repeat > 0 {
-            if !config.garp.lower_priority_delay.is_zero() {
-                master.lower_burst_at = Some(now.at + config.garp.lower_priority_delay);
-            }
-            out.push(Effect::Announce(config.garp.lower_priority_repeat));
-        }
+        self.announce_lower(now, out);
         out.push(Effect::Act(Action::HeardLowerPriority {
             router: self.id,
             instance: Arc::clone(&config.name),
             priority: self.effective,
         }));
+        if self.grouped {
+            out.push(Effect::AnnouncesLower);
+        }
+    }
+
+    /// Who listened to the other master may have learnt its hardware address.
+    pub(super) fn announce_lower(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        let garp = self.config.garp;
+        let Phase::Master(master) = &mut self.phase else { return };
+        if garp.lower_priority_repeat == 0 {
+            return;
+        }
+        if !garp.lower_priority_delay.is_zero() {
+            master.lower_burst_at = Some(now.at + garp.lower_priority_delay);
+        }
+        out.push(Effect::Announce(garp.lower_priority_repeat));
     }
 
     /// After a pause in which a peer must have taken over, going on would be a fight between two masters: the
