@@ -128,6 +128,7 @@ mod tests {
                 name: name.into(),
                 index,
                 up,
+                multicast: true,
                 mac: None,
                 addresses: Vec::new(),
                 forwarding: false,

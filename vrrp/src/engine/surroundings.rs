@@ -23,6 +23,8 @@ pub struct Interface {
     pub index: IfIndex,
     /// Administratively up and running.
     pub up: bool,
+    /// It carries datagrams to groups (IFF_MULTICAST).
+    pub multicast: bool,
     /// Ethernet address; `None` where there is none or ARP is off, then nothing is announced.
     pub mac: Option<Mac>,
     /// Usable addresses: IPv4 ones, then IPv6 ones, each in the kernel's order (primary ones of IPv4
@@ -53,6 +55,11 @@ impl Surroundings {
         let mut faults = self.faults_of_interfaces(config);
         if matches!(&config.delivery, Delivery::Unicast { peers, .. } if peers.is_empty()) {
             faults.insert(Fault::NoPeer);
+        }
+        if let (Delivery::Multicast { .. }, Some(link)) = (&config.delivery, interface)
+            && !link.multicast
+        {
+            faults.insert(Fault::NoMulticast(link.name.clone()));
         }
         let parent = config.parent.as_ref().and_then(|parent| self.interfaces.get(&parent.name));
         let vrf = config.vrf.as_ref().and_then(|name| self.interfaces.get(name));
