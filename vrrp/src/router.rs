@@ -234,7 +234,9 @@ impl Router {
     /// Leaves Initialize or Fault as far as the situation allows.
     fn settle(&mut self, now: Moment, reason: &str, out: &mut Vec<Effect>) {
         if self.situation.faults.is_empty() {
-            let was_fault = matches!(self.phase, Phase::Fault);
+            if matches!((&self.phase, &self.config.delivery), (Phase::Fault, Delivery::Unicast { .. })) {
+                out.push(Effect::AnnounceSource);
+            }
             self.learnt = self.config.advert_interval;
             let from = self.waits_from(now);
             if self.begins_as_master && from == now.at {
@@ -244,9 +246,6 @@ impl Router {
             let wait = if self.begins_as_master { Duration::ZERO } else { self.master_down_interval() };
             self.enter(State::Backup, reason, out);
             self.phase = Phase::Backup(Backup::until(from + wait));
-            if was_fault && matches!(self.config.delivery, Delivery::Unicast { .. }) {
-                out.push(Effect::AnnounceSource);
-            }
         } else if matches!(self.phase, Phase::Initialize) && !self.situation.waits_only() {
             self.enter(State::Fault, &self.situation.fault_text(), out);
             self.phase = Phase::Fault;
@@ -299,7 +298,7 @@ impl Router {
             let moved = backup.down_at + after;
             backup.down_at = moved.checked_sub(before).unwrap_or(now.at);
         }
-        if self.begun {
+        if self.begun && !matches!(self.phase, Phase::Stopped) {
             out.push(Effect::Act(Action::PriorityChanged {
                 router: self.id,
                 instance: Arc::clone(&self.config.name),
@@ -391,5 +390,4 @@ impl Router {
         let adverts = self.config.down_timer_adverts;
         timers::master_down_interval(self.config.version, self.master_interval(), adverts, self.effective)
     }
-
 }
