@@ -299,6 +299,7 @@ impl Sim {
 
 mod adverts;
 mod conditions;
+mod effective;
 mod election;
 mod groups;
 mod properties;
