@@ -21,6 +21,8 @@ pub struct LinkSettings {
     pub delays: Vec<LinkDelay>,
     /// linkbeat_interfaces, each once: up only while the link has a beat.
     pub polled: Vec<LinkbeatInterface>,
+    /// vrrp_netlink_monitor_rcv_bufs and its kin: octets of the least receive buffer for what the kernel tells.
+    pub receive_buffer: u32,
 }
 
 /// What comes in: the latest of each counts.
@@ -38,6 +40,7 @@ pub(super) struct Links {
     polled: HashSet<String>,
     beats: HashMap<String, bool>,
     poller: Option<Poller>,
+    receive_buffer: u32,
 }
 
 impl Links {
@@ -50,6 +53,7 @@ impl Links {
         if let Some(settings) = settings {
             affected.extend(self.debounce.waiting(None));
             self.debounce.set(settings.delays);
+            self.receive_buffer = settings.receive_buffer;
             affected.extend(self.polled.drain());
             self.polled.extend(settings.polled.iter().map(|one| one.interface.clone()));
             affected.extend(self.polled.iter().cloned());
@@ -88,6 +92,11 @@ impl Links {
     pub fn forget(&mut self, name: &str) {
         self.debounce.forget(name);
         self.beats.remove(name);
+    }
+
+    /// As the settings say.
+    pub fn receive_buffer(&self) -> u32 {
+        self.receive_buffer
     }
 
     /// When a change counts that waits.
@@ -141,7 +150,7 @@ mod tests {
     fn bench(delays: Vec<LinkDelay>) -> Bench {
         let post: Arc<Slot<Post>> = Arc::default();
         let polled = vec![LinkbeatInterface { interface: "lbdnone0".into(), method: None }];
-        post.with(|post| post.settings = Some(LinkSettings { delays, polled }));
+        post.with(|post| post.settings = Some(LinkSettings { delays, polled, receive_buffer: 0 }));
         let waker = Waker::new().expect("eventfd");
         Bench { links: Links::default(), post, waker, now: Instant::now() }
     }
@@ -167,6 +176,19 @@ mod tests {
         bench.post.with(|post| post.settings = Some(LinkSettings::default()));
         assert_eq!(bench.take(), ["lbdnone0"], "polled no more");
         assert!(bench.up("lbdnone0", true));
+    }
+
+    #[test]
+    fn the_latest_receive_buffer_counts() {
+        let mut bench = bench(Vec::new());
+        bench.take();
+        assert_eq!(bench.links.receive_buffer(), 0);
+        bench.post.with(|post| {
+            post.settings = Some(LinkSettings { receive_buffer: 9_000_000, ..LinkSettings::default() });
+        });
+        bench.take();
+        bench.take();
+        assert_eq!(bench.links.receive_buffer(), 9_000_000);
     }
 
     #[test]
