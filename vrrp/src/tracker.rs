@@ -243,8 +243,6 @@ mod tests {
             ),
             ("0 of the instance", vec![("a", 0)], vec![("a", 4)], vec![("a", 0, false)]),
             ("0 of the group", vec![("a", 5)], vec![("a", 0)], vec![("a", 0, true)]),
-            // An interface of a static entry is tracked besides (track_group).
-            ("the instance twice", vec![("a", 5), ("a", 0)], vec![], vec![("a", 5, false), ("a", 0, false)]),
         ] {
             let [own, group] = [own, group]
                 .map(|lines| lines.into_iter().map(|(name, value)| (name, plain(value))).collect::<Vec<_>>());

@@ -270,6 +270,24 @@ fn weights_that_do_nothing() {
                 "weight 20 reverse of script `chk` in vrrp_sync_group `G` has no effect on vrrp_instance `V`, which tracks it without a weight (this one counts: c:7:3); track it in one of them",
             ],
         ),
+        (
+            "an interface with an address on it",
+            instance(
+                " virtual_ipaddress_excluded {\n  10.1.0.9 dev eth1\n }\n track_interface {\n  eth1 weight 20\n }",
+            ),
+            as_read,
+            &[
+                "c:6:3: weight 20 of interface `eth1` has no effect: an address, route or rule that is on it is tracked, without a weight; remove the weight, or add `no_track` to what is on the interface",
+            ],
+        ),
+        (
+            "one that is not tracked",
+            instance(
+                " virtual_ipaddress_excluded {\n  10.1.0.9 dev eth1 no_track\n }\n track_interface {\n  eth1 weight 20\n }",
+            ),
+            as_read,
+            &[],
+        ),
         ("of another group", weight("100", "20"), apart, &[]),
     ]);
 }

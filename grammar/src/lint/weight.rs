@@ -82,8 +82,9 @@ impl Tracked<'_> {
 }
 
 pub(super) fn check(config: &Config, lines: &Lines<'_, '_>, found: &mut Vec<Diagnostic>) {
-    for instance in &config.vrrp_instances {
-        let router = &instance.router;
+    // As they run: what is on an interface takes its weight away.
+    for (instance, router) in config.vrrp_instances.iter().zip(&config.vrrp_setup().instances) {
+        found.extend(weightless(&instance.router, router, lines));
         let group = config.sync_groups.iter().find(|(_, group)| group.members.contains(&router.name));
         found.extend(group.and_then(|(name, group)| overruled(router, name, group, lines)));
         if router.priority == Priority::OWNER {
@@ -191,6 +192,24 @@ fn clamped(router: &InstanceConfig, tracked: &[Tracked<'_>], lines: &Lines<'_, '
         lint(one.place(router, lines), message)
             .related(priority_line(router, lines), "the priority")
             .help(help),
+    )
+}
+
+/// An interface that is tracked with a weight, and without one because of what is on it.
+fn weightless(said: &InstanceConfig, runs: &InstanceConfig, lines: &Lines<'_, '_>) -> Option<Diagnostic> {
+    let (name, weight) = said.track_interfaces.iter().find(|(name, weight)| {
+        weight.value != 0 && runs.track_interfaces.iter().any(|(other, of)| other == name && of.value == 0)
+    })?;
+    let message = format!(
+        "weight {} of interface {} has no effect: an address, route or rule that is on it is tracked, without a weight",
+        shown(*weight),
+        quote(name),
+    );
+    let line = Tracked { kind: Tracker::Interface, name, weight: *weight, group: None };
+    Some(
+        lint(line.place(said, lines), message)
+            .label("without effect")
+            .help("remove the weight, or add `no_track` to what is on the interface"),
     )
 }
 

@@ -473,7 +473,9 @@ fn examples_are_right() {
                 if keyword.name == required.split(' ').next().unwrap_or_default() { "" } else { required };
             let text = format!("{block} X {{\n{required}\n{} {arguments}\n}}\n", keyword.name);
             let mut said = said(&load_str("c", &text));
-            said.retain(|line| !line.contains("so it does not run") && !line.contains("`init_fail` has no effect"));
+            said.retain(|line| {
+                !line.contains("so it does not run") && !line.contains("`init_fail` has no effect")
+            });
             assert_eq!(said, Vec::<String>::new(), "{text}");
         }
     }
