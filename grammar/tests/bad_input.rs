@@ -1,8 +1,7 @@
-//! Files that are damaged, hostile or not text: each kind has a diagnostic of its own, in bounded time.
+//! Files that are damaged, hostile or not text: each kind has a diagnostic of its own. How much work they are is
+//! counted elsewhere (`growth`).
 
 mod common;
-
-use std::time::{Duration, Instant};
 
 use common::{rendered, summaries};
 use lbd_grammar::{LoadOptions, Loaded, Secrets, dump, load, load_text, octets};
@@ -10,13 +9,10 @@ use lbd_grammar::{LoadOptions, Loaded, Secrets, dump, load, load_text, octets};
 const INSTANCE: &str =
     "vrrp_instance V {\n interface eth0\n virtual_router_id 7\n virtual_ipaddress {\n  192.0.2.9\n }\n}\n";
 
-/// Loads octets, shows all that is said, and is quick about it.
-fn read(name: &str, octets: &[u8]) -> Loaded {
-    let started = Instant::now();
+/// Loads octets, and shows all that is said.
+fn read(octets: &[u8]) -> Loaded {
     let loaded = load_text("c", octets, &LoadOptions::default());
     rendered(&loaded);
-    // Far more than it takes, even where the tests share a slow host.
-    assert!(started.elapsed() < Duration::from_secs(20), "{name}: {:?}", started.elapsed());
     loaded
 }
 
@@ -104,7 +100,7 @@ fn each_kind_has_its_message() {
             "c:7:13: `advert_int`: `99999999999999999999999999` is out of range",
         ),
     ] {
-        let said = summaries(&read(name, text.as_bytes()));
+        let said = summaries(&read(text.as_bytes()));
         assert!(said.len() == 1 && said[0].starts_with(want), "{name}: {said:#?}");
     }
 }
@@ -130,14 +126,14 @@ fn octets_that_are_no_text_can_be_shown_and_are_kept() {
             &[format!("c:2:15: {odd}"), "c:2:17: `\u{fffd}\u{fffd}` after `router_id` is ignored".to_owned()],
         ),
     ] {
-        let loaded = read(name, octets);
+        let loaded = read(octets);
         let said = summaries(&loaded);
         let mut missing = want.to_vec();
         missing.retain(|want| !said.iter().any(|said| said.starts_with(want.as_str())));
         assert!(missing.is_empty() && said.len() == want.len(), "{name}: {said:#?}");
         assert!(!rendered(&loaded).contains('\u{10ffe9}'), "{name}: octets as people see them");
     }
-    let loaded = read("kept", b"global_defs {\n router_id \"caf\xe9\"\n}\n");
+    let loaded = read(b"global_defs {\n router_id \"caf\xe9\"\n}\n");
     let config = loaded.config.expect("a configuration");
     assert_eq!(*octets(config.global.router_id.as_deref().expect("an id")), *b"caf\xe9");
     assert!(octets(&dump(&config, Secrets::Shown)).windows(4).any(|part| part == b"caf\xe9"));
@@ -169,7 +165,6 @@ fn a_flood_of_includes_ends() {
     {
         std::fs::write(folder.path().join(name), text).expect("a file");
     }
-    let started = Instant::now();
     let loaded = load(&folder.path().join("0"), &LoadOptions::default());
     let said = summaries(&loaded);
     assert!(
@@ -177,7 +172,6 @@ fn a_flood_of_includes_ends() {
             && said[0].contains(" is not read: 10000 files were read already; include fewer files"),
         "{said:?}"
     );
-    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
 }
 
 #[test]
@@ -234,27 +228,4 @@ fn hundreds_of_mistakes_are_each_said_once_and_in_order() {
         );
     }
     assert_eq!((got.len(), want.len()), (560, 560));
-}
-
-/// What names many other things, or things that there are not, takes no longer for each the more there are.
-#[test]
-fn many_names_take_linear_time() {
-    use std::fmt::Write as _;
-    let number = 20_000;
-    let many = |line: &dyn Fn(usize) -> String| -> String {
-        (0..number).fold(String::new(), |mut text, n| {
-            let _infallible = writeln!(text, "{}", line(n));
-            text
-        })
-    };
-    let groups = many(&|n| format!("track_group t{n} {{\ngroup {{\nV\n}}\n}}"));
-    let entries = many(&|n| format!("static_ipaddress {{\n192.0.2.1 dev eth0 track_group t{n}\n}}"));
-    let defined = many(&|n| format!("$D{n}={n}"));
-    for (name, text) in [
-        ("static entries of groups", groups + &entries),
-        ("what is not defined", defined + &many(&|_| "vrrp_instance ${Dx} {\n}".to_owned())),
-        ("groups", many(&|n| format!("vrrp_sync_group g{n} {{\n}}"))),
-    ] {
-        assert!(read(name, text.as_bytes()).diagnostics.len() <= 2_001, "{name}");
-    }
 }

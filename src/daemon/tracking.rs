@@ -109,7 +109,8 @@ fn link_settings(config: &Config, setup: &Setup) -> LinkSettings {
             }
         }
     }
-    LinkSettings { delays: config.link_delays.clone(), polled }
+    let receive_buffer = config.global.netlink.of_host();
+    LinkSettings { delays: config.link_delays.clone(), polled, receive_buffer }
 }
 
 #[cfg(test)]
@@ -135,6 +136,24 @@ mod tests {
             let polled: Vec<&str> = settings.polled.iter().map(|one| one.interface.as_str()).collect();
             assert_eq!(polled, want, "{name}");
             assert_eq!(settings.delays.len(), 1, "{name}");
+        }
+    }
+
+    /// The largest counts: there is one socket.
+    #[test]
+    fn the_receive_buffer_of_netlink() {
+        for (keywords, want) in [
+            ("", 65_536),
+            ("vrrp_netlink_monitor_rcv_bufs 9000000", 9_000_000),
+            ("vrrp_netlink_cmd_rcv_bufs 9000000\nlvs_netlink_monitor_rcv_bufs 9000001", 9_000_001),
+            ("lvs_netlink_cmd_rcv_bufs 4294967295\nlvs_netlink_cmd_rcv_bufs_force", u32::MAX),
+            ("process_monitor_rcv_bufs 9000000", 65_536),
+        ] {
+            let text = format!("global_defs {{\n{keywords}\n}}\n");
+            let loaded = lbd_grammar::load_str("c", &text);
+            assert!(loaded.diagnostics.is_empty(), "{keywords}: {:?}", loaded.diagnostics);
+            let config = loaded.config.expect("a configuration");
+            assert_eq!(link_settings(&config, &config.vrrp_setup()).receive_buffer, want, "{keywords}");
         }
     }
 }

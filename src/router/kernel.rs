@@ -47,6 +47,7 @@ pub(super) type AddressKey = (u32, IpAddr, u8);
 struct Link {
     name: String,
     up: bool,
+    multicast: bool,
     mac: Option<[u8; 6]>,
     forwarding: bool,
     /// Of a VRF.
@@ -207,6 +208,7 @@ impl Mirror {
         }
         link.table = table.or(link.table);
         link.up = flags.contains(LinkFlags::Up | LinkFlags::Running);
+        link.multicast = flags.contains(LinkFlags::Multicast);
         // Messages of wireless drivers say neither.
         link.mac = mac.unwrap_or(link.mac).filter(|_| !no_arp);
         if let Some(forwarding) = forwarding {
@@ -464,6 +466,7 @@ impl Mirror {
             name: link.name.clone(),
             index: NonZeroU32::new(index)?,
             up: link.up,
+            multicast: link.multicast,
             mac: link.mac,
             addresses: link.in_order().filter_map(usable).collect(),
             forwarding: link.forwarding,

@@ -21,6 +21,8 @@ pub struct LinkSettings {
     pub delays: Vec<LinkDelay>,
     /// linkbeat_interfaces, each once: up only while the link has a beat.
     pub polled: Vec<LinkbeatInterface>,
+    /// vrrp_netlink_monitor_rcv_bufs and its kin: octets of the least receive buffer for what the kernel tells.
+    pub receive_buffer: u32,
 }
 
 /// What comes in: the latest of each counts.
@@ -60,6 +62,7 @@ pub(super) struct Links {
     polled: HashSet<String>,
     beats: HashMap<String, bool>,
     poller: Option<Poller>,
+    receive_buffer: u32,
 }
 
 impl Links {
@@ -72,6 +75,7 @@ impl Links {
         if let Some(settings) = settings {
             affected.extend(self.debounce.waiting(None));
             self.debounce.set(settings.delays);
+            self.receive_buffer = settings.receive_buffer;
             affected.extend(self.polled.drain());
             self.polled.extend(settings.polled.iter().map(|one| one.interface.clone()));
             affected.extend(self.polled.iter().cloned());
@@ -112,6 +116,11 @@ impl Links {
         self.beats.remove(name);
     }
 
+    /// As the settings say.
+    pub fn receive_buffer(&self) -> u32 {
+        self.receive_buffer
+    }
+
     /// When a change counts that waits.
     pub fn deadline(&self) -> Option<Instant> {
         self.debounce.deadline()
@@ -150,6 +159,7 @@ mod tests {
                 name: name.into(),
                 index,
                 up,
+                multicast: true,
                 mac: None,
                 addresses: Vec::new(),
                 forwarding: false,
@@ -162,7 +172,7 @@ mod tests {
     fn bench(delays: Vec<LinkDelay>) -> Bench {
         let post: Arc<Slot<Post>> = Arc::default();
         let polled = vec![LinkbeatInterface { interface: "lbdnone0".into(), method: None }];
-        post.with(|post| post.settings = Some(LinkSettings { delays, polled }));
+        post.with(|post| post.settings = Some(LinkSettings { delays, polled, receive_buffer: 0 }));
         let waker = Waker::new().expect("eventfd");
         Bench { links: Links::default(), post, waker, now: Instant::now() }
     }
@@ -195,7 +205,7 @@ mod tests {
         bench.take();
         let before = bench.post.with(|post| post.poller);
         let polled = vec![LinkbeatInterface { interface: "lbdnone0".into(), method: None }];
-        bench.post.with(|post| post.settings = Some(LinkSettings { delays: Vec::new(), polled }));
+        bench.post.with(|post| post.settings = Some(LinkSettings { polled, ..LinkSettings::default() }));
         bench.post.with(|post| post.tell(before, [("lbdnone0".into(), Some(false))].into()));
         bench.take();
         assert!(bench.up("lbdnone0", true), "found before the reload");
@@ -203,6 +213,19 @@ mod tests {
         bench.post.with(|post| post.tell(before, [("lbdnone0".into(), Some(false))].into()));
         assert!(bench.take().is_empty());
         assert!(bench.up("lbdnone0", true), "found after it");
+    }
+
+    #[test]
+    fn the_latest_receive_buffer_counts() {
+        let mut bench = bench(Vec::new());
+        bench.take();
+        assert_eq!(bench.links.receive_buffer(), 0);
+        bench.post.with(|post| {
+            post.settings = Some(LinkSettings { receive_buffer: 9_000_000, ..LinkSettings::default() });
+        });
+        bench.take();
+        bench.take();
+        assert_eq!(bench.links.receive_buffer(), 9_000_000);
     }
 
     #[test]

@@ -216,6 +216,7 @@ fn run(shared: &Shared, reports: &Reports, published: &Published, carried: &mut 
         view: &published.view,
         show_at: None,
         line: Line::open()?,
+        room: 0,
         mirror: Mirror::default(),
         told,
         links,
@@ -250,6 +251,8 @@ struct Netconf<'a> {
     /// When readers are shown what is held.
     show_at: Option<Instant>,
     line: Line,
+    /// Octets of its receive buffer that were asked for last.
+    room: u32,
     mirror: Mirror,
     told: &'a mut BTreeMap<String, Interface>,
     links: &'a mut Links,
@@ -295,6 +298,17 @@ struct Stray {
 }
 
 impl Netconf<'_> {
+    /// vrrp_netlink_monitor_rcv_bufs and its kin, when they changed.
+    fn make_room(&mut self) {
+        let wanted = self.links.receive_buffer();
+        if std::mem::replace(&mut self.room, wanted) == wanted {
+            return;
+        }
+        if let Err(error) = self.line.socket.resize(wanted) {
+            tracing::warn!(%error, wanted, "*_netlink_*_rcv_bufs: the receive buffer stays as it is");
+        }
+    }
+
     fn serve(&mut self) -> io::Result<()> {
         loop {
             let mut fds = [
@@ -310,6 +324,7 @@ impl Netconf<'_> {
             for name in self.links.take(Instant::now(), &self.shared.links, &self.shared.wake) {
                 self.mirror.touch(&name);
             }
+            self.make_room();
             let wants = self.shared.wants.take();
             #[cfg(test)]
             assert!(!wants.panic, "a test asked for a panic");

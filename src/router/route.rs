@@ -26,6 +26,8 @@ use socket2::{SockFilter, SockRef};
 
 /// Room for what the kernel says: a burst of 3,000 messages about addresses.
 const RECEIVE_BUFFER: usize = 4 << 20;
+/// The kernel doubles it, in a number of 31 bits.
+const MOST_BUFFER: usize = (1 << 30) - 1;
 /// Requests in one send. A change of an address is told in 1 KiB of the receive buffer, as the
 /// kernel counts; larger batches are not faster.
 const BATCH: usize = 128;
@@ -92,6 +94,22 @@ impl RouteSocket {
         // Lists of some routes only (kernels from 4.20 on); older ones list all, which is sorted out here.
         let _older = socket.set_netlink_get_strict_chk(true);
         Ok(RouteSocket { socket, port: own.port_number(), sequence: 0, batch, octets: Vec::new() })
+    }
+
+    /// Gives it a receive buffer of at least so many octets, above the host's limit where that is permitted; never
+    /// less than it was opened with.
+    pub fn resize(&self, octets: u32) -> io::Result<()> {
+        let octets = usize::try_from(octets).unwrap_or(usize::MAX).clamp(RECEIVE_BUFFER, MOST_BUFFER);
+        if setsockopt(&self.socket.as_fd(), sockopt::RcvBufForce, &octets).is_err() {
+            setsockopt(&self.socket.as_fd(), sockopt::RcvBuf, &octets)?;
+        }
+        Ok(())
+    }
+
+    /// Octets of the receive buffer, as the kernel counts: twice what was asked for.
+    #[cfg(test)]
+    pub fn room(&self) -> io::Result<usize> {
+        Ok(nix::sys::socket::getsockopt(&self.socket.as_fd(), sockopt::RcvBuf)?)
     }
 
     /// Most requests of one send.
@@ -404,6 +422,21 @@ mod tests {
             let all: Vec<_> = messages(&octets).collect();
             let [incoming] = all.as_slice() else { panic!("{name}: {all:?}") };
             assert_eq!(sent.answer(incoming), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_receive_buffer_is_as_large_as_asked_for_and_not_less_than_needed() {
+        let socket = RouteSocket::open().expect("a socket");
+        if socket.batch() == SMALL_BATCH {
+            let reason = "needs CAP_NET_ADMIN";
+            return lbd_integration::skip::report("router::route::tests::the_receive_buffer", reason);
+        }
+        let own = socket.room().expect("a size");
+        for (octets, want) in [(0, own), (9_000_000, 18_000_000), (65_536, own), (u32::MAX, 2 * MOST_BUFFER)]
+        {
+            socket.resize(octets).expect("sized");
+            assert_eq!(socket.room().expect("a size"), want, "{octets}");
         }
     }
 

@@ -1,102 +1,41 @@
 //! One virtual router (RFC 3768 §6.4, RFC 9568 §6.4, with keepalived's FAULT): states, deadlines, who wins.
 //!
-//! Here: a value fed with events of one virtual router. Not here: which router a datagram is for, interfaces
-//! and trackers, sync groups (`engine`), pacing of gratuitous ARP (`engine::announce`), octets (`wire`).
+//! Here: a value fed with events of one virtual router, and what they do to its state. Not here: its states in
+//! detail (`backup`, `master`), adverts that come (`hearing`) and go (`packets`), another configuration
+//! (`reconfigure`), which router a datagram is for, interfaces and trackers, sync groups (`engine`), pacing of
+//! gratuitous ARP (`engine::announce`), octets (`wire`).
 
 mod backup;
 mod conditions;
+mod counters;
+mod event;
 mod fault;
+mod hearing;
 mod master;
 mod packets;
+mod reconfigure;
+mod view;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::auth::Session;
 use crate::engine::{Action, DeviceAddress, RouterId};
-use crate::receive::{self, ChecksumForm, Received, Refusal};
+use crate::receive::{self, Refusal};
 use crate::timers;
-use crate::types::{Delivery, IfIndex, InstanceConfig, Priority, State, Version};
+use crate::types::{Delivery, InstanceConfig, Priority, State, Version};
 
 use backup::Backup;
 use conditions::{Change, Conditions};
 use master::Master;
 
 pub use conditions::{Condition, Heard, Standing};
+pub use counters::Counters;
+pub(crate) use event::{Effect, Event, Moment, Yield};
 pub(crate) use fault::Situation;
 pub use fault::{Contribution, Fault, Problem, Tracked};
-
-/// Refusals that are told, by cause and sender: at most so many until the master changes.
-const TOLD: usize = 64;
-
-/// Now, on the clock of deadlines and on that of people.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment {
-    pub at: Instant,
-    /// Since 1970.
-    pub unix: Duration,
-}
-
-/// What happened, as one virtual router sees it.
-#[derive(Clone, Debug)]
-pub(crate) enum Event {
-    /// May take part from now on; `resume`: it is master already; `hold`: nobody takes over before.
-    Begin { resume: bool, hold: Duration },
-    /// Time has passed; harmless when early, late or repeated. The next advert, if one is due, is to come so much
-    /// sooner than the interval says.
-    Deadline { sooner: Duration },
-    /// An acceptable advertisement.
-    Advert(Received),
-    /// One that is not.
-    Refused(Refusal, IpAddr),
-    /// Surroundings may have changed; the reason in words.
-    Situation(Situation, String),
-    /// All members of the sync group wish to be master.
-    Elect,
-    /// Another member of the sync group left MASTER.
-    Yield(Yield),
-    /// The addresses asked for last are on their interfaces.
-    AddressesSet,
-    /// Somebody removed one of our addresses.
-    AddressLost(String),
-    /// A master of a lower priority is let be, or no more.
-    HoldPreemption(bool),
-    /// Takes part no more; `deleted`: by a reload.
-    Stop { deleted: bool },
-}
-
-/// How a master leaves for Backup, so that its sync group leaves alike.
-#[derive(Clone, Debug)]
-pub(crate) struct Yield {
-    /// With a priority-0 advertisement.
-    pub release: bool,
-    /// Comes back as soon as a master would have been heard, not after the whole master down interval.
-    pub soon: Option<Duration>,
-    /// In words.
-    pub reason: String,
-}
-
-/// What is to be done.
-#[derive(Clone, Debug)]
-pub(crate) enum Effect {
-    Act(Action),
-    /// So many gratuitous ARP requests or neighbour advertisements for each address.
-    Announce(u32),
-    /// One gratuitous ARP or neighbour advertisement for each address on the interfaces of garp_extra_if.
-    AnnounceExtra,
-    /// One for the source address of unicast advertisements.
-    AnnounceSource,
-    /// Forget those that wait.
-    Silence,
-    /// A member of a sync group would be master now.
-    Wishes,
-    /// A member of a sync group that is Backup heard a master that it lets be.
-    HearsMaster,
-    /// A member of a sync group left MASTER for Backup.
-    Yielded(Yield),
-}
 
 /// State with its deadlines.
 #[derive(Clone, Debug)]
@@ -106,39 +45,6 @@ enum Phase {
     Master(Master),
     Fault,
     Stopped,
-}
-
-/// Numbers since the start.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Adverts sent (one for all unicast peers).
-    pub sent: u64,
-    /// Adverts accepted.
-    pub received: u64,
-    /// Times it became master.
-    pub became_master: u64,
-    /// Times it left MASTER.
-    pub released_master: u64,
-    /// Priority-0 adverts sent.
-    pub priority_zero_sent: u64,
-    /// Priority-0 adverts accepted.
-    pub priority_zero_received: u64,
-    /// Times it stepped back after a pause of the process.
-    pub pauses: u64,
-    /// Used although the address list was another one.
-    pub address_list: u64,
-    /// Used although the interval was another one (version 3).
-    pub interval: u64,
-    /// Used although from no unicast_peer.
-    pub unlisted_peer: u64,
-    /// Used although not signed (auth_hmac, mode permissive or receive-only).
-    pub unsigned: u64,
-    /// Version 3 over IPv4 with a checksum without pseudo header.
-    pub checksum_without_pseudo_header: u64,
-    /// Version 3 over IPv4 with the checksum of old unicast peers.
-    pub old_unicast_checksum: u64,
-    /// Refusals by cause.
-    pub refused: BTreeMap<Refusal, u64>,
 }
 
 /// A virtual router.
@@ -211,117 +117,6 @@ impl Router {
         }
     }
 
-    /// Handle of this virtual router; stays over a reload that keeps it.
-    pub fn id(&self) -> RouterId {
-        self.id
-    }
-
-    /// Configuration.
-    pub fn config(&self) -> &InstanceConfig {
-        &self.config
-    }
-
-    pub(crate) fn shared_config(&self) -> Arc<InstanceConfig> {
-        Arc::clone(&self.config)
-    }
-
-    /// State.
-    pub fn state(&self) -> State {
-        match self.phase {
-            Phase::Initialize | Phase::Stopped => State::Initialize,
-            Phase::Backup(_) => State::Backup,
-            Phase::Master(_) => State::Master,
-            Phase::Fault => State::Fault,
-        }
-    }
-
-    /// Priority with the trackers' contributions, 1..=254; 255 for the owner.
-    pub fn effective_priority(&self) -> Priority {
-        self.effective
-    }
-
-    /// The master's address and priority as far as known; our own while we are.
-    pub fn master(&self) -> Option<(IpAddr, Priority)> {
-        match self.phase {
-            Phase::Master(_) => self.situation.source.map(|source| (source, self.effective)),
-            Phase::Backup(_) => self.master,
-            _ => None,
-        }
-    }
-
-    /// When the last acceptable advertisement came.
-    pub fn last_heard(&self) -> Option<Instant> {
-        self.last_heard
-    }
-
-    /// Why it takes no part.
-    pub fn faults(&self) -> &[Fault] {
-        &self.situation.faults
-    }
-
-    /// What is tracked and what it does to the priority.
-    pub fn contributions(&self) -> &[Contribution] {
-        &self.situation.contributions
-    }
-
-    /// Numbers.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
-    /// What is wrong around it.
-    pub fn conditions(&self) -> impl Iterator<Item = (Condition, &Standing)> {
-        self.conditions.standing()
-    }
-
-    /// Other routers of this virtual router, at most 8.
-    pub fn heard(&self) -> &[Heard] {
-        self.conditions.heard()
-    }
-
-    /// Goes up with every change that a reader of this value can see.
-    pub fn revision(&self) -> u64 {
-        self.revision
-    }
-
-    /// Goes up with each change of state, priority, faults, configuration or conditions.
-    pub fn transitions(&self) -> u64 {
-        self.transitions
-    }
-
-    /// Index of the interface, if it is there.
-    pub fn interface(&self) -> Option<IfIndex> {
-        self.situation.interface
-    }
-
-    /// Index of the interface below its own one, if it is there.
-    pub fn parent(&self) -> Option<IfIndex> {
-        self.situation.parent
-    }
-
-    /// Whether a master of a lower priority is let be for now.
-    pub(crate) fn is_preemption_held(&self) -> bool {
-        self.preemption_held
-    }
-
-    /// Source address of the adverts.
-    pub fn source(&self) -> Option<IpAddr> {
-        self.situation.source
-    }
-
-    /// Its addresses with their interfaces, advertised ones first.
-    pub fn addresses(&self) -> &Arc<[DeviceAddress]> {
-        &self.addresses
-    }
-
-    /// Addresses it holds now: all while master, else none.
-    pub fn held(&self) -> Arc<[DeviceAddress]> {
-        match self.phase {
-            Phase::Master(_) => Arc::clone(&self.addresses),
-            _ => Arc::default(),
-        }
-    }
-
     pub(crate) fn is_situated(&self, situation: &Situation) -> bool {
         self.situation == *situation
     }
@@ -357,22 +152,12 @@ impl Router {
         matches!(self.phase, Phase::Backup(Backup { wish: Some(_), .. }))
     }
 
-    /// Checks a datagram for this virtual router.
-    pub(crate) fn check(
-        &mut self,
-        now: Moment,
-        datagram: &crate::wire::datagram::Datagram<'_>,
-    ) -> Result<Received, Refusal> {
-        if !self.listens() || self.held_until.is_some_and(|until| now.at < until) {
-            return Err(Refusal::NotRunning);
-        }
-        receive::check(&self.config, &self.address_octets, &mut self.session, now.unix, datagram)
-    }
-
     /// Feeds one event and appends what it causes to `out`.
     pub(crate) fn on_event(&mut self, now: Moment, event: Event, out: &mut Vec<Effect>) {
         self.revision += 1;
-        if !matches!(event, Event::Begin { .. } | Event::Stop { .. } | Event::Yield(_)) {
+        // What a sync group does is not of one member: each looks at its own deadline.
+        let of_group = matches!(event, Event::Yield(_) | Event::Elect | Event::AnnounceLower);
+        if !of_group && !matches!(event, Event::Begin { .. } | Event::Stop { .. }) {
             self.step_back_after_pause(now, out);
         }
         match event {
@@ -395,6 +180,7 @@ impl Router {
                     backup.wish = None;
                 }
             }
+            Event::AnnounceLower => self.announce_lower(now, out),
             Event::AddressesSet => {
                 if let Phase::Master(master) = &mut self.phase
                     && master.announce_at.take().is_some()
@@ -416,63 +202,6 @@ impl Router {
                 self.tell(over.into_iter().collect(), out);
             }
             Event::Stop { deleted } => self.stop(now, deleted, out),
-        }
-    }
-
-    /// Goes on with another configuration of the same identity. What did not change goes on: the rhythm of
-    /// the adverts, the timer of a Backup.
-    pub(crate) fn reconfigure(
-        &mut self,
-        now: Moment,
-        config: Arc<InstanceConfig>,
-        situation: Situation,
-        out: &mut Vec<Effect>,
-    ) {
-        if *self.config != *config {
-            self.step_back_after_pause(now, out);
-        }
-        let old = std::mem::replace(&mut self.config, config);
-        self.revision += 1;
-        if *old == *self.config {
-            self.adapt(now, situation, "reload", out);
-            return;
-        }
-        self.transitions += 1;
-        let before = Arc::clone(&self.addresses);
-        let old_octets = std::mem::take(&mut self.address_octets);
-        let old_down = self.down_interval_of(&old);
-        self.address_octets = receive::address_octets(&self.config);
-        let after = DeviceAddress::all_of(&self.config);
-        if *before != *after {
-            self.addresses = after.into();
-        }
-        let priority = self.effective;
-        // What a master that is heard said of its interval holds on.
-        let heard = self.master.is_some() && self.listens();
-        if old.version != self.config.version || !heard {
-            self.learnt = self.config.advert_interval;
-        }
-        if old.authentication != self.config.authentication {
-            self.session = Session::default();
-        }
-        self.adapt(now, situation, "reload", out);
-        let on_wire = old.advert_interval != self.config.advert_interval
-            || old_octets != self.address_octets
-            || old.authentication != self.config.authentication
-            || old.delivery != self.config.delivery
-            || old.version != self.config.version
-            || priority != self.effective;
-        let down_at = self.waits_from(now) + self.master_down_interval();
-        let heard = heard && self.config.version == Version::V3;
-        let other_adverts = old.down_timer_adverts != self.config.down_timer_adverts;
-        let other_wait = old_down != self.down_interval_of(&self.config) && (!heard || other_adverts);
-        match &mut self.phase {
-            Phase::Master(_) => self.reconfigure_master(now, &old, &before, on_wire, out),
-            // The priority's part was moved by `adapt`.
-            Phase::Backup(backup) if other_wait => {
-                backup.down_at = down_at;
-            }
-            _ => {}
         }
     }
 
@@ -505,7 +234,9 @@ impl Router {
     /// Leaves Initialize or Fault as far as the situation allows.
     fn settle(&mut self, now: Moment, reason: &str, out: &mut Vec<Effect>) {
         if self.situation.faults.is_empty() {
-            let was_fault = matches!(self.phase, Phase::Fault);
+            if matches!((&self.phase, &self.config.delivery), (Phase::Fault, Delivery::Unicast { .. })) {
+                out.push(Effect::AnnounceSource);
+            }
             self.learnt = self.config.advert_interval;
             let from = self.waits_from(now);
             if self.begins_as_master && from == now.at {
@@ -515,9 +246,6 @@ impl Router {
             let wait = if self.begins_as_master { Duration::ZERO } else { self.master_down_interval() };
             self.enter(State::Backup, reason, out);
             self.phase = Phase::Backup(Backup::until(from + wait));
-            if was_fault && matches!(self.config.delivery, Delivery::Unicast { .. }) {
-                out.push(Effect::AnnounceSource);
-            }
         } else if matches!(self.phase, Phase::Initialize) && !self.situation.waits_only() {
             self.enter(State::Fault, &self.situation.fault_text(), out);
             self.phase = Phase::Fault;
@@ -570,7 +298,7 @@ impl Router {
             let moved = backup.down_at + after;
             backup.down_at = moved.checked_sub(before).unwrap_or(now.at);
         }
-        if self.begun {
+        if self.begun && !matches!(self.phase, Phase::Stopped) {
             out.push(Effect::Act(Action::PriorityChanged {
                 router: self.id,
                 instance: Arc::clone(&self.config.name),
@@ -589,113 +317,11 @@ impl Router {
         }
     }
 
-    fn on_advert(&mut self, now: Moment, advert: Received, out: &mut Vec<Effect>) {
-        if self.is_own(&advert) {
-            self.on_refused(now, Refusal::OwnAddress, advert.source, out);
-            return;
-        }
-        self.counters.received += 1;
-        self.last_heard = Some(now.at);
-        self.note(now, &advert, out);
-        if advert.priority == Priority::RELEASE {
-            self.counters.priority_zero_received += 1;
-        }
-        match self.phase {
-            Phase::Backup(_) => self.backup_hears(now, advert, out),
-            Phase::Master(_) => self.master_hears(now, advert, out),
-            _ => {}
-        }
-    }
-
-    /// An advertisement that came back, or of a router with our address.
-    fn is_own(&self, advert: &Received) -> bool {
-        matches!(self.phase, Phase::Master(_))
-            && advert.priority == self.effective
-            && Some(advert.source) == self.situation.source
-    }
-
-    /// What an accepted advertisement says about its sender.
-    fn note(&mut self, now: Moment, advert: &Received, out: &mut Vec<Effect>) {
-        let mut changes: Vec<Change> = Vec::new();
-        let source = advert.source;
-        match advert.form {
-            ChecksumForm::Usual => {}
-            ChecksumForm::WithoutPseudoHeader => self.counters.checksum_without_pseudo_header += 1,
-            ChecksumForm::OldUnicast => {
-                self.counters.old_unicast_checksum += 1;
-                self.heard_old_checksum = true;
-            }
-        }
-        if self.conditions.standing().next().is_some() {
-            changes.extend(self.conditions.clear(Condition::NoPeer));
-            self.conditions.expire(now.at, &mut changes);
-        }
-        let skip = self.config.skip_address_check && self.master.is_some_and(|(known, _)| known == source);
-        if !advert.same_addresses && !skip {
-            self.counters.address_list += 1;
-            changes.extend(self.conditions.raise(now.at, Condition::AddressList, || {
-                format!("{source} lists other addresses; its advertisements are used all the same")
-            }));
-        }
-        if advert.interval != self.config.advert_interval {
-            self.counters.interval += 1;
-            let (interval, own) = (advert.interval, self.config.advert_interval);
-            changes.extend(self.conditions.raise(now.at, Condition::Interval, || {
-                format!("{source} advertises every {interval:?}, we every {own:?}")
-            }));
-        }
-        if !advert.listed {
-            self.counters.unlisted_peer += 1;
-            changes.extend(self.conditions.raise(now.at, Condition::UnlistedPeer, || {
-                format!("{source} is no unicast_peer and is used all the same; check_unicast_src refuses it")
-            }));
-        }
-        self.counters.unsigned += u64::from(advert.unsigned);
-        if let Some(skew) = advert.skew {
-            changes.extend(self.conditions.raise(now.at, Condition::ClockSkew, || {
-                let seconds = skew.as_secs_f64();
-                format!(
-                    "the clock of {source} is {seconds:.1} s from ours, more than half of what auth_hmac accepts: \
-                     synchronise both"
-                )
-            }));
-        }
-        if advert.priority == self.effective && advert.priority != Priority::OWNER {
-            let priority = advert.priority;
-            changes.extend(self.conditions.raise(now.at, Condition::EqualPriority, || {
-                format!("{source} has our priority {priority}: which of both is master depends on addresses")
-            }));
-        }
-        if advert.priority == Priority::OWNER && self.effective == Priority::OWNER {
-            changes.extend(
-                self.conditions
-                    .raise(now.at, Condition::Owners, || format!("{source} has priority 255 as we have")),
-            );
-        }
-        self.conditions.hear(now.at, advert);
-        self.tell(changes, out);
-    }
-
     fn tell(&mut self, changes: Vec<Change>, out: &mut Vec<Effect>) {
         for Change { condition, active, detail } in changes {
             self.transitions += 1;
             let instance = Arc::clone(&self.config.name);
             out.push(Effect::Act(Action::Condition { router: self.id, instance, condition, active, detail }));
-        }
-    }
-
-    fn on_refused(&mut self, now: Moment, cause: Refusal, source: IpAddr, out: &mut Vec<Effect>) {
-        *self.counters.refused.entry(cause).or_default() += 1;
-        // Before the start, in a fault and for an owner told so, refusing is the normal case.
-        if matches!(cause, Refusal::NotRunning | Refusal::Owner) {
-            return;
-        }
-        if self.told.len() < TOLD && self.told.insert((cause, source)) {
-            let instance = Arc::clone(&self.config.name);
-            out.push(Effect::Act(Action::Refused { instance, source, cause }));
-        }
-        if cause != Refusal::OwnAddress {
-            self.rival_refused(now, cause, source, out);
         }
     }
 
@@ -763,15 +389,5 @@ impl Router {
     fn master_down_interval(&self) -> Duration {
         let adverts = self.config.down_timer_adverts;
         timers::master_down_interval(self.config.version, self.master_interval(), adverts, self.effective)
-    }
-
-    /// What a configuration makes of the wait, priority aside.
-    fn down_interval_of(&self, config: &InstanceConfig) -> Duration {
-        timers::master_down_interval(
-            config.version,
-            config.advert_interval,
-            config.down_timer_adverts,
-            Priority::OWNER,
-        )
     }
 }

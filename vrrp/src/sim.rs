@@ -80,6 +80,7 @@ pub fn nic(index: u32, host: u8) -> Interface {
         name: format!("eth{net}"),
         index: NonZeroU32::new(index).expect("index"),
         up: true,
+        multicast: true,
         mac: Some([2, 0, 0, 0, net, host]),
         addresses: vec![Ipv4Addr::new(10, 0, net, host).into(), local.into()],
         forwarding: true,
@@ -298,6 +299,7 @@ impl Sim {
 
 mod adverts;
 mod conditions;
+mod effective;
 mod election;
 mod groups;
 mod properties;

@@ -1,7 +1,7 @@
 //! What is tracked outside of VRRP: names, results, and what a result does to a priority.
 //!
-//! Here: values and their arithmetic. Not here: who tracks what (`engine::surroundings`), where results come
-//! from (the caller).
+//! Here: values and their arithmetic, and which weight counts where an instance and its sync group track the same.
+//! Not here: who tracks what (`engine::surroundings`), where results come from (the caller).
 
 use std::fmt;
 use std::sync::Arc;
@@ -194,9 +194,65 @@ fn fault_if(fault: bool) -> Meaning {
     if fault { Meaning::Fault } else { Meaning::Adds(0) }
 }
 
+/// What an instance, its sync group or both track, with the weight that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted<'a, N> {
+    /// What it is.
+    pub tracked: &'a N,
+    /// The weight that counts.
+    pub weight: Weight,
+    /// It is the group's.
+    pub of_group: bool,
+}
+
+/// What an instance (`own`) and its sync group track, each once. What both track has the group's weight, unless the
+/// instance's is 0 (as keepalived 2.2.7 has it).
+pub fn united<'a, N: PartialEq + 'a>(
+    own: impl IntoIterator<Item = &'a (N, Weight)>,
+    group: impl IntoIterator<Item = &'a (N, Weight)>,
+) -> Vec<Counted<'a, N>> {
+    let counted =
+        |of_group| move |(tracked, weight): &'a (N, Weight)| Counted { tracked, weight: *weight, of_group };
+    let mut united: Vec<Counted<'a, N>> = own.into_iter().map(counted(false)).collect();
+    let own = united.len();
+    for line in group {
+        match united.iter_mut().take(own).find(|known| *known.tracked == line.0) {
+            Some(known) if known.weight.value != 0 => *known = counted(true)(line),
+            Some(_) => {}
+            None => united.push(counted(true)(line)),
+        }
+    }
+    united
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_both_track_counts_once() {
+        let plain = |value| Weight { value, reverse: false };
+        for (name, own, group, want) in [
+            ("the instance alone", vec![("a", 1)], vec![], vec![("a", 1, false)]),
+            ("the group alone", vec![], vec![("a", 1)], vec![("a", 1, true)]),
+            (
+                "both",
+                vec![("a", 1), ("b", 2)],
+                vec![("c", 3), ("a", 4)],
+                vec![("a", 4, true), ("b", 2, false), ("c", 3, true)],
+            ),
+            ("0 of the instance", vec![("a", 0)], vec![("a", 4)], vec![("a", 0, false)]),
+            ("0 of the group", vec![("a", 5)], vec![("a", 0)], vec![("a", 0, true)]),
+        ] {
+            let [own, group] = [own, group]
+                .map(|lines| lines.into_iter().map(|(name, value)| (name, plain(value))).collect::<Vec<_>>());
+            let got: Vec<_> = united(&own, &group)
+                .iter()
+                .map(|one| (*one.tracked, one.weight.value, one.of_group))
+                .collect();
+            assert_eq!(got, want, "{name}");
+        }
+    }
 
     #[test]
     fn meanings() {

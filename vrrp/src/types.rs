@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::secret::{AntiReplay, Authentication, Hmac, HmacKey, HmacMode};
-pub use crate::tracker::{TrackerId, TrackerKind, TrackerResult, Weight};
+pub use crate::tracker::{Counted, TrackerId, TrackerKind, TrackerResult, Weight, united};
 
 /// Virtual router identifier 1..=255 (RFC 3768 §5.3.3).
 pub type Vrid = NonZeroU8;

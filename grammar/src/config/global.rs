@@ -500,7 +500,8 @@ pub struct Dbus {
     pub no_interface_name: String,
 }
 
-/// Receive buffers of netlink sockets.
+/// Receive buffers of netlink sockets. Where it is permitted all but that of processes may be larger than the host's
+/// limit, whatever `force` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NetlinkBuffers {
     /// vrrp_netlink_cmd_rcv_bufs
@@ -513,6 +514,15 @@ pub struct NetlinkBuffers {
     pub lvs_command: Buffer,
     /// lvs_netlink_monitor_rcv_bufs
     pub lvs_monitor: Buffer,
+}
+
+impl NetlinkBuffers {
+    /// What the socket for interfaces, addresses and routes is asked to have at least, in octets: it is for commands
+    /// and for what the kernel tells, of virtual routers and of checkers.
+    pub fn of_host(&self) -> u32 {
+        let all = [self.vrrp_command, self.vrrp_monitor, self.lvs_command, self.lvs_monitor];
+        all.into_iter().filter_map(|one| one.bytes).max().unwrap_or_default()
+    }
 }
 
 /// A receive buffer.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use lbd_health::ScriptId;
-use lbd_vrrp::{GarpIntervals, InstanceConfig, Weight};
+use lbd_vrrp::{GarpIntervals, InstanceConfig};
 use own_link::OwnLinks;
 
 pub use global::*;
@@ -148,14 +148,12 @@ impl Config {
     /// in.
     fn routers(&self) -> Vec<InstanceConfig> {
         let devices = self.static_devices();
-        let plain = Weight { value: 0, reverse: false };
         let router = |instance: &VrrpInstance| {
             let mut router = instance.for_engine();
             for device in devices.get(&*router.name).into_iter().flatten() {
                 let own = router.track_primary && router.interface.as_deref() == Some(*device);
-                let tracked = ((*device).to_owned(), plain);
-                if !own && !router.track_interfaces.contains(&tracked) {
-                    router.track_interfaces.push(tracked);
+                if !own {
+                    track_plainly(&mut router, device);
                 }
             }
             router
@@ -245,6 +243,67 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is on an interface decides, not a weight.
+    #[test]
+    fn interfaces_with_something_on_them_are_tracked_without_weight() {
+        let text = |more: &str, lines: &str| {
+            format!(
+                "track_group T {{\n group {{\n  V\n }}\n}}\n{more}\nvrrp_instance V {{\n interface eth0\n \
+                 virtual_router_id 1\n virtual_ipaddress {{\n  10.0.0.9\n }}\n track_interface {{\n  eth1 weight 5\n  \
+                 eth2 weight 7 reverse\n }}\n{lines}\n}}\n"
+            )
+        };
+        let both = vec![("eth1", 5, false), ("eth2", 7, true)];
+        for (name, more, lines, want) in [
+            ("nothing", "", "", both.clone()),
+            ("a route", "", "virtual_routes {\n10.8.0.0/16 dev eth1\n}", vec![("eth1", 0, false), both[1]]),
+            (
+                "one that is not tracked",
+                "",
+                "virtual_routes {\n10.8.0.0/16 dev eth1 no_track\n}",
+                both.clone(),
+            ),
+            (
+                "a route on another",
+                "",
+                "virtual_routes {\n10.8.0.0/16 dev eth3\n}",
+                vec![both[0], both[1], ("eth3", 0, false)],
+            ),
+            (
+                "a rule",
+                "",
+                "virtual_rules {\nfrom 10.8.0.0/16 iif eth2 table 7 priority 9\n}",
+                vec![both[0], ("eth2", 0, false)],
+            ),
+            (
+                "an address",
+                "",
+                "virtual_ipaddress_excluded {\n10.0.1.9 dev eth1\n}",
+                vec![("eth1", 0, false), both[1]],
+            ),
+            (
+                "one that is not tracked",
+                "",
+                "virtual_ipaddress_excluded {\n10.0.1.9 dev eth1 no_track\n}",
+                both.clone(),
+            ),
+            (
+                "a static entry of the group",
+                "static_routes {\n10.8.0.0/16 dev eth2 track_group T\n}",
+                "",
+                vec![both[0], ("eth2", 0, false)],
+            ),
+            ("another static entry", "static_routes {\n10.8.0.0/16 dev eth2\n}", "", both.clone()),
+        ] {
+            let config = crate::load_str("c", &text(more, lines)).config.expect(name);
+            let setup = config.vrrp_setup();
+            let tracked = setup.instances[0].track_interfaces.iter();
+            let tracked: Vec<_> =
+                tracked.map(|(name, weight)| (name.as_str(), weight.value, weight.reverse)).collect();
+            assert_eq!(tracked, want, "{name}");
+        }
+    }
 
     #[test]
     fn what_did_not_change_is_shared() {

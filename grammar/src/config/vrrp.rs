@@ -90,20 +90,35 @@ impl Default for PreemptSync {
 }
 
 impl VrrpInstance {
-    /// What the engine needs of it: it tracks the interfaces of routes and rules too.
+    /// What the engine needs of it: it tracks the interfaces of routes and rules too, those of addresses by itself.
     pub(super) fn for_engine(&self) -> InstanceConfig {
         let mut router = self.router.clone();
         let of_routes = self.routes.iter().filter(|route| !route.no_track).flat_map(Route::interfaces);
         let of_rules = self.rules.iter().filter(|rule| !rule.no_track);
         let of_rules = of_rules.flat_map(|rule| [rule.input.as_deref(), rule.output.as_deref()]).flatten();
         for name in of_routes.chain(of_rules) {
-            let known = router.track_interfaces.iter().any(|(known, _)| known == name);
             // The loopback interface stands for the host itself.
-            if !known && router.interface.as_deref() != Some(name) && name != "lo" {
-                router.track_interfaces.push((name.to_owned(), Weight { value: 0, reverse: false }));
+            if router.interface.as_deref() != Some(name) && name != "lo" {
+                track_plainly(&mut router, name);
+            }
+        }
+        let addresses = self.router.addresses.iter().chain(&self.router.excluded_addresses);
+        for name in addresses.filter(|one| !one.no_track).filter_map(|one| one.device.as_deref()) {
+            if router.track_interfaces.iter().any(|(known, _)| known == name) {
+                track_plainly(&mut router, name);
             }
         }
         router
+    }
+}
+
+/// Tracks an interface because of something that is on it: without a weight, whatever track_interface says, as
+/// keepalived 2.2.7 has it.
+pub(super) fn track_plainly(router: &mut InstanceConfig, name: &str) {
+    let plain = Weight { value: 0, reverse: false };
+    match router.track_interfaces.iter_mut().find(|(known, _)| known == name) {
+        Some((_, weight)) => *weight = plain,
+        None => router.track_interfaces.push((name.to_owned(), plain)),
     }
 }
 

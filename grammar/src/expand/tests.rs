@@ -173,7 +173,6 @@ fn what_is_wrong_is_said_where_it_is() {
 /// Generators in generators stay within the limits, and say so once.
 #[test]
 fn generated_text_is_bounded() {
-    let started = std::time::Instant::now();
     for text in [
         "~SEQ(a,300) ~SEQ(b,300) ~SEQ(c,300) x ${a}${b}${c}".to_owned(),
         format!("{} x", "~SEQ(a,2) ".repeat(100)),
@@ -189,10 +188,10 @@ fn generated_text_is_bounded() {
             + "$A\n",
         format!("$A={}\n{}", "x".repeat(900), "${A}".repeat(250)),
     ] {
-        let (_, said) = read(&text, "one");
+        let (left, said) = read(&text, "one");
         assert!(said.len() <= 3, "{said:?}");
+        assert!(left.len() <= 2 << 20, "{} octets are left", left.len());
     }
-    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
 }
 
 #[test]

@@ -120,6 +120,16 @@ impl<'c, 's> Call<'c, 's> {
         self.context.report(diagnostic);
     }
 
+    /// Says that a keyword is read and changes nothing, and why.
+    pub fn powerless(&mut self, why: &str) {
+        if self.statement.is_none() {
+            return;
+        }
+        let (message, place) = (format!("{} has no effect: {why}", quote(self.name())), self.place());
+        let diagnostic = Diagnostic::warning(Kind::Lint, Some(place), message).label("without effect");
+        self.context.report(diagnostic.help("remove it"));
+    }
+
     /// Says that a value is ignored.
     pub fn bad(&mut self, word: Word<'_>, found: impl Display, help: impl Display) {
         let message = format!("{}: {found}", quote(self.keyword.name));

@@ -63,7 +63,9 @@ const ROWS: &[Row<ScriptBuilder>] = &[
     row("user", "USER [GROUP]", "Its user.", |b: &mut B, c| b.user = c.user().or(b.user.take()))
         .otherwise("script_user")
         .example("nobody"),
-    row("init_fail", "", "No effect on a script that is tracked, here as in keepalived.", |_: &mut B, _| {}),
+    row("init_fail", "", "No effect on a script that is tracked, here as in keepalived.", |_: &mut B, c| {
+        c.powerless("the first result of a script that is tracked is waited for, here as in keepalived");
+    }),
 ];
 
 /// Milliseconds count; less than one is 1 s.

@@ -25,7 +25,7 @@ pub fn lints() -> &'static [(&'static str, &'static str)] {
     &LINTS
 }
 
-static LINTS: [(&str, &str); 11] = [
+static LINTS: [(&str, &str); 13] = [
     (
         "vrrp_strict, strict_mode or no_accept with addresses that clients use",
         "What is sent to the addresses is dropped on this host before a virtual server or a service here \
@@ -35,6 +35,14 @@ static LINTS: [(&str, &str); 11] = [
         "weights that cannot change the priority",
         "The priority that is advertised stays from 1 to 254. What is added above or taken away below that \
          is lost, and with it the failover that the weight was to cause.",
+    ),
+    (
+        "different weights for what an instance and its sync group track",
+        "One of them counts: the group's, unless the instance tracks it without a weight.",
+    ),
+    (
+        "a weight for an interface with something on it",
+        "An interface is tracked without a weight where a tracked address, route or rule is on it: its loss means FAULT.",
     ),
     (
         "weights with nopreempt",

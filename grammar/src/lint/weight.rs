@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use lbd_vrrp::{InstanceConfig, Priority, Weight};
+use lbd_vrrp::{Counted, InstanceConfig, Priority, TrackerId, Weight, united};
 
 use super::{Lines, lint};
 use crate::config::{Config, SyncGroup};
@@ -82,12 +82,14 @@ impl Tracked<'_> {
 }
 
 pub(super) fn check(config: &Config, lines: &Lines<'_, '_>, found: &mut Vec<Diagnostic>) {
-    for instance in &config.vrrp_instances {
-        let router = &instance.router;
+    // As they run: what is on an interface takes its weight away.
+    for (instance, router) in config.vrrp_instances.iter().zip(&config.vrrp_setup().instances) {
+        found.extend(weightless(&instance.router, router, lines));
+        let group = config.sync_groups.iter().find(|(_, group)| group.members.contains(&router.name));
+        found.extend(group.and_then(|(name, group)| overruled(router, name, group, lines)));
         if router.priority == Priority::OWNER {
             continue;
         }
-        let group = config.sync_groups.iter().find(|(_, group)| group.members.contains(&router.name));
         let tracked = with_weights(router, group);
         if tracked.is_empty() {
             continue;
@@ -95,9 +97,24 @@ pub(super) fn check(config: &Config, lines: &Lines<'_, '_>, found: &mut Vec<Diag
         found.extend(not_preempting(router, &tracked, lines));
         // What a file adds is its own business.
         if tracked.iter().all(|one| one.kind != Tracker::File) {
-            found.extend(clamped(router, &tracked, lines).or_else(|| cancelled(router, &tracked, lines)));
+            found.extend(clamped(router, &tracked, lines));
         }
     }
+}
+
+/// What a router and its group track of a kind.
+type Pair<'c> = (Tracker, &'c [(TrackerId, Weight)], &'c [(TrackerId, Weight)]);
+
+fn by_name<'c>(router: &'c InstanceConfig, group: Option<&'c SyncGroup>) -> [Pair<'c>; 4] {
+    let of = |lines: fn(&SyncGroup) -> &Vec<(TrackerId, Weight)>| {
+        group.map(|group| lines(group).as_slice()).unwrap_or_default()
+    };
+    [
+        (Tracker::Script, &router.trackers, of(|group| &group.trackers)),
+        (Tracker::File, &router.track_files, of(|group| &group.track_files)),
+        (Tracker::Process, &router.track_processes, of(|group| &group.track_processes)),
+        (Tracker::Bfd, &router.track_bfd, of(|group| &group.track_bfd)),
+    ]
 }
 
 /// All that changes the priority of a router.
@@ -105,35 +122,23 @@ fn with_weights<'c>(
     router: &'c InstanceConfig,
     group: Option<(&'c Arc<str>, &'c SyncGroup)>,
 ) -> Vec<Tracked<'c>> {
+    let (group_name, group) = group.unzip();
+    let whose = |of_group: bool| group_name.filter(|_| of_group).map(|name| &**name);
     let mut found = Vec::new();
-    let mut add = |kind, name: &'c str, weight: Weight, group: Option<&'c str>| {
-        if weight.value != 0 {
-            found.push(Tracked { kind, name, weight, group });
-        }
-    };
-    let own = [
-        (Tracker::Script, &router.trackers),
-        (Tracker::File, &router.track_files),
-        (Tracker::Process, &router.track_processes),
-        (Tracker::Bfd, &router.track_bfd),
-    ];
-    for (kind, list) in own {
-        list.iter().for_each(|(id, weight)| add(kind, &id.name, *weight, None));
+    for (kind, own, of_group) in by_name(router, group) {
+        found.extend(united(own, of_group).into_iter().map(|Counted { tracked, weight, of_group }| {
+            Tracked { kind, name: &tracked.name, weight, group: whose(of_group) }
+        }));
     }
-    router.track_interfaces.iter().for_each(|(name, weight)| add(Tracker::Interface, name, *weight, None));
-    if let Some((name, group)) = group {
-        let name = Some(&**name);
-        group.track_interfaces.iter().for_each(|(id, weight)| add(Tracker::Interface, id, *weight, name));
-        let lists = [
-            (Tracker::Script, &group.trackers),
-            (Tracker::File, &group.track_files),
-            (Tracker::Process, &group.track_processes),
-            (Tracker::Bfd, &group.track_bfd),
-        ];
-        for (kind, list) in lists {
-            list.iter().for_each(|(id, weight)| add(kind, &id.name, *weight, name));
-        }
-    }
+    let of_group = group.map(|group| group.track_interfaces.as_slice()).unwrap_or_default();
+    let interfaces = united(&router.track_interfaces, of_group).into_iter();
+    found.extend(interfaces.map(|Counted { tracked, weight, of_group }| Tracked {
+        kind: Tracker::Interface,
+        name: tracked.as_str(),
+        weight,
+        group: whose(of_group),
+    }));
+    found.retain(|one| one.weight.value != 0);
     found
 }
 
@@ -190,27 +195,70 @@ fn clamped(router: &InstanceConfig, tracked: &[Tracked<'_>], lines: &Lines<'_, '
     )
 }
 
-/// Something that the instance and its sync group track in opposite directions.
-fn cancelled(router: &InstanceConfig, tracked: &[Tracked<'_>], lines: &Lines<'_, '_>) -> Option<Diagnostic> {
-    let (own, other) = tracked.iter().filter(|one| one.group.is_none()).find_map(|own| {
-        let same =
-            |other: &&Tracked<'_>| other.group.is_some() && other.kind == own.kind && other.name == own.name;
-        let other = tracked.iter().find(same)?;
-        (own.drop() + other.drop() == 0).then_some((own, other))
+/// An interface that is tracked with a weight, and without one because of what is on it.
+fn weightless(said: &InstanceConfig, runs: &InstanceConfig, lines: &Lines<'_, '_>) -> Option<Diagnostic> {
+    let (name, weight) = said.track_interfaces.iter().find(|(name, weight)| {
+        weight.value != 0 && runs.track_interfaces.iter().any(|(other, of)| other == name && of.value == 0)
     })?;
     let message = format!(
-        "{} {} never changes the priority of vrrp_instance {}: its weights here and in vrrp_sync_group {} \
-         cancel each other",
-        own.kind.noun(),
-        quote(own.name),
-        quote(&router.name),
-        quote(other.group.unwrap_or_default()),
+        "weight {} of interface {} has no effect: an address, route or rule that is on it is tracked, without a weight",
+        shown(*weight),
+        quote(name),
     );
+    let line = Tracked { kind: Tracker::Interface, name, weight: *weight, group: None };
     Some(
-        lint(own.place(router, lines), message)
+        lint(line.place(said, lines), message)
             .label("without effect")
-            .related(other.place(router, lines), "the other")
-            .help("remove one of them"),
+            .help("remove the weight, or add `no_track` to what is on the interface"),
+    )
+}
+
+/// Something that the instance and its sync group track with different weights, of which one counts.
+fn overruled(
+    router: &InstanceConfig,
+    group_name: &str,
+    group: &SyncGroup,
+    lines: &Lines<'_, '_>,
+) -> Option<Diagnostic> {
+    let both = |kind, name, own: Weight, of_group: Option<Weight>| {
+        let of_group = of_group.filter(|of_group| *of_group != own)?;
+        let line = |weight, group| Tracked { kind, name, weight, group };
+        Some((line(own, None), line(of_group, Some(group_name))))
+    };
+    let named = by_name(router, Some(group)).into_iter().flat_map(|(kind, own, of_group)| {
+        own.iter().filter_map(move |(id, weight)| {
+            let same = of_group.iter().find(|(other, _)| other == id).map(|(_, weight)| *weight);
+            both(kind, &*id.name, *weight, same)
+        })
+    });
+    let interfaces = router.track_interfaces.iter().filter_map(|(name, weight)| {
+        let same = group.track_interfaces.iter().find(|(other, _)| other == name).map(|(_, weight)| *weight);
+        both(Tracker::Interface, name.as_str(), *weight, same)
+    });
+    let (own, of_group) = named.chain(interfaces).next()?;
+    let what = format!("{} {}", own.kind.noun(), quote(own.name));
+    let (router_name, group_name) = (quote(&router.name), quote(group_name));
+    let ((powerless, message), other) = if own.weight.value == 0 {
+        let message = format!(
+            "weight {} of {what} in vrrp_sync_group {group_name} has no effect on vrrp_instance {router_name}, \
+             which tracks it without a weight",
+            shown(of_group.weight),
+        );
+        ((&of_group, message), &own)
+    } else {
+        let message = format!(
+            "weight {} of {what} has no effect: what vrrp_sync_group {group_name} tracks too has the group's \
+             weight, {}",
+            shown(own.weight),
+            shown(of_group.weight),
+        );
+        ((&own, message), &of_group)
+    };
+    Some(
+        lint(powerless.place(router, lines), message)
+            .label("without effect")
+            .related(other.place(router, lines), "this one counts")
+            .help("track it in one of them"),
     )
 }
 
@@ -237,6 +285,11 @@ fn not_preempting(
             .related(first.place(router, lines), "the weight")
             .help("use `weight 0`: a failure is FAULT then and another router takes over; or remove `nopreempt`"),
     )
+}
+
+/// As the configuration writes it.
+fn shown(weight: Weight) -> String {
+    format!("{}{}", weight.value, if weight.reverse { " reverse" } else { "" })
 }
 
 fn priority_line(router: &InstanceConfig, lines: &Lines<'_, '_>) -> Option<Span> {

@@ -30,7 +30,7 @@ fn a_link_that_flaps() {
     let (down, up) = (milliseconds(500), milliseconds(300));
     one.router.watch_links(LinkSettings {
         delays: vec![LinkDelay { interface: "eth0".into(), down, up }],
-        polled: Vec::new(),
+        ..LinkSettings::default()
     });
     one.router.begin();
     one.wait_state("BACKUP", seconds(2));
@@ -59,7 +59,7 @@ fn a_link_that_flaps() {
     cable("down");
     stays(&one, "BACKUP", milliseconds(100));
     let polled = vec![LinkbeatInterface { interface: "eth0".into(), method: Some(LinkbeatMethod::Ethtool) }];
-    one.router.watch_links(LinkSettings { delays: Vec::new(), polled });
+    one.router.watch_links(LinkSettings { polled, ..LinkSettings::default() });
     one.wait_state("FAULT", milliseconds(300));
     cable("up");
     one.wait_state("BACKUP", seconds(3));

@@ -39,6 +39,8 @@ const COMM: u32 = 0x200;
 const EXIT: u32 = 0x8000_0000;
 /// Without process_monitor_rcv_bufs: some 1,300 events, as the kernel counts.
 const BUFFER: usize = 1 << 20;
+/// The kernel doubles it, in a number of 31 bits: of more it would take the last bits.
+const MOST: usize = (1 << 30) - 1;
 /// Octets of the largest datagram: events come one by one.
 pub(super) const DATAGRAM: usize = 4096;
 
@@ -97,9 +99,8 @@ impl Feed for Connector {
     }
 
     fn resize(&self, buffer: Buffer) {
-        // The kernel's numbers have a sign.
-        let asked = |bytes: u32| usize::try_from(bytes.min(i32::MAX.unsigned_abs())).unwrap_or(BUFFER);
-        let size = buffer.bytes.map_or(BUFFER, asked);
+        let size =
+            buffer.bytes.map_or(BUFFER, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)).min(MOST);
         let by_force = buffer.force || buffer.bytes.is_none();
         let forced = by_force && setsockopt(&self.0.as_fd(), sockopt::RcvBufForce, &size).is_ok();
         if !forced && let Err(errno) = setsockopt(&self.0.as_fd(), sockopt::RcvBuf, &size) {

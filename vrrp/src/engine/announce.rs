@@ -47,7 +47,9 @@ impl Announcements {
         let at = (device.to_owned(), Family::of(address));
         let queue = self.queues.entry(at).or_default();
         queue.interval = interval;
-        queue.free_at.get_or_insert(now);
+        // Another interval counts from now on.
+        let soon = now + interval;
+        queue.free_at = Some(queue.free_at.map_or(now, |at| at.min(soon)));
         match queue.counts.entry((router, address)) {
             std::collections::hash_map::Entry::Occupied(mut count) => {
                 let count = count.get_mut();
@@ -172,6 +174,16 @@ mod tests {
         sent.extend(drain(&mut queue, now));
         // The first request of A went out before the second burst filled its count up again.
         assert_eq!(sent, [(0, A), (10, B), (20, A), (30, B), (40, A)]);
+    }
+
+    /// A reload made the interval shorter, and what was wanted then waited for the end of the old one.
+    #[test]
+    fn a_shorter_interval_counts_at_once() {
+        let (mut queue, now) = (Announcements::default(), Instant::now());
+        want(&mut queue, now, 1, "eth0", &[A, B], (1, Duration::from_secs(4000)));
+        queue.on_deadline(now, &mut |_, _| {});
+        want(&mut queue, now, 1, "eth0", &[A], (1, MS10));
+        assert_eq!(drain(&mut queue, now), [(10, B), (20, A)]);
     }
 
     #[test]

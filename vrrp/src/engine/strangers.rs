@@ -74,6 +74,11 @@ impl Strangers {
         Some(foreign)
     }
 
+    /// What is configured here by now is foreign no more.
+    pub fn adopt(&mut self, is_own: impl Fn(IfIndex, Family, u8) -> bool) {
+        self.foreign.retain(|(interface, family, vrid), _| !is_own(*interface, *family, *vrid));
+    }
+
     pub fn count(&self) -> u64 {
         self.count
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::router::{Contribution, Fault, Problem, Situation, Tracked};
-use crate::tracker::Meaning;
+use crate::tracker::{Meaning, united};
 use crate::types::{
     Delivery, Family, GroupConfig, IfIndex, InstanceConfig, Parent, Priority, TrackerId, TrackerResult,
     Weight,
@@ -23,6 +23,8 @@ pub struct Interface {
     pub index: IfIndex,
     /// Administratively up and running.
     pub up: bool,
+    /// It carries datagrams to groups (IFF_MULTICAST).
+    pub multicast: bool,
     /// Ethernet address; `None` where there is none or ARP is off, then nothing is announced.
     pub mac: Option<Mac>,
     /// Usable addresses: IPv4 ones, then IPv6 ones, each in the kernel's order (primary ones of IPv4
@@ -54,6 +56,11 @@ impl Surroundings {
         if matches!(&config.delivery, Delivery::Unicast { peers, .. } if peers.is_empty()) {
             faults.insert(Fault::NoPeer);
         }
+        if let (Delivery::Multicast { .. }, Some(link)) = (&config.delivery, interface)
+            && !link.multicast
+        {
+            faults.insert(Fault::NoMulticast(link.name.clone()));
+        }
         let parent = config.parent.as_ref().and_then(|parent| self.interfaces.get(&parent.name));
         let vrf = config.vrf.as_ref().and_then(|name| self.interfaces.get(name));
         let source = Self::source(config, (interface, parent), virtual_addresses, &mut faults);
@@ -61,10 +68,11 @@ impl Surroundings {
         let interfaces = united(config.track_interfaces.iter(), of_group.iter());
         let mut contributions: Vec<Contribution> = interfaces
             .into_iter()
-            .map(|(name, weight)| self.tracked_interface(name, weight, &mut faults))
+            .map(|one| self.tracked_interface(one.tracked, one.weight, &mut faults))
             .collect();
         let trackers = united(config.tracked(), group.into_iter().flat_map(GroupConfig::tracked));
-        contributions.extend(trackers.into_iter().map(|(id, weight)| self.tracked(id, weight, &mut faults)));
+        let found = trackers.into_iter().map(|one| self.tracked(one.tracked, one.weight, &mut faults));
+        contributions.extend(found);
         let points = contributions.iter().fold(0_i32, |sum, one| sum.saturating_add(one.points));
         Situation {
             interface: interface.map(|interface| interface.index),
@@ -173,24 +181,6 @@ fn is_source(address: IpAddr, family: Family) -> bool {
     }
 }
 
-/// What an instance and its group track, each once. What both track has the group's weight, unless the
-/// instance's is 0 (as keepalived 2.2.7 has it).
-fn united<'a, N: PartialEq + 'a>(
-    own: impl Iterator<Item = &'a (N, Weight)>,
-    group: impl Iterator<Item = &'a (N, Weight)>,
-) -> Vec<(&'a N, Weight)> {
-    let mut united: Vec<(&N, Weight)> = own.map(|(tracked, weight)| (tracked, *weight)).collect();
-    let own = united.len();
-    for (tracked, weight) in group {
-        match united.iter_mut().take(own).find(|known| known.0 == tracked) {
-            Some(known) if known.1.value != 0 => known.1 = *weight,
-            Some(_) => {}
-            None => united.push((tracked, *weight)),
-        }
-    }
-    united
-}
-
 /// The sum kept within 1..=254; an owner stays owner.
 fn effective(configured: Priority, points: i32) -> Priority {
     if configured == Priority::OWNER {
@@ -203,26 +193,6 @@ fn effective(configured: Priority, points: i32) -> Priority {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_both_track_counts_once() {
-        let plain = |value| Weight { value, reverse: false };
-        for (name, own, group, want) in [
-            ("the instance alone", vec![("a", 1)], vec![], vec![("a", 1)]),
-            ("the group alone", vec![], vec![("a", 1)], vec![("a", 1)]),
-            ("both", vec![("a", 1), ("b", 2)], vec![("c", 3), ("a", 4)], vec![("a", 4), ("b", 2), ("c", 3)]),
-            ("0 of the instance", vec![("a", 0)], vec![("a", 4)], vec![("a", 0)]),
-            ("0 of the group", vec![("a", 5)], vec![("a", 0)], vec![("a", 0)]),
-            // An interface of a static entry is tracked besides (track_group).
-            ("the instance twice", vec![("a", 5), ("a", 0)], vec![], vec![("a", 5), ("a", 0)]),
-        ] {
-            let [own, group, want] = [own, group, want]
-                .map(|lines| lines.into_iter().map(|(name, value)| (name, plain(value))).collect::<Vec<_>>());
-            let got: Vec<_> =
-                united(own.iter(), group.iter()).into_iter().map(|(name, weight)| (*name, weight)).collect();
-            assert_eq!(got, want, "{name}");
-        }
-    }
 
     /// V3-F4, V3-F5, V2-F4, V2-F5.
     #[test]

@@ -21,6 +21,8 @@ use crate::wire::ipv4::{AUTHENTICATION_HEADER, VRRP};
 
 /// Least receive buffer: seconds of adverts of thousands of virtual routers.
 const BUFFER: usize = 4 << 20;
+/// The kernel doubles it, in a number of 31 bits: of more it would take the last bits.
+const MOST: usize = (1 << 30) - 1;
 /// What strangers may fill between two looks at it.
 const SMALL_BUFFER: usize = 64 << 10;
 
@@ -131,7 +133,7 @@ impl Lane {
 
     /// Gives each socket a receive buffer of so many octets, and not less than it needs.
     pub fn resize(&mut self, octets: usize) -> io::Result<()> {
-        let before = std::mem::replace(&mut self.buffer, octets.max(BUFFER));
+        let before = std::mem::replace(&mut self.buffer, octets.clamp(BUFFER, MOST));
         if before == self.buffer {
             return Ok(());
         }

@@ -13,8 +13,8 @@ use crate::types::{Priority, Version};
 pub(super) struct Backup {
     /// Then it takes over.
     pub down_at: Instant,
-    /// preempt_delay: lower priorities are let alone until then.
-    preempt_at: Option<Instant>,
+    /// preempt_delay: since then adverts of lower priorities are heard, and none of ours or a higher one.
+    lower_since: Option<Instant>,
     /// Why it would take over, if not for silence.
     cause: Option<String>,
     /// Would be master but for its sync group; why.
@@ -23,7 +23,7 @@ pub(super) struct Backup {
 
 impl Backup {
     pub fn until(down_at: Instant) -> Self {
-        Backup { down_at, preempt_at: None, cause: None, wish: None }
+        Backup { down_at, lower_since: None, cause: None, wish: None }
     }
 
     pub fn because(down_at: Instant, cause: &str) -> Self {
@@ -77,7 +77,7 @@ impl Router {
         let preemption_held = self.preemption_held;
         let Phase::Backup(backup) = &mut self.phase else { return };
         let held_back = if advert.priority >= own {
-            backup.preempt_at = None;
+            backup.lower_since = None;
             true
         } else if config.priority == Priority::OWNER {
             // RFC 9568 §6.1: whatever Preempt_Mode says.
@@ -85,8 +85,8 @@ impl Router {
         } else if !config.preempt || preemption_held {
             true
         } else {
-            let preempt = *backup.preempt_at.get_or_insert(now.at + config.preempt_delay);
-            now.at < preempt
+            let since = *backup.lower_since.get_or_insert(now.at);
+            now.at < since + config.preempt_delay
         };
         if !held_back {
             backup.cause = Some(format!("preempting {} with priority {}", advert.source, advert.priority));

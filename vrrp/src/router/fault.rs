@@ -15,6 +15,8 @@ pub enum Fault {
     InterfaceMissing(String),
     /// It is there and not up and running.
     InterfaceDown(String),
+    /// It carries no multicast, and there is no unicast_peer.
+    NoMulticast(String),
     /// It has no address to send from: of this family, over IPv6 one of the link.
     NoAddress(String, Family),
     /// track_src_ip: the configured source is not on the interface.
@@ -113,6 +115,9 @@ impl fmt::Display for Fault {
         match self {
             Fault::InterfaceMissing(name) => write!(f, "interface {name} does not exist"),
             Fault::InterfaceDown(name) => write!(f, "interface {name} is down"),
+            Fault::NoMulticast(name) => {
+                write!(f, "interface {name} carries no multicast: name the other routers in unicast_peer")
+            }
             Fault::NoAddress(name, Family::V4) => write!(f, "interface {name} has no IPv4 address"),
             Fault::NoAddress(name, Family::V6) => {
                 write!(f, "interface {name} has no usable IPv6 link-local address")

@@ -17,8 +17,10 @@ use crate::types::{InstanceConfig, Priority, State, Version};
 const ANSWER_GAP: Duration = Duration::from_millis(100);
 /// The same between announcements and events for lower priorities: a burst is many frames for each address.
 const BURST_GAP: Duration = Duration::from_secs(1);
-/// Shortest gap between an advertisement and one that answers a release: a backup waits longer than this.
+/// Shortest gap between an advertisement and one that answers a release, and the least of it where intervals are of
+/// some centiseconds.
 const RELEASE_GAP: Duration = Duration::from_millis(5);
+const LEAST_RELEASE_GAP: Duration = Duration::from_micros(500);
 /// Gratuitous ARP waits for the addresses to be on the interface, at most this long.
 const ANNOUNCE_LIMIT: Duration = Duration::from_millis(250);
 /// So many advertisements of another master, after we answered the first, are no accident.
@@ -137,9 +139,11 @@ impl Router {
         let source = self.situation.source;
         if advert.priority == Priority::RELEASE {
             let interval = self.config.advert_interval;
-            let soon = self.last_sent.filter(|sent| now.at < *sent + RELEASE_GAP);
+            // A backup that must not take over has our priority at most, so it waits twice as long and more.
+            let gap = (self.skew_time(self.effective) / 2).clamp(LEAST_RELEASE_GAP, RELEASE_GAP);
+            let soon = self.last_sent.filter(|sent| now.at < *sent + gap);
             if let Phase::Master(master) = &mut self.phase {
-                master.advert_at = Some(soon.map_or(now.at + interval, |sent| sent + RELEASE_GAP));
+                master.advert_at = Some(soon.map_or(now.at + interval, |sent| sent + gap));
             }
             if soon.is_none() {
                 self.send_advert(now, self.effective, None, out);
@@ -212,17 +216,28 @@ impl Router {
             return;
         }
         master.announced_at = Some(now.at);
-        if config.garp.lower_priority_repeat > 0 {
-            if !config.garp.lower_priority_delay.is_zero() {
-                master.lower_burst_at = Some(now.at + config.garp.lower_priority_delay);
-            }
-            out.push(Effect::Announce(config.garp.lower_priority_repeat));
-        }
+        self.announce_lower(now, out);
         out.push(Effect::Act(Action::HeardLowerPriority {
             router: self.id,
             instance: Arc::clone(&config.name),
             priority: self.effective,
         }));
+        if self.grouped {
+            out.push(Effect::AnnouncesLower);
+        }
+    }
+
+    /// Who listened to the other master may have learnt its hardware address.
+    pub(super) fn announce_lower(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        let garp = self.config.garp;
+        let Phase::Master(master) = &mut self.phase else { return };
+        if garp.lower_priority_repeat == 0 {
+            return;
+        }
+        if !garp.lower_priority_delay.is_zero() {
+            master.lower_burst_at = Some(now.at + garp.lower_priority_delay);
+        }
+        out.push(Effect::Announce(garp.lower_priority_repeat));
     }
 
     /// After a pause in which a peer must have taken over, going on would be a fight between two masters: the

@@ -199,3 +199,48 @@ fn a_group_resumes_as_a_whole_or_not_at_all() {
         assert_eq!(states(&sim, 0), [want; 2], "{name}");
     }
 }
+
+/// A lower priority at one member: who is the other's master there may be on the other's link too.
+#[test]
+fn all_members_announce_their_addresses_when_one_hears_a_lower_priority() {
+    let mut sim = master();
+    // Both second bursts of becoming master are over then.
+    sim.run(seconds(5));
+    sim.nodes[0].log.clear();
+    let lower = InstanceConfig { source: Some(Ipv4Addr::new(10, 0, 0, 9).into()), ..config("B0", 51, 50) };
+    sim.deliver(0, &first_advert(&lower));
+    sim.run(seconds(6));
+    let frames = |index: u32| -> Vec<u128> {
+        let frame = |(at, action): &(Duration, Action)| match action {
+            Action::SendFrame { interface, .. } if interface.get() == index => Some(at.as_secs().into()),
+            _ => None,
+        };
+        sim.nodes[0].log.iter().filter_map(frame).collect()
+    };
+    let want = [[10; 5], [15; 5]].concat();
+    assert_eq!((frames(2), frames(3)), (want.clone(), want));
+}
+
+/// After a pause a member that is master was made to step back by the election of another, and alone.
+#[test]
+fn an_election_after_a_pause_parts_no_group() {
+    let Setup { instances, groups, .. } = group([100, 100]);
+    let mut rival = config("B1", 52, 200);
+    rival.interface = Some("eth1".into());
+    let mut sim = Sim::of(vec![Setup::of(instances.clone()), Setup::of(vec![rival])]);
+    sim.begin();
+    sim.run(Duration::from_millis(10_300));
+    assert_eq!(states(&sim, 0), [State::Master, State::Backup]);
+    // A1 would be master 3.609 s after 10.218 s, A0 advertises at 13.609 s and 14.609 s.
+    sim.nodes[1].alive = false;
+    sim.event(0, Event::Reload(Setup { groups, ..Setup::of(instances) }));
+    sim.run(Duration::from_millis(3400));
+    assert_eq!(states(&sim, 0), [State::Master, State::Backup]);
+    sim.nodes[0].alive = false;
+    sim.run(seconds(5));
+    sim.nodes[0].alive = true;
+    sim.run(Duration::ZERO);
+    assert_eq!(states(&sim, 0), [State::Backup; 2]);
+    sim.run(seconds(4));
+    assert_eq!(states(&sim, 0), [State::Master; 2]);
+}

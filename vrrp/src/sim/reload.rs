@@ -212,3 +212,36 @@ fn a_backup_waits_as_it_is_configured_anew() {
         assert_eq!(sim.nodes[0].transitions().len(), 1, "{name}");
     }
 }
+
+/// What preempt_delay was when the lower master was first heard held on.
+#[test]
+fn another_preempt_delay_counts_at_once() {
+    let high = |delay| InstanceConfig { preempt_delay: Duration::from_secs(delay), ..config("A", 51, 200) };
+    for (name, delay, want) in [("none", 0, 0), ("one that is over", 5, 0), ("one that is not", 100, 1)] {
+        let mut sim = Sim::new(vec![high(1000), config("B", 51, 100)]);
+        sim.event(1, Event::Begin { resume: vec![] });
+        sim.run(Duration::from_secs(4));
+        sim.event(0, Event::Begin { resume: vec![] });
+        sim.run(Duration::from_secs(10));
+        assert_eq!(sim.masters(), [1], "{name}: 1000 s");
+        sim.event(0, Event::Reload(Setup::of(vec![high(delay)])));
+        sim.run(Duration::from_secs(4));
+        assert_eq!(sim.masters(), [want], "{name}");
+    }
+}
+
+/// It went on being shown as a stranger.
+#[test]
+fn a_virtual_router_that_is_configured_is_foreign_no_more() {
+    let other =
+        |name| InstanceConfig { source: Some(Ipv4Addr::new(10, 0, 0, 9).into()), ..config(name, 9, 100) };
+    let mut sim = running(config("A", 51, 100));
+    sim.deliver(0, &first_advert(&other("X")));
+    let foreign = |sim: &Sim| sim.nodes[0].engine.foreign().map(|one| one.vrid).collect::<Vec<_>>();
+    assert_eq!(foreign(&sim), [9]);
+    sim.event(0, Event::Reload(Setup::of(vec![config("A", 51, 100), config("B", 9, 100)])));
+    assert_eq!(foreign(&sim), [0_u8; 0]);
+    sim.event(0, Event::Reload(Setup::of(vec![config("A", 51, 100)])));
+    sim.deliver(0, &first_advert(&other("X")));
+    assert_eq!(foreign(&sim), [9], "and again");
+}

@@ -184,3 +184,27 @@ fn refused_packets_change_nothing() {
         assert_eq!(counters.received, 0, "{name}");
     }
 }
+
+/// V3-A11, V2-A7. A backup that heard the release after an advert of ours waits for its skew time only: with
+/// intervals of centiseconds that is less than the gap between adverts was.
+#[test]
+fn a_release_just_after_an_advert_is_answered_before_a_backup_takes_over() {
+    let v2 = |priority| InstanceConfig { version: Version::V2, ..with(priority, ms(1000)) };
+    for (name, config, want_us) in [
+        ("1 s", with(100, ms(1000)), 5_000),
+        ("version 2, highest that is no owner", v2(254), 3_906),
+        ("10 ms", with(100, ms(10)), 3_046),
+        ("10 ms, high priority", with(200, ms(10)), 1_093),
+        ("10 ms, highest that is no owner", with(254, ms(10)), 500),
+    ] {
+        let mut sim = Sim::new(vec![config.clone()]);
+        let router = sim.router(0);
+        sim.event(0, Event::Begin { resume: vec![router] });
+        let gone = InstanceConfig { source: Some(Ipv4Addr::new(10, 0, 0, 9).into()), ..config };
+        for _ in 0..3 {
+            sim.deliver(0, &release(&gone));
+        }
+        sim.run(ms(6));
+        assert_eq!(sent(&sim)[..2], [0, want_us], "{name}");
+    }
+}

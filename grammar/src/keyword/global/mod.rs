@@ -231,5 +231,3 @@ pub(crate) static TABLE: Table<GlobalBuilder> = Table {
         rest::ROWS,
     ],
 };
-
-const OWN_BUFFERS: &str = "each netlink socket of lbd has 4 MiB, as far as the host lets it";

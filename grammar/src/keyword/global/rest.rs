@@ -91,10 +91,11 @@ pub(super) const ROWS: &[Row<B>] = &[
         },
     )
     .example("/var/lib/lbd"),
-    row(
+    later(
         "tmp_config_directory",
         "DIR",
-        "Where keepalived's processes share a copy of what was read; lbd is one and writes none.",
+        "Where keepalived's processes share a copy of what was read.",
+        "lbd is one process and writes no copy of what it reads",
         |b: &mut B, c| {
             let dir = text(c);
             c.once(&mut b.rest.temporary_dir, dir);

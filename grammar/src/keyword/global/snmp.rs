@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::super::call::Call;
 use super::super::{Part, Row, later, row};
+use super::GlobalBuilder;
 use super::names::{only, text};
-use super::{GlobalBuilder, OWN_BUFFERS};
 use crate::config::Buffer;
 
 /// What the rows below fill.
@@ -81,35 +81,37 @@ fn age(call: &mut Call<'_, '_>) -> Option<Duration> {
 }
 
 pub(super) const BUFFER_ROWS: &[Row<B>] = &[
-    later(
+    row(
         "vrrp_netlink_cmd_rcv_bufs",
         "BYTES",
-        "Receive buffer for VRRP's commands.",
-        OWN_BUFFERS,
+        "Least receive buffer of netlink, for VRRP's commands.",
         |b: &mut B, c| {
             b.rest.netlink.vrrp_command.bytes(c);
         },
     )
     .range(BYTES)
+    .by(Part::Network)
     .default("65536"),
-    later("vrrp_netlink_cmd_rcv_bufs_force", "[BOOL]", FORCE, OWN_BUFFERS, |b: &mut B, c| {
+    row("vrrp_netlink_cmd_rcv_bufs_force", "[BOOL]", FORCED, |b: &mut B, c| {
         b.rest.netlink.vrrp_command.force(c);
     })
+    .by(Part::Network)
     .default("false"),
-    later(
+    row(
         "vrrp_netlink_monitor_rcv_bufs",
         "BYTES",
-        "Receive buffer for the kernel's events about interfaces.",
-        OWN_BUFFERS,
+        "Least receive buffer of netlink, for what the kernel tells of interfaces, addresses and routes.",
         |b: &mut B, c| {
             b.rest.netlink.vrrp_monitor.bytes(c);
         },
     )
     .range(BYTES)
+    .by(Part::Network)
     .default("65536"),
-    later("vrrp_netlink_monitor_rcv_bufs_force", "[BOOL]", FORCE, OWN_BUFFERS, |b: &mut B, c| {
+    row("vrrp_netlink_monitor_rcv_bufs_force", "[BOOL]", FORCED, |b: &mut B, c| {
         b.rest.netlink.vrrp_monitor.force(c);
     })
+    .by(Part::Network)
     .default("false"),
     row(
         "process_monitor_rcv_bufs",
@@ -123,45 +125,52 @@ pub(super) const BUFFER_ROWS: &[Row<B>] = &[
     .otherwise("1048576, with force where that is permitted")
     .by(Part::Vrrp)
     .example("262144"),
-    row("process_monitor_rcv_bufs_force", "[BOOL]", FORCE, |b: &mut B, c| {
-        b.rest.netlink.process_monitor.force(c);
-    })
+    row(
+        "process_monitor_rcv_bufs_force",
+        "[BOOL]",
+        "The buffer may be larger than the host's limit.",
+        |b: &mut B, c| {
+            b.rest.netlink.process_monitor.force(c);
+        },
+    )
     .by(Part::Vrrp)
     .default("false"),
-    later(
+    row(
         "lvs_netlink_cmd_rcv_bufs",
         "BYTES",
-        "Receive buffer for the checkers' commands.",
-        OWN_BUFFERS,
+        "As vrrp_netlink_cmd_rcv_bufs: lbd has one socket for both.",
         |b: &mut B, c| {
             b.rest.netlink.lvs_command.bytes(c);
         },
     )
     .range(BYTES)
+    .by(Part::Network)
     .default("65536"),
-    later("lvs_netlink_cmd_rcv_bufs_force", "[BOOL]", FORCE, OWN_BUFFERS, |b: &mut B, c| {
+    row("lvs_netlink_cmd_rcv_bufs_force", "[BOOL]", FORCED, |b: &mut B, c| {
         b.rest.netlink.lvs_command.force(c);
     })
+    .by(Part::Network)
     .default("false"),
-    later(
+    row(
         "lvs_netlink_monitor_rcv_bufs",
         "BYTES",
-        "Receive buffer for the checkers' events about interfaces.",
-        OWN_BUFFERS,
+        "As vrrp_netlink_monitor_rcv_bufs: lbd has one socket for both.",
         |b: &mut B, c| {
             b.rest.netlink.lvs_monitor.bytes(c);
         },
     )
     .range(BYTES)
+    .by(Part::Network)
     .default("65536"),
-    later("lvs_netlink_monitor_rcv_bufs_force", "[BOOL]", FORCE, OWN_BUFFERS, |b: &mut B, c| {
+    row("lvs_netlink_monitor_rcv_bufs_force", "[BOOL]", FORCED, |b: &mut B, c| {
         b.rest.netlink.lvs_monitor.force(c);
     })
+    .by(Part::Network)
     .default("false"),
 ];
 
 const BYTES: &str = "0..=4294967295";
-const FORCE: &str = "The buffer may be larger than the host's limit.";
+const FORCED: &str = "It may be larger than the host's limit, as it always may where that is permitted.";
 
 impl Buffer {
     fn bytes(&mut self, call: &mut Call<'_, '_>) {

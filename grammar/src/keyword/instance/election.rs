@@ -199,6 +199,9 @@ pub(super) const ROWS: Rows = &[
     .example("false"),
     row("debug", "N", "No effect, here as in keepalived.", |b: &mut B, c| {
         b.debug = c.number_as(0..=4).unwrap_or(b.debug);
+        if b.debug > 0 && c.said().is_none() {
+            c.powerless("lbd's log is as detailed as -D and LBD_LOG say; keepalived keeps the number and does nothing");
+        }
     })
     .range("0..=4")
     .default("0"),
