@@ -283,8 +283,14 @@ impl Book {
 
     /// Held and not there, as far as is known, but for what is not to be put back yet.
     pub fn missing(&self, now: Instant) -> Vec<Key> {
-        let waits = |key: &Key| self.held.get(key).is_some_and(|held| held.repairs.waits(now));
+        let waits =
+            |key: &Key| self.held.get(key).is_some_and(|held| held.repairs.waits_until(now).is_some());
         self.missing.values().filter(|key| !waits(key)).cloned().collect()
+    }
+
+    /// When the first of what is missing may be put back that may not yet.
+    pub fn waits_until(&self, now: Instant) -> Option<Instant> {
+        self.missing.values().filter_map(|key| self.held.get(key)?.repairs.waits_until(now)).min()
     }
 
     /// Held and set, as far as is known here, and as `is_there` says.

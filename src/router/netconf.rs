@@ -340,6 +340,7 @@ impl Netconf<'_> {
             }
             if is_due(&mut self.retry) {
                 self.add(&self.missing(), |_, _| ())?;
+                self.retry_in_time();
             }
             if self.book.has_missing() {
                 self.retry.get_or_insert_with(|| Instant::now() + RETRY);

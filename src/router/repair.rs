@@ -56,9 +56,9 @@ impl Repairs {
         if self.not_before.is_some() { Verdict::Later } else { Verdict::PutBack }
     }
 
-    /// Whether it is not to be put back yet.
-    pub fn waits(&self, now: Instant) -> bool {
-        self.not_before.is_some_and(|at| now < at)
+    /// When it is to be put back, if not yet.
+    pub fn waits_until(&self, now: Instant) -> Option<Instant> {
+        self.not_before.filter(|at| now < *at)
     }
 
     /// It is there now; whether that was a repair, and one to be told.
@@ -93,7 +93,7 @@ mod tests {
             assert_eq!(repairs.back(at(second), false), Some(true), "{second}");
         }
         assert_eq!(repairs.lost(at(60), false), Verdict::Yield);
-        assert!(repairs.waits(at(60)) && !repairs.waits(at(61)));
+        assert_eq!((repairs.waits_until(at(60)), repairs.waits_until(at(61))), (Some(at(61)), None));
         assert_eq!(repairs.back(at(60), false), None, "nothing was put back");
         // The first one is a minute ago.
         assert_eq!(repairs.lost(at(61), false), Verdict::PutBack);
@@ -117,7 +117,8 @@ mod tests {
             (60_000, Verdict::PutBack, true),
         ] {
             assert_eq!(repairs.lost(at(ms), true), verdict, "{ms}");
-            assert_eq!(repairs.waits(at(ms)), verdict == Verdict::Later, "{ms}");
+            let until = (verdict == Verdict::Later).then(|| at(1_000));
+            assert_eq!(repairs.waits_until(at(ms)), until, "{ms}");
             assert_eq!(repairs.back(at(ms), true), Some(told), "{ms}");
         }
         assert_eq!(repairs.count, 8);

@@ -479,6 +479,7 @@ fn a_panic_of_the_engine_costs_no_mastership() {
     }
     assert_eq!(first.states()[0], "MASTER", "resumed");
     let snapshot = || first.router.snapshot().borrow().clone();
+    let until = Instant::now() + seconds(5);
     while snapshot().instances.len() < 2 {
         assert!(Instant::now() < until, "reloaded");
         std::thread::park_timeout(Duration::from_millis(1));

@@ -54,8 +54,15 @@ impl Netconf<'_> {
                 Some(Verdict::Later) | None => {}
             }
         }
+        self.retry_in_time();
         again.sort_by_key(|key| self.book.get(key).map(|held| held.order()));
         self.add(&again, |_, _| ())
+    }
+
+    /// What is to be put back later is tried then.
+    pub(super) fn retry_in_time(&mut self) {
+        let at = self.book.waits_until(Instant::now());
+        self.retry = self.retry.into_iter().chain(at).min();
     }
 
     /// Those who hold it yield, as keepalived does at once.

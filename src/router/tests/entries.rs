@@ -222,7 +222,7 @@ fn five_hundred_flaps_end_right() {
     let mut lines = Vec::new();
     for number in 0..500 {
         lines.extend(["link set eth1 down".to_owned(), "link set eth1 up".to_owned()]);
-        lines.extend((0..8).flat_map(|_| {
+        lines.extend((0..20).flat_map(|_| {
             ["addr add 10.99.0.1/32 dev lo".to_owned(), "addr del 10.99.0.1/32 dev lo".to_owned()]
         }));
         if number == 400 {
