@@ -197,13 +197,11 @@ impl Uml {
     /// The guest's first program. /tmp stays the host's (read-only): the build may be there.
     fn init(&self, token: &str, command: &[&OsStr], env: &[(&str, &OsStr)]) -> String {
         let words: Vec<String> = command.iter().map(|word| quote(word)).collect();
-        let tunables = xstate::TUNABLES.map(|(name, value)| (name, OsStr::new(value)));
-        let exports: String = env
-            .iter()
-            .copied()
-            .chain(tunables.into_iter().filter(|_| xstate::is_too_large()))
-            .map(|(name, value)| format!("export {name}={}\n", quote(value)))
-            .collect();
+        let exported = |(name, value): (&str, &OsStr)| format!("export {name}={}\n", quote(value));
+        let tunables = xstate::TUNABLES.into_iter().filter(|_| xstate::is_too_large());
+        // The kernel starts modprobe with an environment of its own.
+        let tunables: String = tunables.map(|(name, value)| exported((name, OsStr::new(value)))).collect();
+        let exports: String = env.iter().copied().map(exported).chain([tunables.clone()]).collect();
         format!(
             "#!/bin/sh\n\
              export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TMPDIR=/mnt/tmp\n\
@@ -213,7 +211,12 @@ impl Uml {
              mount -t devpts devpts /dev/pts; mount -t tmpfs tmpfs /dev/shm\n\
              stty -opost -echo\n\
              ln -s {modules} /mnt/lib/modules/$(uname -r)\n\
-             printf '#!/bin/sh\\nexec /sbin/modprobe -d /mnt \"$@\"\\n' >/mnt/modprobe; chmod 755 /mnt/modprobe\n\
+             cat >/mnt/modprobe <<'EOF'\n\
+             #!/bin/sh\n\
+             {tunables}\
+             exec /sbin/modprobe -d /mnt \"$@\"\n\
+             EOF\n\
+             chmod 755 /mnt/modprobe\n\
              echo /mnt/modprobe >/proc/sys/kernel/modprobe\n\
              modprobe -a -q -d /mnt {MODULES}\n\
              ip link set lo up\n\

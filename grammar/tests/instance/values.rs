@@ -179,7 +179,7 @@ fn interfaces_of_static_entries() {
             &["eth7 0"],
         ),
         ("tracked already", own, address("eth5"), &["eth5 0", "eth6 9"]),
-        ("tracked already with a weight", own, address("eth6"), &["eth5 0", "eth6 9", "eth6 0"]),
+        ("tracked already with a weight, which does not count", own, address("eth6"), &["eth5 0", "eth6 0"]),
         ("the own one", "", address("eth0"), &[]),
         ("the own one, which is not tracked", "dont_track_primary", address("eth0"), &["eth0 0"]),
     ] {

@@ -159,7 +159,10 @@ fn until_the_time_is_over(ctx: &Ctx, client: &Netns, director: &Director<'_>) ->
     step!("drain_timeout {SHORT:?}: gone after {took:?}");
     ensure!(took >= SHORT, "it was to stay for {SHORT:?}, and went after {took:?}");
     let cut = "its drain_timeout is over, 1 connections are cut";
-    ensure!(director.log().contains(cut), "{cut:?} was not said");
+    // The table is there first.
+    wait::until(&format!("the log's {cut:?}"), Duration::from_secs(2), || {
+        director.log().contains(cut).then_some(())
+    })?;
     // The kernel still knows the connection: it goes on when the server is back.
     load(director, &config(Some(SHORT), &[0, 1, 2], true))?;
     held.finish().context("the connection that was cut, after the server's return").map(drop)

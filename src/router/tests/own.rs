@@ -1,5 +1,6 @@
 //! Interfaces of virtual routers' own and the packet filter, between two hosts.
 
+use std::io::Read;
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 
@@ -49,6 +50,32 @@ impl Net {
         let connect = || TcpStream::connect_timeout(&(address, 9).into(), seconds(1));
         let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
         self.inside(host, || connect().err().is_some_and(refused))
+    }
+
+    /// Whether a ping is answered within a second.
+    fn pings(&self, host: u8, address: &str) -> bool {
+        let address: IpAddr = address.parse().expect("address");
+        self.inside(host, || {
+            let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).expect("a raw socket");
+            socket.connect(&std::net::SocketAddr::new(address, 0).into()).expect("a way there");
+            // Echo request (RFC 792), its checksum, number and sequence.
+            socket.send(&[8, 0, 0xb2, 0xb2, 0x45, 0x4c, 0, 1]).expect("sent");
+            let until = Instant::now() + seconds(1);
+            let mut answer = [0; 128];
+            loop {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return false;
+                }
+                socket.set_read_timeout(Some(left)).expect("a time limit");
+                match (&socket).read(&mut answer) {
+                    // Behind the IP header: echo reply, with our number.
+                    Ok(28) if answer[20] == 0 && answer[24..28] == [0x45, 0x4c, 0, 1] => return true,
+                    Ok(_) => {}
+                    Err(_) => return false,
+                }
+            }
+        })
     }
 
     /// Hardware address that a host has learnt for another.
@@ -126,8 +153,10 @@ fn who_does_not_accept_is_silent_but_found() {
         router.router.begin();
         net.wait(1, VIP, true, seconds(5));
         assert_eq!(net.answers(2, "10.77.0.100"), answers, "{name}");
+        assert_eq!(net.pings(2, "10.77.0.100"), answers, "{name}");
         assert_ne!(net.learnt(2, "10.77.0.100"), "", "{name}: ARP is answered");
         assert!(net.answers(2, "10.77.0.1"), "{name}: its own address answers");
+        assert!(net.pings(2, "10.77.0.1"), "{name}: its own address answers");
         router.router.stop(true, seconds(5));
         let rules =
             net.inside(1, || Command::new("nft").args(["list", "ruleset"]).output().expect("nft").stdout);

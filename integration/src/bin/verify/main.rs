@@ -27,7 +27,7 @@ Exit status 0 if nothing failed and every skip is one of integration/skips.txt.
 
   --full            also long property tests, floods and delays, each fuzz target, and cargo deny
   --fuzz-minutes N  time for each fuzz target (default 5)
-  --limit MINUTES   time for everything but the steps of --full (default 28)
+  --limit MINUTES   time for everything but the steps of --full (default 29)
   --no-install      install nothing";
 
 /// Cases of each property test with `--full`; proptest's own default is 256.
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
 }
 
 fn options(mut args: impl Iterator<Item = String>) -> Result<Option<Options>> {
-    let mut options = Options { full: false, install: true, fuzz_minutes: 5, limit: minutes(28) };
+    let mut options = Options { full: false, install: true, fuzz_minutes: 5, limit: minutes(29) };
     while let Some(arg) = args.next() {
         let mut number = || -> Result<u64> {
             let word = args.next().with_context(|| format!("{arg} needs a number"))?;
@@ -314,7 +314,7 @@ mod tests {
     fn arguments() {
         let parse = |line: &str| options(line.split_whitespace().map(str::to_owned));
         let plain = parse("").expect("none").expect("a run");
-        assert!(!plain.full && plain.install && plain.limit == minutes(28));
+        assert!(!plain.full && plain.install && plain.limit == minutes(29));
         let all = parse("--full --fuzz-minutes 1 --limit 45 --no-install").expect("all").expect("a run");
         assert!(all.full && !all.install && all.fuzz_minutes == 1 && all.limit == minutes(45));
         assert!(parse("--help").expect("help").is_none());
