@@ -1,16 +1,12 @@
 //! How often the sockets are looked at while adverts come thick and fast: to wake up costs more than an advert.
 //!
-//! Above a thousand in a second they are read every other millisecond, as long as there are more than that. A Backup that
-//! would take over meanwhile reads first.
+//! Above a thousand in a second they are read every millisecond, as long as there are any. A Backup that would take
+//! over meanwhile reads first.
 
 use std::time::{Duration, Instant};
 
-/// Time between two looks.
-const PAUSE: Duration = Duration::from_millis(2);
-/// So soon one look must follow another for the next to wait.
-const SOON: Duration = Duration::from_micros(1500);
-/// So many datagrams of a pause make another one follow.
-const ENOUGH: usize = 2;
+/// Time between two looks, and how soon one must follow another for the next to wait.
+const PAUSE: Duration = Duration::from_millis(1);
 /// Datagrams for which there is room in one call: room costs, too.
 const FEW: usize = 4;
 /// The same where many wait.
@@ -27,11 +23,8 @@ pub(super) struct Moderation {
 impl Moderation {
     /// So many datagrams were read; `left`: there are more.
     pub fn looked(&mut self, now: Instant, count: usize, left: bool) {
-        let many = match self.until {
-            Some(_) => count >= ENOUGH,
-            None => count > 0 && self.last.is_some_and(|last| now.saturating_duration_since(last) < SOON),
-        };
-        self.until = (many && !left).then(|| now + PAUSE);
+        let soon = self.last.is_some_and(|last| now.saturating_duration_since(last) < PAUSE * 3 / 2);
+        self.until = (count > 0 && soon && !left).then(|| now + PAUSE);
         if count > 0 {
             self.last = Some(now);
         }
@@ -60,25 +53,22 @@ mod tests {
         let mut packets = Moderation::default();
         for (name, at, count, want, expected) in [
             ("the first", 0, 1, None, 4),
-            ("another, soon after", 20, 1, Some(us(2000)), 4),
-            ("after the pause, and there were some", 2020, 20, Some(us(2000)), 40),
-            ("after the next", 4025, 80, Some(us(2000)), 64),
-            ("few", 6025, 2, Some(us(2000)), 4),
-            ("fewer", 8025, 1, None, 4),
-            ("after a while", 10_000, 1, None, 4),
-            ("soon again", 11_000, 1, Some(us(2000)), 4),
-            ("nothing more", 13_000, 0, None, 4),
-            ("seldom", 24_000, 9, None, 18),
-            ("seldom again", 34_000, 1, None, 4),
+            ("another, soon after", 20, 1, Some(us(1000)), 4),
+            ("after the pause, and there were some", 1020, 10, Some(us(1000)), 20),
+            ("after the next", 2025, 80, Some(us(1000)), 64),
+            ("nothing more", 3025, 0, None, 4),
+            ("after a while", 4000, 1, None, 4),
+            ("seldom", 14_000, 9, None, 18),
+            ("seldom again", 24_000, 1, None, 4),
         ] {
             let now = start + us(at);
             packets.looked(now, count, false);
             assert_eq!((packets.pause(now), packets.expected()), (want, expected), "{name}");
         }
-        packets.looked(start + us(34_500), 1, false);
-        assert_eq!(packets.pause(start + us(36_000)), Some(us(500)));
-        assert_eq!(packets.pause(start + us(37_000)), Some(Duration::ZERO), "over");
-        packets.looked(start + us(37_000), 512, true);
-        assert_eq!(packets.pause(start + us(37_000)), None, "there are more");
+        packets.looked(start + us(24_500), 1, false);
+        assert_eq!(packets.pause(start + us(25_000)), Some(us(500)));
+        assert_eq!(packets.pause(start + us(26_000)), Some(Duration::ZERO), "over");
+        packets.looked(start + us(26_000), 512, true);
+        assert_eq!(packets.pause(start + us(26_000)), None, "there are more");
     }
 }

@@ -199,4 +199,19 @@ pub(super) trait Talk {
             None => List::Torn,
         })
     }
+
+    /// Asks for a list of which only the entries matter; what else the kernel says is heard.
+    ///
+    /// # Errors
+    /// As [`Talk::list`].
+    fn entries(
+        &mut self,
+        request: RouteNetlinkMessage,
+        mut entry: impl FnMut(&Incoming<'_>),
+    ) -> io::Result<List> {
+        self.list(request, |this, incoming, said| match said {
+            Said::Asked => entry(incoming),
+            Said::Unasked => this.hear(incoming),
+        })
+    }
 }

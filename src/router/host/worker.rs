@@ -28,7 +28,7 @@ use crate::router::backoff::Backoff;
 use crate::router::kernel;
 use crate::router::mailbox::{Leave, Slot, Waker};
 use crate::router::route::{self, Incoming, Refusal, Request};
-use crate::router::talk::{Line, List, Outcome, Said, Talk};
+use crate::router::talk::{Line, List, Outcome, Talk};
 
 /// What could not be made is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -520,16 +520,8 @@ impl Worker {
     }
 
     /// Whether the list is whole.
-    fn read(
-        &mut self,
-        request: RouteNetlinkMessage,
-        mut entry: impl FnMut(&Incoming<'_>),
-    ) -> io::Result<bool> {
-        let list = self.list(request, |this, incoming, said| match said {
-            Said::Asked => entry(incoming),
-            Said::Unasked => this.hear(incoming),
-        })?;
-        match list {
+    fn read(&mut self, request: RouteNetlinkMessage, entry: impl FnMut(&Incoming<'_>)) -> io::Result<bool> {
+        match self.entries(request, entry)? {
             List::Whole => Ok(true),
             List::Torn => Ok(false),
             List::Refused(refusal) => Err(io::Error::other(refusal)),

@@ -292,17 +292,9 @@ impl Netconf<'_> {
     }
 
     /// Whether the list is whole.
-    fn read(
-        &mut self,
-        request: RouteNetlinkMessage,
-        mut entry: impl FnMut(&Incoming<'_>),
-    ) -> io::Result<bool> {
-        let list = self.list(request, |this, incoming, said| match said {
-            Said::Asked => entry(incoming),
-            Said::Unasked => this.hear(incoming),
-        })?;
+    fn read(&mut self, request: RouteNetlinkMessage, entry: impl FnMut(&Incoming<'_>)) -> io::Result<bool> {
         // A kernel without IPv6 refuses: it has none of them.
-        Ok(list != List::Torn)
+        Ok(self.entries(request, entry)? != List::Torn)
     }
 }
 
