@@ -7,6 +7,7 @@
 mod announce;
 mod arrival;
 mod conduct;
+mod deadlines;
 mod effects;
 mod identity;
 mod message;
@@ -25,6 +26,7 @@ use crate::timers;
 use crate::types::{Delivery, Family, GarpIntervals, IfIndex, InstanceConfig, Priority, Setup, State};
 
 use announce::Announcements;
+use deadlines::Deadlines;
 use strangers::Strangers;
 use surroundings::Surroundings;
 
@@ -42,12 +44,13 @@ pub struct Engine {
     /// Places among `groups`, by place among `routers`.
     group_of: Vec<Option<usize>>,
     /// Places of routers by the interface and number that adverts for them have.
-    by_number: HashMap<(Option<IfIndex>, Family, u8), Vec<usize>>,
+    by_number: HashMap<(IfIndex, Family, u8), Vec<usize>>,
+    /// The same of those without an interface.
+    by_number_alone: HashMap<(Family, u8), Vec<usize>>,
     /// Parents of routers' own interfaces: what comes in there comes in on the own one too.
     heard_twice: HashSet<(IfIndex, Family, u8)>,
-    /// Deadlines of routers by place, and the same by place.
-    due: BTreeSet<(Instant, usize)>,
-    queued: Vec<Option<Instant>>,
+    /// Of the routers, by place.
+    deadlines: Deadlines,
     surroundings: Surroundings,
     /// Never taken as a source: virtual ones of anybody.
     virtual_addresses: BTreeSet<IpAddr>,
@@ -152,15 +155,14 @@ impl Engine {
 
     /// When [`Event::Deadline`] is due; `None` when nothing waits for time.
     pub fn deadline(&self) -> Option<Instant> {
-        let router = self.due.first().map(|(at, _)| *at);
-        router.into_iter().chain(self.announcements.deadline()).min()
+        self.deadlines.first().into_iter().chain(self.announcements.deadline()).min()
     }
 
     /// Whether a Backup would take over at [`Event::Deadline`] now. What has arrived by then is to be fed
     /// first: its master may be in it.
     pub fn takeover_due(&self, now: Instant) -> bool {
-        let due = self.due.iter().take_while(|(at, _)| *at <= now);
-        due.filter_map(|(_, place)| self.routers.get(*place)).any(|router| router.state() == State::Backup)
+        let due = self.deadlines.due(now).into_iter();
+        due.filter_map(|place| self.routers.get(place)).any(|router| router.state() == State::Backup)
     }
 
     /// Feeds one event and appends the actions it causes to `out`.
@@ -205,8 +207,7 @@ impl Engine {
 
     fn on_deadline(&mut self, now: Instant, out: &mut Vec<Action>) {
         // Those that are due now; one that is due again at once waits for the next round.
-        let due: Vec<usize> =
-            self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, place)| *place).collect();
+        let due = self.deadlines.due(now);
         // Adverts of one moment, and how many each moment has.
         let advert = |place: &usize| self.routers.get(*place)?.advert_due(now);
         let adverts: Vec<Option<Instant>> = due.iter().map(advert).collect();
@@ -325,18 +326,6 @@ impl Engine {
         }
     }
 
-    fn queue(&mut self, place: usize, deadline: Option<Instant>) {
-        let Some(queued) = self.queued.get_mut(place) else { return };
-        if *queued == deadline {
-            return;
-        }
-        if let Some(old) = queued.take() {
-            self.due.remove(&(old, place));
-        }
-        *queued = deadline;
-        self.due.extend(deadline.map(|at| (at, place)));
-    }
-
     /// Works out anew what depends on which routers there are, with which configurations, in which groups.
     fn arrange(&mut self, configs: &[Arc<InstanceConfig>]) {
         self.group_of = vec![None; self.routers.len()];
@@ -356,8 +345,7 @@ impl Engine {
         }
         let addresses = configs.iter().flat_map(|one| one.addresses.iter().chain(&one.excluded_addresses));
         self.virtual_addresses = addresses.map(|one| one.address).collect();
-        self.queued = self.routers.iter().map(Router::deadline).collect();
-        self.due = (0..).zip(&self.queued).filter_map(|(place, at)| Some(((*at)?, place))).collect();
+        self.deadlines = Deadlines::of(self.routers.iter().map(Router::deadline));
         self.number();
     }
 

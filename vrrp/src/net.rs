@@ -10,6 +10,7 @@ mod drops;
 mod filter;
 mod frames;
 mod lane;
+mod many;
 mod senders;
 #[cfg(test)]
 mod tests;
@@ -19,9 +20,10 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use batch::{BATCH, Batch};
+use batch::Batch;
 use filter::Layout;
 use lane::{Lane, Lanes, Membership};
+use many::BATCH;
 use senders::Senders;
 
 use crate::types::IfIndex;

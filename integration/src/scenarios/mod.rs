@@ -25,6 +25,7 @@ mod no_right;
 mod notifications;
 mod own_links;
 mod own_rules;
+mod packet_filter;
 pub mod pair;
 mod persistence;
 mod plan;
@@ -175,6 +176,14 @@ pub const ALL: &[Scenario] = &[
     )
     .alone(),
     scenario("vrrp_wire", "fields and times of what a pair sends", Need::Netns, 90, wire::wire).alone(),
+    scenario(
+        "packet_filter",
+        "the filter of a router that does not accept, its keywords, and what somebody else removes",
+        Need::Netns,
+        60,
+        packet_filter::packet_filter,
+    )
+    .lbd_only(),
     scenario(
         "vrrp_defaults",
         "what virtual routers take from global_defs, on the wire",

@@ -43,3 +43,8 @@ fn what_groups_track() {
 fn every_notify_script_and_line_in_order() {
     run("notifications");
 }
+
+#[test]
+fn who_does_not_accept_and_what_is_removed() {
+    run("packet_filter");
+}

@@ -53,9 +53,8 @@ impl Engine {
             };
             4 * u8::from(destination) + 2 * u8::from(destination && to_us) + u8::from(destination && peer)
         };
-        let places = |interface| self.by_number.get(&(interface, family, vrid)).map(Vec::as_slice);
-        let here = places(Some(interface)).unwrap_or_default();
-        let without = places(None).unwrap_or_default();
+        let here = self.by_number.get(&(interface, family, vrid)).map_or(&[][..], Vec::as_slice);
+        let without = self.by_number_alone.get(&(family, vrid)).map_or(&[][..], Vec::as_slice);
         if let ([only], []) = (here, without) {
             return Some(*only);
         }
@@ -67,6 +66,7 @@ impl Engine {
     /// Works out anew for whom datagrams are.
     pub(super) fn number(&mut self) {
         self.by_number.clear();
+        self.by_number_alone.clear();
         self.heard_twice.clear();
         for (place, router) in self.routers.iter().enumerate() {
             let config = router.config();
@@ -74,13 +74,19 @@ impl Engine {
             if config.interface.is_some() && router.interface().is_none() {
                 continue;
             }
-            let at = (router.interface(), config.family, config.vrid.get());
-            self.by_number.entry(at).or_default().push(place);
+            let (family, vrid) = (config.family, config.vrid.get());
+            let places = match router.interface() {
+                Some(interface) => self.by_number.entry((interface, family, vrid)).or_default(),
+                None => self.by_number_alone.entry((family, vrid)).or_default(),
+            };
+            places.push(place);
         }
-        let Engine { by_number, heard_twice, strangers, .. } = self;
+        let Engine { by_number, by_number_alone, heard_twice, strangers, .. } = self;
         strangers.adopt(|interface, family, vrid| {
-            let known = |interface| by_number.contains_key(&(interface, family, vrid));
-            known(Some(interface)) || known(None) || heard_twice.contains(&(interface, family, vrid))
+            let at = (interface, family, vrid);
+            by_number.contains_key(&at)
+                || by_number_alone.contains_key(&(family, vrid))
+                || heard_twice.contains(&at)
         });
     }
 }

@@ -51,8 +51,7 @@ impl Engine {
                 Effect::Yielded(how) => moved = Some(Moved::Yielded(how)),
             }
         }
-        let deadline = router.deadline();
-        self.queue(place, deadline);
+        self.deadlines.set(place, router.deadline());
         moved
     }
 
