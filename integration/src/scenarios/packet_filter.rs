@@ -53,7 +53,7 @@ pub fn packet_filter(ctx: &Ctx) -> Result<()> {
     }
     let mut octets = [0; 16];
     let length = listening.recv(&mut octets).context("nothing came to the host's own address")?;
-    ensure!(octets.get(..length) == Some(b"open"), "what a Backup may not take was taken: {octets:?}");
+    ensure!(octets.get(..length) == Some(b"open"), "what no_accept keeps out was taken: {octets:?}");
     wait::until_ok("the counter", LIMIT, || {
         let filter = Filter::read(ns, "bed")?;
         ensure!(filter.counted == Some(1), "{filter:?}");
@@ -68,8 +68,8 @@ pub fn packet_filter(ctx: &Ctx) -> Result<()> {
     vip::expect(ns, STATIC, true, LIMIT)?;
     for line in [
         "somebody removed the packet filter of virtual routers: it is set again",
-        "(VI_1) 10.0.0.100/32 dev eth0 was removed by someone else and put back",
-        "Static 10.9.9.9/32 dev eth0 was removed by someone else and put back",
+        "(VI_1) 10.0.0.100/32 on eth0 was removed by someone else and put back",
+        "Static 10.9.9.9/32 on eth0 was removed by someone else and put back",
     ] {
         wait::until_ok("a word of it", LIMIT, || {
             let log = director.log();
