@@ -1,7 +1,7 @@
 //! Keywords of the process that no other scenario is about, each by what it does.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -22,6 +22,7 @@ const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 12);
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
 /// Another one than adverts usually go to.
 const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 100);
+const GROUP6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x1234);
 /// vrrp_startup_delay; without it the instance is master after a fifth of a second.
 const DELAY: Duration = Duration::from_secs(2);
 
@@ -178,5 +179,84 @@ pub fn defaults(ctx: &Ctx) -> Result<()> {
         ensure!(one.destination == GROUP, "vrrp_mcast_group4: {one:?}");
     }
     ensure!(b.stop()?.success(), "the stop failed");
+    Ok(())
+}
+
+/// What virtual routers do to the host, as global_defs shapes it.
+pub fn host_keywords(ctx: &Ctx) -> Result<()> {
+    let lab = Lab::new(&[host("a", "10.0.0.11/24")])?;
+    let dir = tempfile::Builder::new().prefix("lbd-keywords-").tempdir()?;
+    // The host's own table replaces the package's of the same name, as it does for iproute2.
+    for (table, line) in
+        [("usr/rt_protos", "200 of_package"), ("usr/rt_tables", "77 here"), ("etc/rt_tables", "79 here")]
+    {
+        let path = dir.path().join(table);
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::write(path, format!("{line}\n"))?;
+    }
+    let slow = executable(dir.path(), "slow", "sleep 60")?;
+    let router = |vrid: u8, interface: &str, vip: &str, more: &str| {
+        format!(
+            "vrrp_instance VI_{vrid} {{\n  interface {interface}\n  virtual_router_id {vrid}\n  priority 100\n  advert_int 0.05\n  \
+             virtual_ipaddress {{\n    {vip}\n  }}\n  {more}\n}}\n"
+        )
+    };
+    let named = "virtual_routes {\n    10.20.0.0/16 via 10.0.0.31 dev eth0 protocol of_package table here no_track\n  }";
+    let globals = format!(
+        "global_defs {{\n  script_user root\n  vrrp_version 3\n  dynamic_interfaces\n  iproute_usr_dir {0}/usr\n  iproute_etc_dir \
+         {0}/etc\n  vmac_prefix bed\n  vmac_addr_prefix vip\n  vrrp_netlink_cmd_rcv_bufs 300000\n  lvs_netlink_monitor_rcv_bufs 5000000\n  vrrp_mcast_group6 {GROUP6}\n  notify_script_timeout 1\n}}\n",
+        dir.path().display()
+    );
+    let config = [
+        globals,
+        router(51, "eth0", "10.0.0.100/32\n    10.0.0.104/32 use_vmac", named),
+        router(52, "eth0", "fe80::1:52", &format!("notify_master {}", slow.display())),
+        router(53, "eth0", "10.0.0.103/32", "use_vmac"),
+        router(54, "later0", "10.0.0.101/32", ""),
+    ]
+    .concat();
+    let ns = lab.host("a");
+    let tap = Tap::start(&lab, &[("a", "eth0")])?;
+    let mut director = ctx.director("a", ns, &config)?;
+    director.start_and_wait()?;
+    for vip in [VIP, Ipv4Addr::new(10, 0, 0, 103), Ipv4Addr::new(10, 0, 0, 104)] {
+        vip::expect(ns, vip, true, LIMIT)?;
+    }
+    let shown = |words: &str| ns.ip_show(&words.split_whitespace().collect::<Vec<_>>());
+    for (keyword, words, want) in [
+        ("iproute_usr_dir", "-N route show table 79", "proto 200"),
+        ("iproute_etc_dir", "-N route show table 79", "10.20.0.0/16 via 10.0.0.31 dev eth0"),
+        ("vmac_prefix", "-o link show dev bed.53", "link/ether 00:00:5e:00:01:35"),
+        ("vmac_addr_prefix", "-o address show to 10.0.0.104", " vip."),
+    ] {
+        wait::until_ok(keyword, LIMIT, || {
+            let shown = shown(words)?;
+            ensure!(shown.contains(want), "{words}: {shown}");
+            Ok::<_, anyhow::Error>(())
+        })?;
+    }
+    let sockets = ns.run(|| Command::new("ss").args(["-f", "netlink", "-m"]).output())??;
+    let sockets = String::from_utf8_lossy(&sockets.stdout).into_owned();
+    // The largest of all; the kernel doubles what it is told (socket(7)).
+    ensure!(sockets.contains("rb10000000"), "*_netlink_*_rcv_bufs: {sockets}");
+    let advert = wait::until("an advert of version 3 over IPv6", LIMIT, || {
+        tap.since(Duration::ZERO, Frame::vrrp).into_iter().find(|one| one.vrid == 52)
+    })?;
+    ensure!(advert.destination == GROUP6, "vrrp_mcast_group6: {advert:?}");
+    wait::until("notify_script_timeout", LIMIT, || {
+        director
+            .log()
+            .lines()
+            .any(|line| line.contains("slow") && line.contains("timed out after 1 s"))
+            .then_some(())
+    })?;
+
+    let later = Ipv4Addr::new(10, 0, 0, 101);
+    ensure!(!vip::held(ns, later)?, "{later} is there without its interface");
+    ns.ip("link add later0 type veth peer name later1\nlink set later1 up\naddress add 10.0.5.1/24 dev later0\nlink set later0 up\n")?;
+    vip::expect(ns, later, true, LIMIT).context("dynamic_interfaces")?;
+    ensure!(director.stop()?.success(), "the stop failed");
+    let left = shown("-o link show")?;
+    ensure!(!left.contains("bed.") && !left.contains("vip."), "left: {left}");
     Ok(())
 }

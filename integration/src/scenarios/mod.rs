@@ -177,6 +177,14 @@ pub const ALL: &[Scenario] = &[
     .alone(),
     scenario("vrrp_wire", "fields and times of what a pair sends", Need::Netns, 90, wire::wire).alone(),
     scenario(
+        "host_keywords",
+        "names, tables, buffers and interfaces of the host as global_defs has them",
+        Need::Netns,
+        60,
+        keywords::host_keywords,
+    )
+    .lbd_only(),
+    scenario(
         "packet_filter",
         "the filter of a router that does not accept, its keywords, and what somebody else removes",
         Need::Netns,

@@ -28,3 +28,8 @@ fn other_keywords() {
 fn names_and_scheduling_of_threads() {
     run("life_threads");
 }
+
+#[test]
+fn what_the_host_is_given() {
+    run("host_keywords");
+}
