@@ -23,6 +23,7 @@ const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
 /// Another one than adverts usually go to.
 const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 100);
 const GROUP6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x1234);
+const FAULT: &str = "[LB1] VRRP Instance VI_1 - Entering FAULT state";
 /// vrrp_startup_delay; without it the instance is master after a fifth of a second.
 const DELAY: Duration = Duration::from_secs(2);
 
@@ -43,7 +44,7 @@ pub fn keywords(ctx: &Ctx) -> Result<()> {
              lb.bed.test\n  smtp_server {PEER}\n  notification_email {{\n    ops@bed.test\n  }}\n  {more}\n}}\n\
              static_ipaddress {{\n  10.9.9.9/32\n}}\n\
              vrrp_instance VI_1 {{\n  interface eth0\n  virtual_router_id 51\n  priority 100\n  advert_int 0.05\n  \
-             virtual_ipaddress {{\n    {VIP}/32\n  }}\n}}\n",
+             track_interface {{\n    eth1\n  }}\n  virtual_ipaddress {{\n    {VIP}/32\n  }}\n}}\n",
             DELAY.as_secs(),
             at("begins").display(),
             ends.display(),
@@ -76,6 +77,8 @@ pub fn keywords(ctx: &Ctx) -> Result<()> {
     })?;
     let mail = mailbox.expect("[LB1] VRRP Instance VI_1 - Entering MASTER state", LIMIT)?;
     ensure!(mail.helo == "lb.bed.test" && mail.to == ["ops@bed.test"], "smtp_helo_name: {mail:?}");
+    fault(&lab)?;
+    mailbox.expect(FAULT, LIMIT)?;
     let stranger = Forged { priority: 50, ..Forged::new(3, PEER, 77, VIP) };
     Sender::new(lab.host("b"), PEER)?.send(&stranger.datagram())?;
     wait::until("log_unknown_vrids", LIMIT, || {
@@ -101,12 +104,30 @@ pub fn keywords(ctx: &Ctx) -> Result<()> {
     ensure!(director.log().contains("shutdown_script: timed out after 1 s"), "no word of the limit");
 
     // A script knows itself by the file, or by the link to it.
-    director.configure(&config("use_symlink_paths"))?;
+    director.configure(&config("use_symlink_paths\n  no_email_faults"))?;
     director.start_and_wait()?;
+    vip::expect(ns, VIP, true, LIMIT)?;
+    fault(&lab)?;
+    let subjects = wait::until_ok("mails of four masters", LIMIT, || {
+        let subjects = mailbox.subjects();
+        let masters = subjects.iter().filter(|one| one.ends_with("Entering MASTER state")).count();
+        if masters >= 4 { Ok(subjects) } else { Err(format!("{subjects:?}")) }
+    })?;
+    let faults = subjects.iter().filter(|one| *one == FAULT).count();
+    ensure!(faults == 1, "no_email_faults: {subjects:?}");
     let paths = fs::read_to_string(at("began"))?;
     let want = format!("{}\n{}\n", begins.display(), at("begins").display());
     ensure!(paths == want, "use_symlink_paths: {paths}, want {want}");
     ensure!(director.stop()?.success(), "the stop failed");
+    Ok(())
+}
+
+/// The link that is tracked goes, and comes back.
+fn fault(lab: &Lab) -> Result<()> {
+    for there in [false, true] {
+        lab.cable("a", "eth1", there)?;
+        vip::expect(lab.host("a"), VIP, there, LIMIT)?;
+    }
     Ok(())
 }
 
@@ -204,7 +225,8 @@ pub fn host_keywords(ctx: &Ctx) -> Result<()> {
     let named = "virtual_routes {\n    10.20.0.0/16 via 10.0.0.31 dev eth0 protocol of_package table here no_track\n  }";
     let globals = format!(
         "global_defs {{\n  script_user root\n  vrrp_version 3\n  dynamic_interfaces\n  iproute_usr_dir {0}/usr\n  iproute_etc_dir \
-         {0}/etc\n  vmac_prefix bed\n  vmac_addr_prefix vip\n  vrrp_netlink_cmd_rcv_bufs 300000\n  lvs_netlink_monitor_rcv_bufs 5000000\n  vrrp_mcast_group6 {GROUP6}\n  notify_script_timeout 1\n}}\n",
+         {0}/etc\n  vmac_prefix bed\n  vmac_addr_prefix vip\n  vrrp_netlink_cmd_rcv_bufs 300000\n  lvs_netlink_monitor_rcv_bufs 5000000\n  vrrp_mcast_group6 {GROUP6}\n  notify_script_timeout \
+         1\n  vrrp_min_garp\n}}\n",
         dir.path().display()
     );
     let config = [
@@ -250,6 +272,12 @@ pub fn host_keywords(ctx: &Ctx) -> Result<()> {
             .any(|line| line.contains("slow") && line.contains("timed out after 1 s"))
             .then_some(())
     })?;
+
+    // A second later, in which five would have gone at once.
+    let announced = tap.since(Duration::ZERO, |frame: &Frame| {
+        frame.arp().filter(|arp| arp.sender == VIP && arp.target == VIP)
+    });
+    ensure!(announced.len() == 1, "vrrp_min_garp: {announced:?}");
 
     let later = Ipv4Addr::new(10, 0, 0, 101);
     ensure!(!vip::held(ns, later)?, "{later} is there without its interface");

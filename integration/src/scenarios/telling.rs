@@ -41,13 +41,13 @@ pub fn telling(ctx: &Ctx) -> Result<()> {
     let mut one = Server::start(lab.host("r1"), "r1", "0.0.0.0:80")?;
     let mut two = Server::start(lab.host("r2"), "r2", "0.0.0.0:80")?;
     let inside = format!(
-        "  omega\n  smtp_alert\n  quorum_up \"{quorum} up\"\n  quorum_down \"{quorum} down\"\n{}{}",
+        "  omega\n  quorum_up \"{quorum} up\"\n  quorum_down \"{quorum} down\"\n{}{}",
         real(ONE, "r1", s1),
         real(TWO, "r2", s2),
         quorum = sq.path()
     );
     let global = "router_id LB1\n  script_user root\n  enable_script_security\n  notification_email {\n    ops@bed.test\n    \
-                  night@bed.test\n  }\n  notification_email_from lb@bed.test\n  smtp_server 10.0.0.30\n  smtp_connect_timeout 5";
+                  night@bed.test\n  }\n  notification_email_from lb@bed.test\n  smtp_server 10.0.0.30\n  smtp_connect_timeout 5\n  smtp_alert_checker";
     let config = |fifo: &str| {
         format!(
             "global_defs {{\n  {global}\n  {fifo}\n}}\n\
