@@ -24,8 +24,9 @@ const _: () = assert!(CONTROL >= 2 * (size_of::<libc::cmsghdr>() + size_of::<lib
 
 /// What the kernel writes of one datagram.
 #[derive(Clone)]
-#[repr(align(8))]
+#[repr(C, align(8))]
 struct Slot {
+    /// First, and so aligned as the kernel's struct cmsghdr.
     control: [u8; CONTROL],
     /// struct sockaddr_in6 (linux/in6.h), or a shorter one.
     name: [u8; size_of::<libc::sockaddr_in6>()],
