@@ -32,6 +32,8 @@ pub struct Forged {
     pub version: u8,
     /// Source.
     pub source: Ipv4Addr,
+    /// Destination: the group, or a peer.
+    pub destination: Ipv4Addr,
     /// TTL.
     pub ttl: u8,
     /// Virtual router.
@@ -56,6 +58,7 @@ impl Forged {
         Self {
             version,
             source,
+            destination: GROUP,
             ttl: 255,
             vrid,
             priority: 255,
@@ -80,7 +83,7 @@ impl Forged {
             message.extend(self.authentication.1);
         } else {
             summed.extend(self.source.octets());
-            summed.extend(GROUP.octets());
+            summed.extend(self.destination.octets());
             summed.extend([0, 112]);
             summed.extend(length(&message).to_be_bytes());
         }
@@ -88,18 +91,22 @@ impl Forged {
         let sum = checksum(&summed).wrapping_add(self.error);
         message[6..8].copy_from_slice(&sum.to_be_bytes());
         message.extend(&self.trailer);
-        datagram(self.source, self.ttl, &message)
+        between(self.source, self.destination, self.ttl, &message)
     }
 }
 
 /// An IPv4 datagram of protocol 112 to the group with any content.
 pub fn datagram(source: Ipv4Addr, ttl: u8, payload: &[u8]) -> Vec<u8> {
+    between(source, GROUP, ttl, payload)
+}
+
+fn between(source: Ipv4Addr, destination: Ipv4Addr, ttl: u8, payload: &[u8]) -> Vec<u8> {
     let mut octets = vec![0x45, 0xc0];
     octets.extend((20 + length(payload)).to_be_bytes());
     // Identification of 1; the kernel writes the checksum.
     octets.extend([0, 1, 0, 0, ttl, 112, 0, 0]);
     octets.extend(source.octets());
-    octets.extend(GROUP.octets());
+    octets.extend(destination.octets());
     octets.extend(payload);
     octets
 }
@@ -135,12 +142,14 @@ impl Sender {
         Ok(Self(socket))
     }
 
-    /// Sends one datagram.
+    /// Sends one datagram to where its header says.
     ///
     /// # Errors
-    /// When the kernel refuses it.
+    /// When it has no header, or the kernel refuses it.
     pub fn send(&self, datagram: &[u8]) -> Result<()> {
-        let to = std::net::SocketAddrV4::new(GROUP, 0);
+        let destination = datagram.get(16..20).and_then(|octets| <[u8; 4]>::try_from(octets).ok());
+        let destination = Ipv4Addr::from(destination.context("no header")?);
+        let to = std::net::SocketAddrV4::new(destination, 0);
         self.0.send_to(datagram, &to.into())?;
         Ok(())
     }

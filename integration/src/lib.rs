@@ -48,6 +48,7 @@ pub mod seeds;
 pub mod servers;
 pub mod shape;
 pub mod skip;
+pub mod sockets;
 pub mod table;
 pub mod tap;
 pub mod topology;

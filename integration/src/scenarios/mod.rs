@@ -14,6 +14,7 @@ mod failover;
 mod faults;
 mod foreign_many;
 mod hostile;
+mod inherited;
 mod interop;
 mod ipv6;
 mod keywords;
@@ -198,6 +199,15 @@ pub const ALL: &[Scenario] = &[
         Need::Netns,
         60,
         keywords::defaults,
+    )
+    .alone()
+    .lbd_only(),
+    scenario(
+        "vrrp_inherited",
+        "what virtual routers inherit from global_defs, with the keywords and without",
+        Need::Netns,
+        90,
+        inherited::inherited,
     )
     .alone()
     .lbd_only(),

@@ -35,6 +35,11 @@ fn what_routers_take_from_global_defs() {
 }
 
 #[test]
+fn what_routers_do_by_global_defs() {
+    run("vrrp_inherited");
+}
+
+#[test]
 fn what_groups_track() {
     run("vrrp_group_tracking");
 }
