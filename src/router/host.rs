@@ -166,7 +166,10 @@ impl Host {
         self.waker.wake();
         let life = self.life.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if life.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-            tracing::error!("interfaces of virtual routers may be left: the kernel did not answer in time");
+            tracing::error!(
+                "interfaces and the packet filter of virtual routers may be left until the next start: the kernel or nft did \
+                 not answer in time"
+            );
         }
     }
 }

@@ -34,6 +34,7 @@ mod preempt_sync;
 mod quorum;
 mod reload;
 mod reload_traffic;
+mod rest;
 mod restart;
 mod sctp;
 mod seed;
@@ -517,6 +518,14 @@ pub const ALL: &[Scenario] = &[
         Need::Netns,
         60,
         keywords::keywords,
+    )
+    .lbd_only(),
+    scenario(
+        "life_rest",
+        "random_seed, include_check, child_wait_time, buffers of netlink",
+        Need::Netns,
+        90,
+        rest::rest,
     )
     .lbd_only(),
     scenario(

@@ -25,6 +25,11 @@ fn other_keywords() {
 }
 
 #[test]
+fn files_limits_and_buffers() {
+    run("life_rest");
+}
+
+#[test]
 fn names_and_scheduling_of_threads() {
     run("life_threads");
 }

@@ -434,15 +434,23 @@ impl Worker {
         }
         if let Err(error) = nft::run(&self.nft, &text, nft::LIMIT) {
             if error.changed_nothing() {
-                self.tables = before;
+                self.tables.clone_from(&before);
             }
             // What is in force then may be neither.
             self.filtered = None;
-            let what = format!(
-                "the packet filter could not be set, traffic to virtual addresses is accepted and IGMP leaves over own \
-                 interfaces: {error}; trying again every second"
-            );
-            let trouble = Trouble { name: wanted.table, what };
+            let trouble = if wanted.is_needed() {
+                let what = format!(
+                    "the packet filter could not be set, traffic to virtual addresses is accepted and IGMP leaves over \
+                     own interfaces: {error}; trying again every second"
+                );
+                Trouble { name: wanted.table, what }
+            } else {
+                let what = format!(
+                    "the packet filter could not be removed and may still drop traffic: {error}; it is tried again every \
+                     second, after a stop at the next start"
+                );
+                Trouble { name: before.into_iter().collect::<Vec<_>>().join(", "), what }
+            };
             if self.refused.insert(trouble.clone()) {
                 tracing::error!(table = trouble.name, "{}", trouble.what);
             }
