@@ -1,24 +1,21 @@
 //! The life of the process: the namespace and the name that it has, programs around it, reloads at a time, its threads, its files.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use nix::sys::signal::{Signal, kill};
-use serde_json::Value;
 
 use super::Ctx;
 use super::behind;
+use super::named::Named;
 use super::steering::generation;
-use crate::build::{self, Binaries, Profile};
 use crate::director::Director;
 use crate::fifo::executable;
-use crate::process::{self, pid_of};
 use crate::topology::{Lab, host};
 use crate::{step, vip, wait};
 
@@ -37,94 +34,6 @@ vrrp_instance VI_1 {
   }
 }
 ";
-
-/// An lbd that has its files where its names say, not where flags do; started outside of any lab.
-struct Named {
-    binaries: Binaries,
-    child: Child,
-    dir: tempfile::TempDir,
-    /// Where its files are.
-    run: PathBuf,
-    /// How lbctl finds it.
-    names: Vec<String>,
-}
-
-impl Named {
-    fn start(config: &str, flags: &[&str], names: &[(&str, &str)]) -> Result<Self> {
-        let binaries = build::binaries(Profile::Dev)?;
-        let dir = tempfile::Builder::new().prefix("lbd-named-").tempdir()?;
-        fs::write(dir.path().join("lbd.conf"), config)?;
-        let child = Command::new(&binaries.lbd)
-            .args(["-n", "-D", "-f"])
-            .arg(dir.path().join("lbd.conf"))
-            .args(flags)
-            .stdin(Stdio::null())
-            .stderr(File::create(dir.path().join("log"))?)
-            .spawn()?;
-        let folders = names.iter().map(|(kind, name)| match *kind {
-            "--namespace" => format!("netns-{name}"),
-            _ => format!("instance-{name}"),
-        });
-        let run = folders.fold(PathBuf::from("/run/lbd"), |path, folder| path.join(folder));
-        let names = names.iter().flat_map(|(kind, name)| [(*kind).to_owned(), (*name).to_owned()]).collect();
-        Ok(Self { binaries, child, dir, run, names })
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
-    }
-
-    fn lbctl(&self, args: &[&str]) -> Result<String> {
-        let output = Command::new(&self.binaries.lbctl).args(&self.names).args(args).output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "lbctl {:?} {args:?}: {said}", self.names);
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    }
-
-    fn status(&self) -> Result<Value> {
-        Ok(serde_json::from_str(&self.lbctl(&["status", "--json"])?)?)
-    }
-
-    fn answers(&self) -> Result<()> {
-        wait::until_ok("lbd answers", LIMIT, || self.status()).map(drop)
-    }
-
-    /// Its pid file is where its names say, and says who it is.
-    fn has_its_pid_file(&self) -> Result<()> {
-        let path = self.run.join("lbd.pid");
-        let found = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
-        ensure!(found == format!("{}\n", self.child.id()), "{}: {found}", path.display());
-        Ok(())
-    }
-
-    fn ended(&mut self) -> Result<ExitStatus> {
-        process::ended(&mut self.child, "lbd", LIMIT)
-    }
-
-    /// An orderly stop, after which nothing of it is left.
-    fn stop(&mut self) -> Result<()> {
-        kill(pid_of(&self.child), Signal::SIGTERM)?;
-        let status = self.ended()?;
-        ensure!(status.success(), "{status}: {}", self.log());
-        let left = fs::read_dir(&self.run).into_iter().flatten().flatten();
-        let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
-        ensure!(!self.run.exists(), "left: {} with {left:?}", self.run.display());
-        Ok(())
-    }
-}
-
-impl Drop for Named {
-    fn drop(&mut self) {
-        process::crash(pid_of(&self.child));
-        let _ = self.child.wait();
-        if self.run != Path::new("/run/lbd") {
-            let _ = fs::remove_dir_all(&self.run);
-            // With both names the folder of the first is empty now.
-            let _ = self.run.parent().map(fs::remove_dir);
-        }
-        eprintln!("=== log of lbd {:?}\n{}===", self.names, self.log());
-    }
-}
 
 /// Files of /etc that a network namespace has of its own.
 struct Etc(PathBuf);
@@ -220,7 +129,7 @@ pub fn namespace(ctx: &Ctx) -> Result<()> {
 /// Two of one namespace, with names, and lbctl finds each.
 fn instances(namespace: &str) -> Result<()> {
     let names = ["one", "two"].map(|name| format!("{name}-{}", std::process::id()));
-    let config = |name: &str| format!("net_namespace {namespace}\ninstance {name}\n");
+    let config = |name: &str| format!("net_namespace {namespace}\ninstance {name}\nuse_pid_dir\n");
     let mut both = Vec::new();
     for name in &names {
         let lbd = Named::start(&config(name), &[], &[("--namespace", namespace), ("--instance", name)])?;
@@ -520,7 +429,7 @@ pub fn threads(ctx: &Ctx) -> Result<()> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Scheduled {
     pub nice: i64,
-    priority: i64,
+    pub priority: i64,
     policy: i64,
 }
 

@@ -20,7 +20,9 @@ mod ipv6;
 mod keywords;
 mod lan;
 mod life;
+mod machine;
 mod mixed;
+mod named;
 mod namespace;
 mod no_right;
 mod notifications;
@@ -370,6 +372,14 @@ pub const ALL: &[Scenario] = &[
         telling::telling,
     ),
     scenario(
+        "checkers_told",
+        "no_checker_emails, checker_log_all_failures: a server of two checkers",
+        Need::Ipvs,
+        60,
+        telling::checkers_told,
+    )
+    .lbd_only(),
+    scenario(
         "notifications",
         "every notify script and FIFO line of instances and groups, in order",
         Need::Netns,
@@ -526,6 +536,22 @@ pub const ALL: &[Scenario] = &[
         Need::Netns,
         90,
         rest::rest,
+    )
+    .lbd_only(),
+    scenario(
+        "life_process_events",
+        "process_monitor_rcv_bufs: room for the kernel's events about processes",
+        Need::Netns,
+        60,
+        rest::process_events,
+    )
+    .lbd_only(),
+    scenario(
+        "life_machine",
+        "time since the boot, real time that is taken by itself, real time of the checkers",
+        Need::Ipvs,
+        60,
+        machine::machine,
     )
     .lbd_only(),
     scenario(

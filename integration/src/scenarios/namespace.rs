@@ -130,6 +130,8 @@ fn flush(ctx: &Ctx, ns: &Netns) -> Result<()> {
         ("lvs_flush", &[&OURS[..]][..], &[&THEIRS[..]][..]),
         ("lvs_flush_on_stop", &[&OURS, &THEIRS], &[]),
         ("lvs_flush_on_stop VS", &[&OURS, &THEIRS], &[&THEIRS]),
+        // Its old name.
+        ("lvs_flush_onstop", &[&OURS, &THEIRS], &[]),
     ] {
         if ipvsadm::rules(ns)?.is_empty() {
             add_theirs(ns)?;

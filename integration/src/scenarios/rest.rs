@@ -6,14 +6,16 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
-use super::Ctx;
+use super::named::Named;
+use super::{Ctx, Skip};
 use crate::fifo::executable;
 use crate::netns::Netns;
-use crate::sockets::{NETLINK, receive_buffers};
+use crate::process::pid_of;
+use crate::sockets::{CONNECTOR, NETLINK, receive_buffers};
 use crate::topology::{Lab, host};
-use crate::{step, vip};
+use crate::{step, vip, wait};
 
 const LIMIT: Duration = Duration::from_secs(10);
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
@@ -131,6 +133,39 @@ fn buffers(ctx: &Ctx, ns: &Netns) -> Result<()> {
         // More than the host's limit for others (net.core.rmem_max).
         let found = largest(&format!("{keyword} {OCTETS}\n  {keyword}_force true"))?;
         ensure!(found == 2 * OCTETS, "{keyword}: {found}");
+    }
+    Ok(())
+}
+
+/// The kernel tells them in its first network namespace only.
+pub fn process_events(_: &Ctx) -> Result<()> {
+    let name = format!("events-{}", std::process::id());
+    let largest = fs::read_to_string("/proc/sys/net/core/rmem_max")?.trim().parse::<usize>()?;
+    let more = largest * 4;
+    for (keywords, want) in [
+        ("process_monitor_rcv_bufs 70000".to_owned(), 70_000),
+        (format!("process_monitor_rcv_bufs {more}"), largest),
+        (format!("process_monitor_rcv_bufs {more}\n  process_monitor_rcv_bufs_force true"), more),
+    ] {
+        let text = format!(
+            "instance {name}\nglobal_defs {{\n  {keywords}\n}}\nvrrp_track_process bed {{\n  process nothing-of-this-name\n}}\n\
+             vrrp_instance VI_1 {{\n  interface none0\n  virtual_router_id 51\n  priority 100\n  track_process {{\n    bed\n  }}\n  \
+             virtual_ipaddress {{\n    10.0.0.99/32\n  }}\n}}\n"
+        );
+        let mut lbd = Named::start(&text, &[], &[("--instance", &name)])?;
+        lbd.answers()?;
+        let told = wait::until_ok("the kernel is asked for events", LIMIT, || {
+            if lbd.log().contains("the kernel tells no process events here") {
+                return Ok(false);
+            }
+            let found = receive_buffers(pid_of(&lbd.child), NETLINK, CONNECTOR)?;
+            ensure!(found == [2 * want], "{keywords}: {found:?}");
+            Ok::<_, anyhow::Error>(true)
+        })?;
+        if !told {
+            bail!(Skip("needs the kernel's events about processes".to_owned()));
+        }
+        lbd.stop()?;
     }
     Ok(())
 }

@@ -166,3 +166,69 @@ pub fn telling(ctx: &Ctx) -> Result<()> {
     ensure!(!second.exists(), "the daemon left the FIFO that it made");
     Ok(())
 }
+
+/// no_checker_emails, checker_log_all_failures: a server with two checkers, of which one changes nothing while the other fails.
+pub fn checkers_told(ctx: &Ctx) -> Result<()> {
+    let lab = behind::lab(1)?;
+    let ns = lab.host("a");
+    let mailbox = Mailbox::start(lab.host("m"), "10.0.0.30:25")?;
+    let mut one = Server::start(lab.host("r1"), "r1", "0.0.0.0:80")?;
+    let mut other = Server::start(lab.host("r1"), "r1", "0.0.0.0:81")?;
+    let limit = behind::found_out(ctx, Duration::from_secs(2));
+    let checks = "TCP_CHECK {\n    }\n    TCP_CHECK {\n      connect_port 81\n    }";
+    let server = behind::virtual_server(&format!("{VIP} 80"), "TCP", &behind::real_server(ONE, checks));
+    let mut mailed = 0;
+    for (keywords, want, all_failures) in [
+        ("no_checker_emails\n  checker_log_all_failures", ["DOWN", "UP"].as_slice(), true),
+        ("", &["DOWN", "DOWN", "DOWN", "UP"], false),
+    ] {
+        let config = format!(
+            "global_defs {{\n  router_id LB1\n  smtp_server 10.0.0.30\n  notification_email {{\n    ops@bed.test\n  }}\n  \
+             smtp_alert_checker\n  {keywords}\n}}\n{server}"
+        );
+        let mut director = ctx.director("a", ns, &config)?;
+        director.start_and_wait()?;
+        table::expect_dests(ns, KEY, &[ONE], behind::START)?;
+        mailbox.expect(&format!("[LB1] Virtualserver [{VIP}]:tcp:80 - UP"), limit)?;
+        let told = || -> Vec<String> {
+            let subjects = mailbox.subjects();
+            let of_server = subjects.iter().filter(|one| one.starts_with("[LB1] Realserver "));
+            of_server.skip(mailed).filter_map(|one| Some(one.rsplit_once(' ')?.1.to_owned())).collect()
+        };
+        // What one checker found is what the other finds too: only the first and the last change the server.
+        let states = |want: [&str; 2]| {
+            wait::until_ok("both checkers", limit, || {
+                let status = director.status()?;
+                let server = behind::server(&status, KEY, ONE)?;
+                let states = [0, 1].map(|at| server["checks"][at]["state"].as_str().unwrap_or_default());
+                ensure!(states == want, "{states:?}, want {want:?}");
+                Ok::<_, anyhow::Error>(())
+            })
+        };
+        let start = told();
+        states(["up", "up"])?;
+        one.close();
+        states(["down", "up"])?;
+        other.close();
+        states(["down", "down"])?;
+        // Long enough for another try that changes nothing.
+        wait::pause(behind::DELAY_LOOP * 2);
+        one.open()?;
+        states(["up", "down"])?;
+        other.open()?;
+        states(["up", "up"])?;
+        wait::until_ok("mails", limit, || {
+            let now = told();
+            ensure!(now.get(start.len()..).is_some_and(|new| new == want), "{now:?}, at first {start:?}, want {want:?}");
+            Ok::<_, anyhow::Error>(())
+        })?;
+        let log = director.log();
+        let tries = log.lines().filter(|line| line.contains("TCP_CHECK of [10.1.0.21]:tcp:80 of VS ") && line.contains("INFO"));
+        let tries: Vec<&str> = tries.filter(|line| line.contains(" failed")).collect();
+        ensure!(tries.is_empty() != all_failures, "{keywords}: {tries:#?}");
+        ensure!(director.stop()?.success(), "the stop failed");
+        wait::pause(ctx.slack());
+        mailed = mailbox.subjects().iter().filter(|one| one.starts_with("[LB1] Realserver ")).count();
+    }
+    Ok(())
+}

@@ -36,6 +36,11 @@ fn lines_scripts_and_mails() {
 }
 
 #[test]
+fn mails_and_lines_of_two_checkers() {
+    run("checkers_told");
+}
+
+#[test]
 fn rules_that_keepalived_does_not_have() {
     run("own_rules");
 }

@@ -30,6 +30,16 @@ fn files_limits_and_buffers() {
 }
 
 #[test]
+fn what_is_asked_of_the_machine() {
+    run("life_machine");
+}
+
+#[test]
+fn room_for_events_about_processes() {
+    run("life_process_events");
+}
+
+#[test]
 fn names_and_scheduling_of_threads() {
     run("life_threads");
 }
