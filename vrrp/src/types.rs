@@ -467,20 +467,42 @@ impl Setup {
     }
 }
 
-/// Shortest gaps between two announcements on an interface: of gratuitous ARP, and of unsolicited
-/// neighbour advertisements. Zero for none.
+/// Shortest gaps between two announcements on interfaces that share them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GarpIntervals {
-    /// garp_group, by interface.
-    pub by_interface: BTreeMap<String, (Duration, Duration)>,
-    /// vrrp_garp_interval and vrrp_gna_interval.
-    pub otherwise: (Duration, Duration),
+    /// Interfaces that share a gap with others: those of a garp_group, and those of virtual routers' own with the
+    /// interface below.
+    pub by_interface: BTreeMap<String, SharedGap>,
+    /// vrrp_garp_interval and vrrp_gna_interval, of each other interface by itself.
+    pub otherwise: Gaps,
+}
+
+/// Between gratuitous ARP, and between unsolicited neighbour advertisements; zero for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gaps {
+    /// Between gratuitous ARP.
+    pub arp: Duration,
+    /// Between unsolicited neighbour advertisements.
+    pub neighbour: Duration,
+}
+
+/// Gaps, and with whom they are shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedGap {
+    /// The interface that stands for all that share it.
+    pub lane: String,
+    /// The gaps.
+    pub gaps: Gaps,
 }
 
 impl GarpIntervals {
-    /// The two gaps of an interface.
-    pub fn of(&self, interface: &str) -> (Duration, Duration) {
-        self.by_interface.get(interface).copied().unwrap_or(self.otherwise)
+    /// The gap of an address's announcements on an interface, and the interface that stands for all that share it.
+    pub fn of<'n>(&'n self, interface: &'n str, address: IpAddr) -> (&'n str, Duration) {
+        let (lane, gaps) = match self.by_interface.get(interface) {
+            Some(shared) => (shared.lane.as_str(), shared.gaps),
+            None => (interface, self.otherwise),
+        };
+        (lane, if address.is_ipv4() { gaps.arp } else { gaps.neighbour })
     }
 }
 

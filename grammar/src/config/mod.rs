@@ -10,13 +10,13 @@ mod track;
 mod virtual_server;
 mod vrrp;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 use lbd_health::ScriptId;
-use lbd_vrrp::{GarpIntervals, InstanceConfig};
+use lbd_vrrp::{GarpIntervals, Gaps, InstanceConfig, SharedGap};
 use own_link::OwnLinks;
 
 pub use global::*;
@@ -127,16 +127,28 @@ impl Config {
     /// vrrp_delay_after_boot adds depends on how long the host is up.
     pub fn vrrp_setup(&self) -> lbd_vrrp::Setup {
         let vrrp = &self.global.vrrp;
+        let OwnLinks { links, routers } = OwnLinks::of(self);
         lbd_vrrp::Setup {
-            instances: OwnLinks::of(self).routers,
+            instances: routers,
             groups: self.sync_groups.iter().map(|(name, group)| group.for_engine(name)).collect(),
-            garp_intervals: GarpIntervals {
-                by_interface: self.garp_groups.iter().flat_map(GarpGroup::intervals).collect(),
-                otherwise: (vrrp.garp_interval, vrrp.neighbour_interval),
-            },
+            garp_intervals: self.garp_intervals(&links),
             startup_delay: vrrp.startup_delay,
             log_unknown_vrids: vrrp.log_unknown_vrids,
         }
+    }
+
+    /// Of its own a virtual router's interface has no gap: it shares that of the interface below.
+    fn garp_intervals(&self, links: &[OwnLink]) -> GarpIntervals {
+        let vrrp = &self.global.vrrp;
+        let otherwise = Gaps { arp: vrrp.garp_interval, neighbour: vrrp.neighbour_interval };
+        let mut by_interface: BTreeMap<String, SharedGap> =
+            self.garp_groups.iter().flat_map(GarpGroup::intervals).collect();
+        for OwnLink { name, parent, .. } in links {
+            let below = by_interface.get(parent).cloned();
+            let shared = below.unwrap_or_else(|| SharedGap { lane: parent.clone(), gaps: otherwise });
+            by_interface.insert(name.clone(), shared);
+        }
+        GarpIntervals { by_interface, otherwise }
     }
 
     /// Interfaces that virtual routers have of their own, in file order.

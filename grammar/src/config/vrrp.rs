@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lbd_health::ScriptId;
-use lbd_vrrp::{GroupConfig, InstanceConfig, TrackerId, Weight};
+use lbd_vrrp::{Gaps, GroupConfig, InstanceConfig, SharedGap, TrackerId, Weight};
 
 use super::{Route, Rule};
 
@@ -259,10 +259,13 @@ pub struct GarpGroup {
 }
 
 impl GarpGroup {
-    /// The gaps of each of its interfaces: gratuitous ARP, neighbour advertisements. What the group does
-    /// not say has none there.
-    pub(super) fn intervals(&self) -> impl Iterator<Item = (String, (Duration, Duration))> + '_ {
-        let gaps = (self.garp_interval.unwrap_or_default(), self.neighbour_interval.unwrap_or_default());
-        self.interfaces.iter().map(move |interface| (interface.clone(), gaps))
+    /// The gap that its interfaces share. What the group does not say has none there.
+    pub(super) fn intervals(&self) -> impl Iterator<Item = (String, SharedGap)> + '_ {
+        let gaps = Gaps {
+            arp: self.garp_interval.unwrap_or_default(),
+            neighbour: self.neighbour_interval.unwrap_or_default(),
+        };
+        let lane = self.interfaces.first().cloned().unwrap_or_default();
+        self.interfaces.iter().map(move |interface| (interface.clone(), SharedGap { lane: lane.clone(), gaps }))
     }
 }

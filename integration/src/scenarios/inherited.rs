@@ -338,3 +338,48 @@ fn strict(ctx: &Ctx) -> Result<()> {
     ensure!(director.stop()?.success(), "the stop failed");
     Ok(())
 }
+
+/// Interfaces of a garp_group, and the own interface of a virtual router on one of them, announce one address at a time.
+pub fn garp_group(ctx: &Ctx) -> Result<()> {
+    const GAP: Duration = Duration::from_millis(300);
+    /// The kernel's clocks and the daemon's are not read at one moment.
+    const EARLY: Duration = Duration::from_millis(20);
+    let lab =
+        Lab::new(&[host("a", "10.0.0.11/24").nic(BACK, "eth1", "10.1.0.11/24"), host("c", "10.0.0.31/24")])?;
+    let both = format!("{}/32\n    10.0.0.200/32 dev eth1", address(LOWER));
+    let routers = [
+        router(LOWER, "", &both),
+        router(HIGHER, "use_vmac", ""),
+        router(SIX, "", "fe80::1:56\n    fd00::56\n    fd00::57 dev eth1"),
+    ];
+    let text = format!(
+        "global_defs {{\n  vrrp_version 3\n  vrrp_garp_master_delay 0\n  vrrp_garp_master_repeat 1\n}}\n\
+         garp_group {{\n  garp_interval {0}\n  gna_interval {0}\n  interface eth1\n  interfaces {{\n    eth0\n  }}\n}}\n{1}",
+        GAP.as_secs_f64(),
+        routers.concat()
+    );
+    let tap = Tap::start(&lab, &[("a", "eth0"), ("a", "eth1")])?;
+    let mut director = ctx.director("a", lab.host("a"), &text)?;
+    director.start_and_wait()?;
+    for family in ["IPv4", "IPv6"] {
+        let what = format!("three announcements of {family}");
+        let mut found = wait::until_ok(&what, LIMIT, || {
+            let found: Vec<(Duration, String)> = tap.since(Duration::ZERO, |frame: &Frame| {
+                if family == "IPv4" {
+                    let arp = frame.arp().filter(|arp| arp.sender == arp.target && arp.sender.octets()[3] > 100)?;
+                    return Some((arp.at, arp.sender.to_string()));
+                }
+                let one = frame.neighbour().filter(|one| one.advertisement && !one.flags[1])?;
+                [0x56, 0x57].contains(&one.target.segments()[7]).then(|| (one.at, one.target.to_string()))
+            });
+            ensure!(found.len() >= 3, "{found:?}");
+            Ok(found)
+        })?;
+        found.sort();
+        let gaps: Vec<Duration> = found.windows(2).map(|two| two[1].0.saturating_sub(two[0].0)).collect();
+        step!("{family}: {:?}, {gaps:?} apart", found.iter().map(|(_, of)| of).collect::<Vec<_>>());
+        ensure!(gaps.iter().all(|gap| *gap + EARLY >= GAP), "{family}: {found:?} are {gaps:?} apart");
+    }
+    ensure!(director.stop()?.success(), "the stop failed");
+    Ok(())
+}

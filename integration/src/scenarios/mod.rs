@@ -214,6 +214,14 @@ pub const ALL: &[Scenario] = &[
     )
     .alone()
     .lbd_only(),
+    scenario(
+        "vrrp_garp_group",
+        "one gap between announcements of all interfaces of a garp_group",
+        Need::Netns,
+        60,
+        inherited::garp_group,
+    )
+    .alone(),
     scenario("vrrp_floods", "five floods of wrong adverts", Need::Netns, 120, strangers::floods)
         .alone()
         .lbd_only(),

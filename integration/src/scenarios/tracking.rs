@@ -65,7 +65,7 @@ impl Tracked {
             )
         };
         format!(
-            "track_file number {{\n  file {dir}/number\n  weight 2\n}}\nvrrp_track_process web {{\n  process {program}\n  weight 20\n}}\n\
+            "vrrp_track_file number {{\n  file {dir}/number\n  weight 2\n}}\nvrrp_track_process web {{\n  process {program}\n  weight 20\n}}\n\
              interface_up_down_delays {{\n  eth1 {} 0\n}}\nlinkbeat_interfaces {{\n  eth0\n}}\n{}{}",
             DOWN.as_secs(),
             instance(

@@ -40,6 +40,11 @@ fn what_routers_do_by_global_defs() {
 }
 
 #[test]
+fn interfaces_that_share_a_gap() {
+    run("vrrp_garp_group");
+}
+
+#[test]
 fn what_groups_track() {
     run("vrrp_group_tracking");
 }

@@ -1,5 +1,5 @@
-//! Pacing of gratuitous ARP and unsolicited neighbour advertisements: bursts in rounds, a queue for each
-//! interface and family with one entry per address, and no more than a few frames at a time, so that a burst
+//! Pacing of gratuitous ARP and unsolicited neighbour advertisements: bursts in rounds, a queue for all interfaces that
+//! share a gap and each family, with one entry per address, and no more than a few frames at a time, so that a burst
 //! for a thousand addresses never holds up an advertisement.
 //!
 //! Here: which address is due when. Not here: when a burst is wanted (`router`), the frame (`wire`).
@@ -9,63 +9,60 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::RouterId;
-use crate::types::{Family, GratuitousArp};
+use crate::types::{Family, GarpIntervals, GratuitousArp};
 
 /// Frames between two looks at what else is due: about a fifth of a millisecond of system calls.
 pub(crate) const AT_ONCE: usize = 64;
+
+/// An address that is announced.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Announced {
+    pub router: RouterId,
+    pub device: String,
+    pub address: IpAddr,
+}
 
 #[derive(Clone, Debug, Default)]
 struct Queue {
     /// Nothing goes out before.
     free_at: Option<Instant>,
     interval: Duration,
-    order: VecDeque<(RouterId, IpAddr)>,
+    order: VecDeque<Announced>,
     /// Frames still to be sent; a second burst does not add to them, it only fills them up.
-    counts: HashMap<(RouterId, IpAddr), u32>,
+    counts: HashMap<Announced, u32>,
 }
 
-/// Frames that wait, by interface and family.
+/// Frames that wait, by the interface that stands for all that share a gap, and family.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Announcements {
     queues: BTreeMap<(String, Family), Queue>,
 }
 
 impl Announcements {
-    /// Asks for `rounds` frames for `address` on `device`, at least `interval` apart from others there.
-    pub fn want(
-        &mut self,
-        now: Instant,
-        router: RouterId,
-        device: &str,
-        address: IpAddr,
-        (rounds, interval): (u32, Duration),
-    ) {
+    /// Asks for `rounds` frames, as far apart from others as `intervals` say.
+    pub fn want(&mut self, now: Instant, of: Announced, intervals: &GarpIntervals, rounds: u32) {
         let rounds = rounds.min(GratuitousArp::MOST_REPEATS);
         if rounds == 0 {
             return;
         }
-        let at = (device.to_owned(), Family::of(address));
-        let queue = self.queues.entry(at).or_default();
+        let (lane, interval) = intervals.of(&of.device, of.address);
+        let queue = self.queues.entry((lane.to_owned(), Family::of(of.address))).or_default();
         queue.interval = interval;
         // Another interval counts from now on.
         let soon = now + interval;
         queue.free_at = Some(queue.free_at.map_or(now, |at| at.min(soon)));
-        match queue.counts.entry((router, address)) {
-            std::collections::hash_map::Entry::Occupied(mut count) => {
-                let count = count.get_mut();
-                *count = rounds.max(*count);
-            }
-            std::collections::hash_map::Entry::Vacant(count) => {
-                count.insert(rounds);
-                queue.order.push_back((router, address));
-            }
+        if let Some(count) = queue.counts.get_mut(&of) {
+            *count = rounds.max(*count);
+        } else {
+            queue.counts.insert(of.clone(), rounds);
+            queue.order.push_back(of);
         }
     }
 
     /// Gives what is due to `send`, at most [`AT_ONCE`] frames.
     pub fn on_deadline(&mut self, now: Instant, send: &mut impl FnMut(&str, IpAddr)) {
         let mut left = AT_ONCE;
-        for ((device, _), queue) in &mut self.queues {
+        for queue in self.queues.values_mut() {
             while left > 0 && queue.free_at.is_some_and(|at| now >= at) {
                 let Some(next) = queue.order.pop_front() else {
                     queue.free_at = None;
@@ -73,7 +70,7 @@ impl Announcements {
                 };
                 // What was silenced has no count.
                 let Some(count) = queue.counts.get_mut(&next) else { continue };
-                send(device, next.1);
+                send(&next.device, next.address);
                 left -= 1;
                 *count -= 1;
                 if *count == 0 {
@@ -90,8 +87,8 @@ impl Announcements {
     /// Forgets what waits for `router`.
     pub fn silence(&mut self, router: RouterId) {
         for queue in self.queues.values_mut() {
-            queue.counts.retain(|(of, _), _| *of != router);
-            queue.order.retain(|(of, _)| *of != router);
+            queue.counts.retain(|of, _| of.router != router);
+            queue.order.retain(|of| of.router != router);
         }
     }
 
@@ -104,6 +101,7 @@ impl Announcements {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::{Gaps, SharedGap};
     use std::net::Ipv4Addr;
 
     const A: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
@@ -116,9 +114,17 @@ mod tests {
         of: u64,
         device: &str,
         all: &[IpAddr],
-        how: (u32, Duration),
+        (rounds, arp): (u32, Duration),
     ) {
-        all.iter().for_each(|address| queue.want(now, RouterId(of), device, *address, how));
+        let gaps = Gaps { arp, neighbour: Duration::ZERO };
+        let intervals = GarpIntervals { otherwise: gaps, ..GarpIntervals::default() };
+        for address in all {
+            queue.want(now, announced(of, device, *address), &intervals, rounds);
+        }
+    }
+
+    fn announced(router: u64, device: &str, address: IpAddr) -> Announced {
+        Announced { router: RouterId(router), device: device.to_owned(), address }
     }
 
     fn drain(queue: &mut Announcements, start: Instant) -> Vec<(u128, IpAddr)> {
@@ -184,6 +190,28 @@ mod tests {
         queue.on_deadline(now, &mut |_, _| {});
         want(&mut queue, now, 1, "eth0", &[A], (1, MS10));
         assert_eq!(drain(&mut queue, now), [(10, B), (20, A)]);
+    }
+
+    /// A garp_group, and an own interface on one of its members.
+    #[test]
+    fn interfaces_that_share_a_gap_take_turns() {
+        let gaps = Gaps { arp: MS10, neighbour: Duration::ZERO };
+        let shared = |name: &str| (name.to_owned(), SharedGap { lane: "eth0".into(), gaps });
+        let intervals = GarpIntervals {
+            by_interface: ["eth0", "eth1", "vrrp.51"].map(shared).into(),
+            otherwise: Gaps::default(),
+        };
+        let (mut queue, now) = (Announcements::default(), Instant::now());
+        for (device, address) in [("eth0", A), ("eth1", A), ("vrrp.51", B), ("eth2", B)] {
+            queue.want(now, announced(1, device, address), &intervals, 2);
+        }
+        let (mut sent, mut at) = (Vec::new(), now);
+        while let Some(due) = queue.deadline() {
+            at = at.max(due);
+            queue.on_deadline(at, &mut |device, _| sent.push(((at - now).as_millis(), device.to_owned())));
+        }
+        let want = [(0, "eth0"), (0, "eth2"), (0, "eth2"), (10, "eth1"), (20, "vrrp.51"), (30, "eth0"), (40, "eth1"), (50, "vrrp.51")];
+        assert_eq!(sent, want.map(|(at, device)| (at, device.to_owned())));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::conduct::Moved;
 use super::surroundings::Surroundings;
+use super::announce::Announced;
 use super::{Action, DeviceAddress, Engine, RouterId};
 use crate::router::Effect;
 use crate::types::State;
@@ -25,9 +26,8 @@ impl Engine {
                 Effect::Silence => announcements.silence(router.id()),
                 Effect::Announce(rounds) => {
                     for DeviceAddress { device, address } in router.addresses().iter() {
-                        let (arp, neighbour) = garp_intervals.of(device);
-                        let interval = if address.address.is_ipv4() { arp } else { neighbour };
-                        announcements.want(now, router.id(), device, address.address, (rounds, interval));
+                        let of = Announced { router: router.id(), device: device.clone(), address: address.address };
+                        announcements.want(now, of, garp_intervals, rounds);
                     }
                 }
                 Effect::AnnounceExtra => {
@@ -35,9 +35,8 @@ impl Engine {
                     let of_devices =
                         |one: &&DeviceAddress| devices.is_some_and(|all| all.contains(&one.device));
                     for DeviceAddress { device, address } in router.addresses().iter().filter(of_devices) {
-                        let (arp, neighbour) = garp_intervals.of(device);
-                        let interval = if address.address.is_ipv4() { arp } else { neighbour };
-                        announcements.want(now, router.id(), device, address.address, (1, interval));
+                        let of = Announced { router: router.id(), device: device.clone(), address: address.address };
+                        announcements.want(now, of, garp_intervals, 1);
                     }
                 }
                 Effect::AnnounceSource => {
@@ -60,10 +59,9 @@ impl Engine {
         if router.state() != State::Master {
             return;
         }
-        let (arp, neighbour) = self.garp_intervals.of(device);
-        let interval = if address.is_ipv4() { arp } else { neighbour };
         let rounds = router.config().garp.repeat;
-        self.announcements.want(now, id, device, address, (rounds, interval));
+        let of = Announced { router: id, device: device.to_owned(), address };
+        self.announcements.want(now, of, &self.garp_intervals, rounds);
     }
 }
 
