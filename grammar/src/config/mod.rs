@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use lbd_health::ScriptId;
-use lbd_vrrp::{GarpIntervals, Gaps, InstanceConfig, SharedGap};
+use lbd_vrrp::{Gaps, GarpIntervals, InstanceConfig, SharedGap};
 use own_link::OwnLinks;
 
 pub use global::*;

@@ -277,6 +277,7 @@ impl Naming {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn load(text: &str) -> Config {
         crate::load_str("test.conf", text).config.expect("a configuration")
@@ -431,6 +432,28 @@ mod tests {
             let extra = all.routers[0].garp_extra.as_ref().expect(name);
             assert_eq!(extra.devices.iter().collect::<Vec<_>>(), devices, "{name}");
             assert_eq!(extra.interval.as_secs(), 10, "{name}");
+        }
+    }
+
+    #[test]
+    fn gaps_are_shared_with_the_group_and_the_interface_below() {
+        let text = "global_defs {\n vrrp_garp_interval 0.3\n}\ngarp_group {\n garp_interval 0.1\n gna_interval 0.2\n \
+                    interface eth1\n interfaces {\n eth0\n }\n}\n";
+        let addresses = "virtual_ipaddress {\n 10.0.0.1\n }";
+        let other = instance("B", 6, &format!("use_vmac\n{addresses}")).replace("eth0", "eth2");
+        let config = load(&[text, &instance("A", 5, &format!("use_vmac\n{addresses}")), &other].concat());
+        let intervals = config.vrrp_setup().garp_intervals;
+        for (interface, lane, arp, neighbour) in [
+            ("eth0", "eth1", 100, 200),
+            ("eth1", "eth1", 100, 200),
+            ("vrrp.5", "eth1", 100, 200),
+            ("eth2", "eth2", 300, 0),
+            ("vrrp.6", "eth2", 300, 0),
+            ("eth3", "eth3", 300, 0),
+        ] {
+            let gap = |address: &str| intervals.of(interface, address.parse().expect("an address"));
+            let want = [(lane, Duration::from_millis(arp)), (lane, Duration::from_millis(neighbour))];
+            assert_eq!([gap("10.0.0.1"), gap("fe80::1")], want, "{interface}");
         }
     }
 }

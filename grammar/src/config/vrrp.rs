@@ -266,6 +266,8 @@ impl GarpGroup {
             neighbour: self.neighbour_interval.unwrap_or_default(),
         };
         let lane = self.interfaces.first().cloned().unwrap_or_default();
-        self.interfaces.iter().map(move |interface| (interface.clone(), SharedGap { lane: lane.clone(), gaps }))
+        self.interfaces
+            .iter()
+            .map(move |interface| (interface.clone(), SharedGap { lane: lane.clone(), gaps }))
     }
 }

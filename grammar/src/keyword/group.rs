@@ -272,7 +272,7 @@ pub(crate) static GARP_GROUP: Table<GarpGroupBuilder> = Table {
         row(
             "garp_interval",
             "SECS",
-            "Shortest gap between gratuitous ARPs on these interfaces.",
+            "Shortest gap between gratuitous ARPs, on whichever of these interfaces.",
             |b: &mut G, c| {
                 b.group.garp_interval = gap(c).or(b.group.garp_interval);
             },
@@ -283,7 +283,7 @@ pub(crate) static GARP_GROUP: Table<GarpGroupBuilder> = Table {
         row(
             "gna_interval",
             "SECS",
-            "Shortest gap between neighbour adverts on these interfaces.",
+            "Shortest gap between neighbour adverts, on whichever of these interfaces.",
             |b: &mut G, c| {
                 b.group.neighbour_interval = gap(c).or(b.group.neighbour_interval);
             },

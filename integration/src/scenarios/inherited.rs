@@ -230,9 +230,8 @@ fn observe(ctx: &Ctx, keywords: &str, extra: &str) -> Result<Seen> {
 
 impl Bed<'_> {
     fn sent(&self, port: usize, vrid: u8) -> Vec<Vrrp> {
-        self.tap.since(Duration::ZERO, |frame| {
-            frame.vrrp().filter(|one| one.port == port && one.vrid == vrid)
-        })
+        self.tap
+            .since(Duration::ZERO, |frame| frame.vrrp().filter(|one| one.port == port && one.vrid == vrid))
     }
 
     /// Gratuitous ARP for the address of a virtual router.
@@ -366,7 +365,8 @@ pub fn garp_group(ctx: &Ctx) -> Result<()> {
         let mut found = wait::until_ok(&what, LIMIT, || {
             let found: Vec<(Duration, String)> = tap.since(Duration::ZERO, |frame: &Frame| {
                 if family == "IPv4" {
-                    let arp = frame.arp().filter(|arp| arp.sender == arp.target && arp.sender.octets()[3] > 100)?;
+                    let arp =
+                        frame.arp().filter(|arp| arp.sender == arp.target && arp.sender.octets()[3] > 100)?;
                     return Some((arp.at, arp.sender.to_string()));
                 }
                 let one = frame.neighbour().filter(|one| one.advertisement && !one.flags[1])?;

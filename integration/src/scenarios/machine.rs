@@ -48,14 +48,20 @@ fn after_boot(ctx: &Ctx, ns: &Netns) -> Result<()> {
     vip::expect(ns, VIP, true, LIMIT)?;
     let now = uptime()?;
     step!("vrrp_delay_after_boot {until:.3}: master {now:.3} s after the boot");
-    ensure!(now >= until && now < until + 1.0 + ctx.slack().as_secs_f64(), "vrrp_delay_after_boot {until}: {now}");
+    ensure!(
+        now >= until && now < until + 1.0 + ctx.slack().as_secs_f64(),
+        "vrrp_delay_after_boot {until}: {now}"
+    );
     ensure!(director.stop()?.success(), "the stop failed");
     Ok(())
 }
 
 fn real_time(ctx: &Ctx, ns: &Netns) -> Result<()> {
-    let mut director =
-        ctx.director("a", ns, &config("  max_auto_priority 3\n  min_auto_priority_delay 1\n  vrrp_rlimit_rtime 70000"))?;
+    let mut director = ctx.director(
+        "a",
+        ns,
+        &config("  max_auto_priority 3\n  min_auto_priority_delay 1\n  vrrp_rlimit_rtime 70000"),
+    )?;
     director.start_and_wait()?;
     let pid = director.pid()?;
     let thread = |name: &'static str, priority: i64| {

@@ -68,7 +68,10 @@ fn include_check(ctx: &Ctx, ns: &Netns, dir: &Path) -> Result<()> {
             Ok(_) => ensure!(!refused, "{words}: taken"),
             Err(error) => {
                 let said = error.to_string();
-                ensure!(refused && said.contains("none-*.conf") && said.contains("lbd.conf:15:"), "{words}: {said}");
+                ensure!(
+                    refused && said.contains("none-*.conf") && said.contains("lbd.conf:15:"),
+                    "{words}: {said}"
+                );
             }
         }
     }
@@ -84,7 +87,11 @@ fn child_wait_time(ctx: &Ctx, ns: &Netns, dir: &Path) -> Result<()> {
     let hangs = dir.join("hangs");
     let bin = dir.join("bin");
     fs::create_dir(&bin)?;
-    executable(&bin, "nft", &format!("[ -e {} ] && exec sleep 20\nexec /usr/sbin/nft \"$@\"", hangs.display()))?;
+    executable(
+        &bin,
+        "nft",
+        &format!("[ -e {} ] && exec sleep 20\nexec /usr/sbin/nft \"$@\"", hangs.display()),
+    )?;
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
     let took = |keyword: &str, said: &str| -> Result<Duration> {
         let mut director = ctx.director("a", ns, &format!("{keyword}\n{}", config("")))?.env("PATH", &path);

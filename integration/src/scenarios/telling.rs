@@ -219,11 +219,16 @@ pub fn checkers_told(ctx: &Ctx) -> Result<()> {
         states(["up", "up"])?;
         wait::until_ok("mails", limit, || {
             let now = told();
-            ensure!(now.get(start.len()..).is_some_and(|new| new == want), "{now:?}, at first {start:?}, want {want:?}");
+            ensure!(
+                now.get(start.len()..).is_some_and(|new| new == want),
+                "{now:?}, at first {start:?}, want {want:?}"
+            );
             Ok::<_, anyhow::Error>(())
         })?;
         let log = director.log();
-        let tries = log.lines().filter(|line| line.contains("TCP_CHECK of [10.1.0.21]:tcp:80 of VS ") && line.contains("INFO"));
+        let tries = log
+            .lines()
+            .filter(|line| line.contains("TCP_CHECK of [10.1.0.21]:tcp:80 of VS ") && line.contains("INFO"));
         let tries: Vec<&str> = tries.filter(|line| line.contains(" failed")).collect();
         ensure!(tries.is_empty() != all_failures, "{keywords}: {tries:#?}");
         ensure!(director.stop()?.success(), "the stop failed");

@@ -210,7 +210,16 @@ mod tests {
             at = at.max(due);
             queue.on_deadline(at, &mut |device, _| sent.push(((at - now).as_millis(), device.to_owned())));
         }
-        let want = [(0, "eth0"), (0, "eth2"), (0, "eth2"), (10, "eth1"), (20, "vrrp.51"), (30, "eth0"), (40, "eth1"), (50, "vrrp.51")];
+        let want = [
+            (0, "eth0"),
+            (0, "eth2"),
+            (0, "eth2"),
+            (10, "eth1"),
+            (20, "vrrp.51"),
+            (30, "eth0"),
+            (40, "eth1"),
+            (50, "vrrp.51"),
+        ];
         assert_eq!(sent, want.map(|(at, device)| (at, device.to_owned())));
     }
 

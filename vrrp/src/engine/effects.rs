@@ -5,9 +5,9 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
+use super::announce::Announced;
 use super::conduct::Moved;
 use super::surroundings::Surroundings;
-use super::announce::Announced;
 use super::{Action, DeviceAddress, Engine, RouterId};
 use crate::router::Effect;
 use crate::types::State;
@@ -26,7 +26,11 @@ impl Engine {
                 Effect::Silence => announcements.silence(router.id()),
                 Effect::Announce(rounds) => {
                     for DeviceAddress { device, address } in router.addresses().iter() {
-                        let of = Announced { router: router.id(), device: device.clone(), address: address.address };
+                        let of = Announced {
+                            router: router.id(),
+                            device: device.clone(),
+                            address: address.address,
+                        };
                         announcements.want(now, of, garp_intervals, rounds);
                     }
                 }
@@ -35,7 +39,11 @@ impl Engine {
                     let of_devices =
                         |one: &&DeviceAddress| devices.is_some_and(|all| all.contains(&one.device));
                     for DeviceAddress { device, address } in router.addresses().iter().filter(of_devices) {
-                        let of = Announced { router: router.id(), device: device.clone(), address: address.address };
+                        let of = Announced {
+                            router: router.id(),
+                            device: device.clone(),
+                            address: address.address,
+                        };
                         announcements.want(now, of, garp_intervals, 1);
                     }
                 }
