@@ -233,12 +233,18 @@ impl Engine {
 
     fn on_interface(&mut self, now: Instant, interface: Interface, out: &mut Vec<Action>) {
         let name = interface.name.clone();
-        if self.surroundings.interfaces.get(&name) == Some(&interface) {
+        let before = self.surroundings.interfaces.get(&name);
+        if before == Some(&interface) {
             return;
         }
+        let reason = match before {
+            Some(before) if before.up == interface.up && before.addresses != interface.addresses => {
+                format!("interface {name} has other addresses")
+            }
+            _ => format!("interface {name} is {}", if interface.up { "up" } else { "down" }),
+        };
         // A renamed interface keeps its index: the old name is gone.
         self.surroundings.interfaces.retain(|_, other| other.index != interface.index);
-        let reason = format!("interface {name} is {}", if interface.up { "up" } else { "down" });
         self.surroundings.interfaces.insert(name, interface);
         self.resituate(now, &reason, out);
     }

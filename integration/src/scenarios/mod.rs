@@ -162,6 +162,14 @@ pub const ALL: &[Scenario] = &[
     )
     .lbd_only(),
     scenario(
+        "vrrp_process_words",
+        "vrrp_track_process: names, command lines, parameters, numbers and delays",
+        Need::Netns,
+        60,
+        tracking::processes,
+    )
+    .lbd_only(),
+    scenario(
         "vrrp_group_tracking",
         "trackers of a sync group and a static track_group, rise and fall, a reversed weight",
         Need::Netns,

@@ -49,9 +49,9 @@ impl Tracked {
         Ok(fs::write(self.dir.path().join("number"), format!("{number}\n"))?)
     }
 
-    fn start(&self) -> Result<Running> {
+    fn start(&self, parameters: &[&str]) -> Result<Running> {
         let mut command = Command::new(self.dir.path().join(&self.program));
-        command.arg("1000").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(parameters).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Ok(Running(command.spawn().context("a program to track")?))
     }
 
@@ -116,7 +116,7 @@ pub fn tracking(ctx: &Ctx) -> Result<()> {
     let soon = ctx.slack() + Duration::from_secs(1);
     expect(&a, "at the start", soon, 110, &[file, few])?;
 
-    let running = tracked.start()?;
+    let running = tracked.start(&["1000"])?;
     let status = expect(&a, "the program runs", COUNTED + soon, 130, &[file])?;
     let parts: Vec<(&str, &str, i64, &str, i64)> = instance(&status, "WEIGHTS")["priority_contributions"]
         .as_array()
@@ -274,6 +274,61 @@ pub fn groups(ctx: &Ctx) -> Result<()> {
     expect_all(&a, "the interface of a static address of the track_group", soon, &want)?;
     lab.cable("a", "eth1", true)?;
     expect_all(&a, "and back", soon, &good(100))?;
+    ensure!(a.stop()?.success(), "the stop failed");
+    Ok(())
+}
+
+/// The words of vrrp_track_process: each that matches has a weight of its own, so that the priority tells which.
+pub fn processes(ctx: &Ctx) -> Result<()> {
+    const LATE: Duration = Duration::from_secs(3);
+    let lab = Lab::new(&[host("a", "10.0.0.11/24")])?;
+    let tracked = Tracked::new()?;
+    let path = tracked.dir.path().join(&tracked.program);
+    let (name, path) = (&tracked.program, path.display());
+    let trackers = [
+        ("name", format!("process {name}"), 1),
+        ("whole", format!("process {path}\n  full_command"), 2),
+        ("exact", format!("process {path} 1000"), 4),
+        // The last one may go on.
+        ("initial", format!("process {path} 10\n  param_match initial"), 8),
+        ("partial", format!("process {path} 1000\n  param_match partial"), 16),
+        ("late", format!("process {name}\n  fork_delay 3\n  terminate_delay 3"), 32),
+        ("at_most", format!("process {name}\n  quorum_max 1"), 64),
+        // None of these is running.
+        ("without", format!("process {path}\n  param_match"), 7),
+        ("begins", format!("process {path} 10\n  param_match partial"), 7),
+        ("cut", format!("process {name}\n  quorum 3"), 7),
+    ];
+    let mut config = "global_defs {\n  vrrp_version 3\n}\n".to_owned();
+    let mut names = String::new();
+    for (name, lines, weight) in &trackers {
+        config += &format!("vrrp_track_process {name} {{\n  {lines}\n  weight {weight}\n}}\n");
+        names += &format!("    {name}\n");
+    }
+    config += &format!(
+        "vrrp_instance VI_1 {{\n  interface eth0\n  virtual_router_id 51\n  priority 50\n  advert_int 0.1\n  track_process {{\n\
+         {names}  }}\n  virtual_ipaddress {{\n    10.0.0.51/32\n  }}\n}}\n"
+    );
+    let mut a = ctx.director("a", lab.host("a"), &config)?;
+    a.start_and_wait()?;
+    let soon = COUNTED + ctx.slack();
+    let reaches = |what: &str, limit: Duration, priority: u64| -> Result<Instant> {
+        expect_all(&a, what, limit, &[("VI_1", "MASTER", priority, "")])?;
+        Ok(Instant::now())
+    };
+    reaches("nothing runs", soon, 50)?;
+    let one = tracked.start(&["1000"])?;
+    let found = reaches("one runs", soon, 50 + 1 + 2 + 4 + 8 + 16 + 64)?;
+    let later = reaches("fork_delay", LATE + soon, 50 + 1 + 2 + 4 + 8 + 16 + 32 + 64)?;
+    ensure!(later - found >= LATE / 2, "fork_delay: {:?}", later - found);
+    let two = tracked.start(&["1000", "5"])?;
+    reaches("quorum_max", soon, 50 + 1 + 2 + 4 + 8 + 16 + 32)?;
+    drop(one);
+    reaches("another parameter", soon, 50 + 1 + 2 + 8 + 16 + 32 + 64)?;
+    drop(two);
+    let found = reaches("nothing runs again", soon, 50 + 32)?;
+    let later = reaches("terminate_delay", LATE + soon, 50)?;
+    ensure!(later - found >= LATE / 2, "terminate_delay: {:?}", later - found);
     ensure!(a.stop()?.success(), "the stop failed");
     Ok(())
 }

@@ -50,6 +50,11 @@ fn what_groups_track() {
 }
 
 #[test]
+fn which_processes_are_tracked() {
+    run("vrrp_process_words");
+}
+
+#[test]
 fn every_notify_script_and_line_in_order() {
     run("notifications");
 }
