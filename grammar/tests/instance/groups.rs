@@ -94,14 +94,12 @@ fn groups() {
     assert_eq!((a.router.trackers.len(), a.router.track_interfaces[0].1.value), (0, 0));
     let (half, second) = (Duration::from_millis(500), Duration::from_secs(1));
     let gaps = config.vrrp_setup().garp_intervals;
+    let gap = |interface: &str| {
+        ["10.0.0.1", "fe80::1"].map(|address| gaps.of(interface, address.parse().expect("an address")).1)
+    };
     assert_eq!(
-        ["eth0", "eth2", "eth3", "eth4"].map(|interface| gaps.of(interface)),
-        [
-            (half, Duration::ZERO),
-            (half, Duration::ZERO),
-            (Duration::ZERO, second),
-            (Duration::ZERO, Duration::ZERO)
-        ]
+        ["eth0", "eth2", "eth3", "eth4"].map(gap),
+        [[half, Duration::ZERO], [half, Duration::ZERO], [Duration::ZERO, second], [Duration::ZERO; 2]]
     );
     assert!(loaded.diagnostics.iter().all(|one| one.kind != Kind::Unserved));
     law(GROUPS);

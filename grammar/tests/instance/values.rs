@@ -86,15 +86,16 @@ fn the_setup_of_the_engine() {
     let names: Vec<&str> = setup.instances.iter().map(|one| &*one.name).collect();
     assert_eq!(names, ["A", "B"]);
     let milliseconds = Duration::from_millis;
-    for (interface, want) in [
-        ("eth0", (250, 500)),
+    for (interface, lane, arp, neighbour) in [
+        ("eth0", "eth0", 250, 500),
         // What its group does not say has no gap there.
-        ("eth1", (100, 0)),
-        ("eth2", (100, 0)),
-        ("eth3", (200, 300)),
+        ("eth1", "eth1", 100, 0),
+        ("eth2", "eth1", 100, 0),
+        ("eth3", "eth3", 200, 300),
     ] {
-        let want = (milliseconds(want.0), milliseconds(want.1));
-        assert_eq!(setup.garp_intervals.of(interface), want, "{interface}");
+        let gap = |address: &str| setup.garp_intervals.of(interface, address.parse().expect("an address"));
+        let want = [(lane, milliseconds(arp)), (lane, milliseconds(neighbour))];
+        assert_eq!([gap("10.0.0.1"), gap("fe80::1")], want, "{interface}");
     }
     assert_eq!((setup.startup_delay, setup.log_unknown_vrids), (milliseconds(3500), true));
     let plain = |value| Weight { value, reverse: false };

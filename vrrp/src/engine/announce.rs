@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::RouterId;
+use super::{DeviceAddress, RouterId};
 use crate::types::{Family, GarpIntervals, GratuitousArp};
 
 /// Frames between two looks at what else is due: about a fifth of a millisecond of system calls.
@@ -20,6 +20,12 @@ pub(crate) struct Announced {
     pub router: RouterId,
     pub device: String,
     pub address: IpAddr,
+}
+
+impl Announced {
+    pub fn of(router: RouterId, one: &DeviceAddress) -> Self {
+        Announced { router, device: one.device.clone(), address: one.address.address }
+    }
 }
 
 #[derive(Clone, Debug, Default)]

@@ -25,26 +25,16 @@ impl Engine {
                 Effect::Act(action) => out.push(action),
                 Effect::Silence => announcements.silence(router.id()),
                 Effect::Announce(rounds) => {
-                    for DeviceAddress { device, address } in router.addresses().iter() {
-                        let of = Announced {
-                            router: router.id(),
-                            device: device.clone(),
-                            address: address.address,
-                        };
-                        announcements.want(now, of, garp_intervals, rounds);
+                    for one in router.addresses().iter() {
+                        announcements.want(now, Announced::of(router.id(), one), garp_intervals, rounds);
                     }
                 }
                 Effect::AnnounceExtra => {
                     let devices = router.config().garp_extra.as_ref().map(|extra| &extra.devices);
                     let of_devices =
                         |one: &&DeviceAddress| devices.is_some_and(|all| all.contains(&one.device));
-                    for DeviceAddress { device, address } in router.addresses().iter().filter(of_devices) {
-                        let of = Announced {
-                            router: router.id(),
-                            device: device.clone(),
-                            address: address.address,
-                        };
-                        announcements.want(now, of, garp_intervals, 1);
+                    for one in router.addresses().iter().filter(of_devices) {
+                        announcements.want(now, Announced::of(router.id(), one), garp_intervals, 1);
                     }
                 }
                 Effect::AnnounceSource => {
