@@ -456,6 +456,10 @@ fn rules_as_they_are_understood() {
             "not from 10.0.0.0/8 to 10.1.0.0/16 table 5 priority 5",
             "not from 10.0.0.0/8 to 10.1.0.0/16 preference 5 protocol 18 table 5".into(),
         ),
+        (
+            "type blackhole to 10.1.0.0/16 priority 5",
+            "from all to 10.1.0.0/16 preference 5 protocol 18 blackhole".into(),
+        ),
         ("to 2001:db8::/32 nop priority 5", "from ::/0 to 2001:db8::/32 preference 5 protocol 18 nop".into()),
         (
             "fwmark 5 dsfield 16 table 5 priority 5",
@@ -518,6 +522,10 @@ fn mistakes_in_rules() {
         (
             "nop blackhole priority 5",
             "2:5: `static_rules`: `nop` and `blackhole` are two actions; a rule has one: remove the other, or write two rules",
+        ),
+        (
+            "type table 5 priority 5",
+            "2:6: `static_rules`: `table` is no action that `type` may stand before; nop, blackhole, unreachable or prohibit",
         ),
         (
             "realms 5 nop priority 5",

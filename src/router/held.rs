@@ -10,7 +10,7 @@ use lbd_vrrp::RouterId;
 
 use super::kernel;
 use super::mailbox::{STATIC, Want};
-use super::object::{Key, Load, Object, Place};
+use super::object::{Key, Load, Object, Place, RouteEntry};
 use super::repair::{Repairs, Verdict};
 
 /// Something that somebody holds.
@@ -73,7 +73,8 @@ impl Held {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
     /// To be removed before all: the kernel has no room for what replaces it, another prefix length of an IPv6
-    /// address, other options of the same address, another route to the same destination.
+    /// address, other options of the same address, another route to the same destination; or, asked to delete it later, it
+    /// might take what replaces it.
     pub replaced: Vec<Object>,
     /// To be added then, in order: what moves never leaves.
     pub add: Vec<Key>,
@@ -113,7 +114,7 @@ impl Book {
     pub fn plan(&mut self, wants: &[Want], is_there: impl Fn(&Object) -> bool) -> Plan {
         self.changed |= !wants.is_empty();
         let mut plan = Plan::default();
-        let mut places = HashSet::new();
+        let mut taken = Taken::default();
         for want in wants {
             // Announcements of the addresses wait for nothing else.
             let mut added = plan.add.len();
@@ -121,7 +122,7 @@ impl Book {
                 let key = object.key();
                 let (known, before) = self.hold(want.router, &object, &key);
                 if before.is_some() || !known || !is_there(&object) {
-                    places.extend(object.place());
+                    taken.add(&object);
                     plan.add.push(key);
                 }
                 plan.replaced.extend(before);
@@ -131,9 +132,10 @@ impl Book {
             }
             plan.done.push(Done { router: want.router, holds: want.holds, added, removed: None });
         }
+        let mut left = HashSet::new();
         for (want, done) in wants.iter().zip(&mut plan.done) {
-            let mut unwanted = self.unwanted(want);
-            plan.replaced.extend(unwanted.extract_if(.., |one| is_in_the_way(one, &places)));
+            let mut unwanted = self.unwanted(want, &mut left);
+            plan.replaced.extend(unwanted.extract_if(.., |one| taken.is_in_the_way(one)));
             if !unwanted.is_empty() {
                 // Last in, first out: a primary address would take its secondary ones along, an address its routes.
                 unwanted.reverse();
@@ -141,7 +143,28 @@ impl Book {
                 done.removed = Some(plan.remove.len());
             }
         }
+        if !left.is_empty() {
+            self.pass_on(&left, &mut plan);
+        }
         plan
+    }
+
+    /// Of what some that held it have left, the options of the first of those who still do count.
+    fn pass_on(&mut self, left: &HashSet<Key>, plan: &mut Plan) {
+        for (router, load) in &self.routers {
+            for object in load.objects() {
+                let key = object.key();
+                let Some(held) = self.held.get_mut(&key).filter(|_| left.contains(&key)) else { continue };
+                if held.holders.first() != Some(router) || held.object == object {
+                    continue;
+                }
+                let old = std::mem::replace(&mut held.object, object);
+                if held.is_made() && kernel::are_different(&old, &held.object) {
+                    plan.replaced.push(old);
+                    plan.add.push(key);
+                }
+            }
+        }
     }
 
     /// Whether the object was added, and as what if the kernel has it otherwise.
@@ -177,8 +200,8 @@ impl Book {
         }
     }
 
-    /// What nobody holds any more, in the order in which it was wanted.
-    fn unwanted(&mut self, want: &Want) -> Vec<Object> {
+    /// What nobody holds any more, in the order in which it was wanted; `left` takes what others still do.
+    fn unwanted(&mut self, want: &Want, left: &mut HashSet<Key>) -> Vec<Object> {
         let before = if want.hold.is_empty() {
             self.routers.remove(&want.router)
         } else {
@@ -197,8 +220,9 @@ impl Book {
                 continue;
             }
             if let Some(held) = self.held.get_mut(&key) {
-                held.holders.remove(&want.router);
+                let was_holder = held.holders.remove(&want.router);
                 if !held.holders.is_empty() {
+                    left.extend(was_holder.then_some(key));
                     continue;
                 }
                 self.missing.remove(&held.order);
@@ -331,9 +355,32 @@ impl Book {
     }
 }
 
-fn is_in_the_way(object: &Object, places: &HashSet<Place>) -> bool {
-    // Most kinds have no such places.
-    !places.is_empty() && object.places().any(|place| places.contains(&place))
+/// What is about to be added, by where it is to be.
+#[derive(Default)]
+struct Taken {
+    places: HashSet<Place>,
+    /// IPv4 routes that stand one behind the other.
+    stacks: HashMap<Place, Vec<RouteEntry>>,
+}
+
+impl Taken {
+    fn add(&mut self, object: &Object) {
+        self.places.extend(object.place());
+        if let Some((place, entry)) = object.stacked() {
+            self.stacks.entry(place).or_default().push(entry.clone());
+        }
+    }
+
+    fn is_in_the_way(&self, old: &Object) -> bool {
+        // Most kinds have no such places.
+        !self.places.is_empty() && old.places().any(|place| self.places.contains(&place))
+            || !self.stacks.is_empty() && self.is_taken_for(old)
+    }
+
+    fn is_taken_for(&self, old: &Object) -> bool {
+        let Some((place, old)) = old.stacked() else { return false };
+        self.stacks.get(&place).is_some_and(|stack| stack.iter().any(|new| new.is_taken_for(old)))
+    }
 }
 
 #[cfg(test)]

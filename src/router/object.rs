@@ -131,6 +131,16 @@ impl Object {
         one.into_iter().chain(other)
     }
 
+    /// Where an IPv4 route stands before or behind others.
+    pub fn stacked(&self) -> Option<(Place, &RouteEntry)> {
+        match self {
+            Object::Route(entry) if entry.route.destination.address.is_ipv4() => {
+                Some((entry.place(true), entry))
+            }
+            Object::Address(_) | Object::Route(_) | Object::Rule(_) => None,
+        }
+    }
+
     /// Its loss has no effect, and it is not put back. A route that the kernel is told to drop is meant to go.
     pub fn is_untracked(&self) -> bool {
         match self {
@@ -186,6 +196,25 @@ impl RouteEntry {
             metric: route.metric,
             way: (!alone).then(|| (route.device.clone(), route.gateway)),
         }
+    }
+
+    /// Whether the kernel may take this for `old`, in the same place, when it is asked to delete that. It compares
+    /// what the request names, and neither weights nor all options.
+    pub fn is_taken_for(&self, old: &RouteEntry) -> bool {
+        old.ways().any(|(device, gateway)| {
+            self.ways().any(|(own_device, own_gateway)| {
+                let on_device = device.is_none() || own_device.is_none() || device == own_device;
+                on_device && (gateway.is_none() || gateway == own_gateway)
+            })
+        })
+    }
+
+    /// Interfaces and gateways.
+    fn ways(&self) -> impl Iterator<Item = (Option<&str>, Option<IpAddr>)> {
+        let route = &self.route;
+        let own = (route.device.as_deref(), route.gateway);
+        let hops = route.next_hops.iter().map(|hop| (hop.device.as_deref(), hop.gateway));
+        hops.chain(route.next_hops.is_empty().then_some(own))
     }
 
     pub fn of(route: &Route) -> Self {

@@ -175,6 +175,8 @@ pub(super) static RULE: &[Keyword] = &[
     rule("blackhole", "", "Action: packets vanish."),
     rule("unreachable", "", "Action: packets are refused with network unreachable."),
     rule("prohibit", "", "Action: packets are refused with administratively prohibited."),
+    rule("type", "ACTION", "May stand before nop, blackhole, unreachable and prohibit.")
+        .like("", "blackhole"),
     rule("no_track", "", "Loss of the rule is no fault; it may have another protocol."),
     rule("track_group", "NAME", "Of a static rule: the instances of this track_group track its interface.")
         .like("", "G"),

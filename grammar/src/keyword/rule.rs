@@ -151,6 +151,16 @@ impl<'s> Reading<'s> {
                 line.unserved(word);
                 self.track_group = track_group(line, value).map(|group| (group, word));
             }
+            // As in iproute2, a word before an action.
+            "type" => match line.value(word)? {
+                action @ Word { text: "nop" | "blackhole" | "unreachable" | "prohibit", .. } => {
+                    return self.action(line, action);
+                }
+                other => {
+                    let found = format!("{} is no action that `type` may stand before", quote(other.text));
+                    return line.left_out(other, found, "nop, blackhole, unreachable or prohibit");
+                }
+            },
             _ => return self.action(line, word),
         }
         Some(())

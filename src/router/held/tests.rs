@@ -171,6 +171,44 @@ fn addresses_then_routes_then_rules_and_back() {
     assert!(book.held.is_empty() && book.missing.is_empty());
 }
 
+/// The options of the one that holds it count; of several, those of the first.
+#[test]
+fn an_address_that_moves_has_its_new_options() {
+    let hold = |router, scope| {
+        let mut address = list(&[1])[0].clone();
+        address.address.scope = scope;
+        Want {
+            router: RouterId(router),
+            holds: true,
+            hold: Load::of_addresses(Arc::new([address])),
+            purge: vec![],
+        }
+    };
+    let scopes = |objects: &[Object]| -> Vec<u8> {
+        let scope = |object: &Object| match object {
+            Object::Address(address) => address.address.scope,
+            _ => panic!("{object}"),
+        };
+        objects.iter().map(scope).collect()
+    };
+    for (name, before, wants, replaced) in [
+        ("to a later one", vec![hold(1, 0)], vec![want(1, &[], &[]), hold(2, 253)], vec![0]),
+        ("to an earlier one", vec![hold(2, 0)], vec![hold(1, 253), want(2, &[], &[])], vec![0]),
+        ("as it is", vec![hold(1, 0)], vec![want(1, &[], &[]), hold(2, 0)], vec![]),
+        ("the first one goes", vec![hold(1, 0), hold(2, 253)], vec![want(1, &[], &[])], vec![0]),
+        ("the second one goes", vec![hold(1, 0), hold(2, 253)], vec![want(2, &[], &[])], vec![]),
+    ] {
+        let mut book = Book::default();
+        for key in book.plan(&before, |_| false).add {
+            book.tried(&key, None);
+            book.made(&key);
+        }
+        let plan = book.plan(&wants, |_| true);
+        assert_eq!(scopes(&plan.replaced), replaced, "{name}");
+        assert_eq!((plan.add.len(), plan.remove.len()), (replaced.len(), 0), "{name}");
+    }
+}
+
 /// What is in the way goes first, else the new one comes first.
 #[test]
 fn routes_that_change() {
@@ -186,6 +224,16 @@ fn routes_that_change() {
             true,
         ),
         ("IPv6 alone", "fd01::/64 via fd00::1 dev a", "add fd01::/64 via fd00::2 dev a", true),
+        ("another weight", "10.0.0.0/8 nexthop dev a weight 2", "10.0.0.0/8 nexthop dev a weight 3", true),
+        ("one way of several", "10.0.0.0/8 nexthop dev a nexthop dev b", "10.0.0.0/8 dev b", true),
+        ("an option more", "10.0.0.0/8 via 10.0.0.1", "10.0.0.0/8 via 10.0.0.1 mtu 1400", true),
+        ("an option less", "10.0.0.0/8 dev a mtu 1400", "append 10.0.0.0/8 dev a", true),
+        ("an interface more", "10.0.0.0/8 via 10.0.0.1", "10.0.0.0/8 via 10.0.0.1 dev a", true),
+        ("an interface less", "10.0.0.0/8 via 10.0.0.1 dev a", "10.0.0.0/8 via 10.0.0.1", true),
+        ("a gateway more", "10.0.0.0/8 dev a", "10.0.0.0/8 via 10.0.0.1 dev a", true),
+        ("another interface", "10.0.0.0/8 dev a", "10.0.0.0/8 dev b", false),
+        ("other ways", "10.0.0.0/8 nexthop dev a", "10.0.0.0/8 nexthop dev b nexthop dev c", false),
+        ("an option, at another metric", "10.0.0.0/8 dev a", "10.0.0.0/8 dev a mtu 1400 metric 5", false),
         ("another table", "add 10.0.0.0/8 dev a table 5", "add 10.0.0.0/8 dev a table 6", false),
     ] {
         let mut book = Book::default();

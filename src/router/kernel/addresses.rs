@@ -83,7 +83,10 @@ pub(in crate::router) fn addition(index: u32, address: &VirtualAddress) -> Addre
         message.header.flags = AddressHeaderFlags::from_bits_retain(first);
         attributes.push(AddressAttribute::Flags(flags));
     }
-    if let PreferredLifetime::Seconds(seconds) = address.preferred {
+    // One of IPv4 has none: keepalived says nothing of it either.
+    if let PreferredLifetime::Seconds(seconds) = address.preferred
+        && address.address.is_ipv6()
+    {
         let mut lifetime = CacheInfo::default();
         lifetime.ifa_preferred = seconds;
         lifetime.ifa_valid = u32::MAX;
@@ -140,8 +143,8 @@ mod tests {
                     peer: Some(ip("10.0.1.1")),
                     no_prefix_route: true,
                     auto_join: true,
-                    preferred: PreferredLifetime::Seconds(30),
                     // Of IPv6.
+                    preferred: PreferredLifetime::Seconds(30),
                     home: true,
                     manage_temporary: true,
                     detect_duplicates: true,
@@ -154,7 +157,6 @@ mod tests {
                     AddressAttribute::Broadcast(Ipv4Addr::new(10, 0, 0, 255)),
                     AddressAttribute::Label("eth0:1".into()),
                     flags(0x600),
-                    lifetime(30),
                 ],
             ),
             (
