@@ -133,7 +133,7 @@ fn a_result_told_with_a_reload_comes_before_it() {
     let mut one = net.start(1, config(100), vec![]);
     one.router.begin();
     one.told(&["BACKUP"]);
-    let mut tracking = config(100);
+    let mut tracking = config(120);
     let file = TrackerId::file("f");
     tracking.track_files = vec![(file.clone(), Weight { value: 2, reverse: false })];
     let reload = (Setup::of(vec![tracking]), Scheduling::default(), Arc::default());
@@ -149,6 +149,6 @@ fn a_result_told_with_a_reload_comes_before_it() {
         assert!(Instant::now() < until, "{:?}", one.instance().status);
         std::thread::park_timeout(milliseconds(1));
     };
-    assert_eq!(changed, 90);
+    assert_eq!(changed, 110);
     one.router.stop(true, seconds(5));
 }
