@@ -167,6 +167,16 @@ impl Quotes {
     fn has(self, byte: u8) -> bool {
         byte == b'"' || byte == b'\'' && matches!(self, Quotes::Both)
     }
+
+    /// Where `end` finds the first byte that no backslash precedes; in commands alone a backslash escapes.
+    fn position(self, bytes: &[u8], end: impl Fn(u8) -> bool) -> Option<usize> {
+        let mut escaped = false;
+        bytes.iter().position(|byte| {
+            let plain = !std::mem::take(&mut escaped);
+            escaped = plain && *byte == b'\\' && matches!(self, Quotes::Both);
+            plain && end(*byte)
+        })
+    }
 }
 
 /// Splits at blanks; a quoted part is a word of its own, also in the middle of another.
@@ -180,12 +190,15 @@ fn split(text: &str, quotes: Quotes) -> (Vec<Piece<'_>>, Option<usize>) {
         if is_blank(char::from(byte)) {
             at += 1;
         } else if quotes.has(byte) {
-            let Some(length) = memchr::memchr(byte, rest) else { return (words, Some(start)) };
+            let end = |other| other == byte;
+            let Some(length) = quotes.position(rest, end) else { return (words, Some(start)) };
             at += length + 2;
             words.push(Piece { text: text.get(start + 1..at - 1).unwrap_or_default(), start, end: at });
         } else {
-            let ends = |byte: &u8| is_blank(char::from(*byte)) || quotes.has(*byte);
-            at += 1 + rest.iter().position(ends).unwrap_or(rest.len());
+            let end = |byte| is_blank(char::from(byte)) || quotes.has(byte);
+            // From its first byte: that may be a backslash.
+            let word = bytes.get(at..).unwrap_or_default();
+            at += quotes.position(word, end).unwrap_or(word.len());
             words.push(Piece { text: text.get(start..at).unwrap_or_default(), start, end: at });
         }
     }
@@ -283,6 +296,23 @@ mod tests {
         }
     }
 
+    /// Backslashes stay: what they escape is resolved when the command is split.
+    #[test]
+    fn words_of_a_command() {
+        for (name, line, want) in [
+            ("both quotes", r#"a "b 'c' d" 'e f'"#, &["a", "b 'c' d", "e f"][..]),
+            ("an escaped quote ends no word", r#"a "b \"c\" d" e"#, &["a", r#"b \"c\" d"#, "e"]),
+            ("nor the other one", r"a 'b\'c' d", &["a", r"b\'c", "d"]),
+            ("an escaped backslash", r#"a "b\\" c"#, &["a", r"b\\", "c"]),
+            ("an escaped blank", r"a b\ c d", &["a", r"b\ c", "d"]),
+            ("an escape first", r#"a \"b c"#, &["a", r#"\"b"#, "c"]),
+            ("a backslash at the end", r"a b\", &["a", r"b\"]),
+        ] {
+            let words: Vec<&str> = split(line, Quotes::Both).0.into_iter().map(|piece| piece.text).collect();
+            assert_eq!(words, want, "{name}");
+        }
+    }
+
     #[test]
     fn an_open_quote_is_found() {
         for (line, quotes, want) in [
@@ -291,6 +321,8 @@ mod tests {
             ("a 'b", Quotes::Double, None),
             ("a 'b", Quotes::Both, Some(2)),
             ("a 'b\" c'", Quotes::Both, None),
+            (r#"a "b\""#, Quotes::Both, Some(2)),
+            (r#"a "b\""#, Quotes::Double, None),
         ] {
             assert_eq!(split(line, quotes).1, want, "{line}");
         }

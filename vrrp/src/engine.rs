@@ -294,10 +294,14 @@ impl Engine {
 
     /// Works out every router's situation anew and tells those for which it is different.
     fn resituate(&mut self, now: Instant, reason: &str, out: &mut Vec<Action>) {
-        let situations = self.situations(&self.configs());
+        let mut situations = self.situations(&self.configs());
+        let order = sync::order(&self.groups, &self.group_of, &self.routers, &situations);
         let mut moved = false;
-        for (place, situation) in situations.into_iter().enumerate() {
-            let Some(router) = self.routers.get(place) else { continue };
+        for place in order {
+            let (Some(router), Some(situation)) = (self.routers.get(place), situations.get_mut(place)) else {
+                continue;
+            };
+            let situation = std::mem::take(situation);
             if router.is_situated(&situation) {
                 continue;
             }

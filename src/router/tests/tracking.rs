@@ -122,3 +122,33 @@ fn results_outlive_a_panic_of_the_engine() {
     assert_eq!(contributions, ["file f 5 10", "process p runs 0"]);
     one.router.stop(true, seconds(5));
 }
+
+/// The number of a file that a reload begins to track counts at once.
+#[test]
+fn a_result_told_with_a_reload_comes_before_it() {
+    if skip("a_result_told_with_a_reload_comes_before_it") {
+        return;
+    }
+    let net = Net::new("y");
+    let mut one = net.start(1, config(100), vec![]);
+    one.router.begin();
+    one.told(&["BACKUP"]);
+    let mut tracking = config(120);
+    let file = TrackerId::file("f");
+    tracking.track_files = vec![(file.clone(), Weight { value: 2, reverse: false })];
+    let reload = (Setup::of(vec![tracking]), Scheduling::default(), Arc::default());
+    one.router.command(|commands| {
+        commands.reload = Some(reload);
+        commands.trackers.insert(file, TrackerResult::Number(-5));
+    });
+    let until = Instant::now() + seconds(1);
+    let changed = loop {
+        if let Ok(Event::VrrpPriority { to, .. }) = one.received.try_recv() {
+            break to;
+        }
+        assert!(Instant::now() < until, "{:?}", one.instance().status);
+        std::thread::park_timeout(milliseconds(1));
+    };
+    assert_eq!(changed, 110);
+    one.router.stop(true, seconds(5));
+}

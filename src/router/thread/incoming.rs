@@ -89,6 +89,11 @@ impl Driver {
             !self.commands.with(|commands| std::mem::take(&mut commands.panic)),
             "a test asked for a panic"
         );
+        // Before a reload, which was told after what it tracks: no priority jumps.
+        while let Some((id, result)) = self.commands.with(|commands| commands.trackers.pop_first()) {
+            self.trackers.insert(id.clone(), result);
+            self.feed(Event::Tracker(id, result));
+        }
         let reload = self.commands.with(|commands| {
             self.release = commands.release.take().or_else(|| self.release.take());
             commands.reload.take()
@@ -111,10 +116,6 @@ impl Driver {
         }
         if let Some(wishes) = self.commands.with(|commands| commands.thread.take()) {
             self.take_wishes(wishes);
-        }
-        while let Some((id, result)) = self.commands.with(|commands| commands.trackers.pop_first()) {
-            self.trackers.insert(id.clone(), result);
-            self.feed(Event::Tracker(id, result));
         }
         if self.commands.with(|commands| std::mem::take(&mut commands.begin)) && !self.begun {
             self.begun = true;

@@ -71,6 +71,47 @@ pub(super) fn share_faults(group: &Group, configs: &[Arc<InstanceConfig>], situa
     }
 }
 
+/// The order in which the routers hear of their situations: that of the configuration, but whose fault begins or
+/// ends that of its group goes first, and the group with it (as keepalived has it).
+pub(super) fn order(
+    groups: &[Group],
+    group_of: &[Option<usize>],
+    routers: &[Router],
+    situations: &[Situation],
+) -> Vec<usize> {
+    let causes: Vec<Option<usize>> = groups.iter().map(|group| cause(group, routers, situations)).collect();
+    let mut order = Vec::with_capacity(situations.len());
+    for place in 0..situations.len() {
+        let at = group_of.get(place).copied().flatten();
+        let first = at.and_then(|at| causes.get(at).copied().flatten());
+        match (first, at.and_then(|at| groups.get(at))) {
+            (Some(first), Some(group)) if first == place => {
+                order.push(place);
+                order.extend(group.members.iter().copied().filter(|member| *member != place));
+            }
+            (Some(_), Some(_)) => {}
+            _ => order.push(place),
+        }
+    }
+    order
+}
+
+/// The first member of a group that goes into FAULT that has a fault of its own, the last one that had one of a
+/// group that comes out of it.
+fn cause(group: &Group, routers: &[Router], situations: &[Situation]) -> Option<usize> {
+    let before = |at: &usize| routers.get(*at).map(Router::faults).unwrap_or_default();
+    let after = |at: &usize| situations.get(*at).map(|one| one.faults.as_slice()).unwrap_or_default();
+    let mut members = group.members.iter();
+    let began = |fault: &Fault| fault.is_own() && !fault.waits();
+    if group.members.iter().all(|at| after(at).is_empty()) {
+        return members.rfind(|at| before(at).iter().any(Fault::is_own)).copied();
+    }
+    if group.members.iter().any(|at| before(at).iter().any(began)) {
+        return None;
+    }
+    members.find(|at| after(at).iter().any(began)).copied()
+}
+
 /// Whether another member than the one at `place` is master.
 pub(super) fn other_master(group: &Group, place: usize, routers: &[Router]) -> bool {
     let mut others = group.members.iter().filter(|at| **at != place).filter_map(|at| routers.get(*at));

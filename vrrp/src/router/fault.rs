@@ -108,6 +108,11 @@ impl Fault {
     pub(crate) fn waits(&self) -> bool {
         matches!(self, Fault::Waiting(_) | Fault::MemberWaits(_))
     }
+
+    /// Whether it is not of another member of the sync group.
+    pub(crate) fn is_own(&self) -> bool {
+        !matches!(self, Fault::Member(_) | Fault::MemberWaits(_))
+    }
 }
 
 impl fmt::Display for Fault {

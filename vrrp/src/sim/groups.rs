@@ -109,20 +109,44 @@ fn all_yield_without_priority_zero_when_one_hears_a_better_master() {
 fn all_are_in_fault_with_one_priority_zero_each_and_recover_together() {
     let mut sim = master();
     sim.event(0, eth1(false));
-    assert_eq!(told(&sim, 0, 0), at(5000, ["A0 MASTER FAULT", "A1 MASTER FAULT", "G MASTER FAULT"]));
+    assert_eq!(told(&sim, 0, 0), at(5000, ["A1 MASTER FAULT", "A0 MASTER FAULT", "G MASTER FAULT"]));
     assert_eq!(released(&sim, 0), [1, 1]);
     let faults = sim.nodes[0].engine.routers()[0].faults().iter().map(ToString::to_string);
     assert_eq!(faults.collect::<Vec<_>>(), ["sync group: A1 cannot take part"]);
     sim.run(seconds(5));
     assert_eq!(told(&sim, 0, 5001), []);
     sim.event(0, eth1(true));
-    assert_eq!(told(&sim, 0, 5001), at(10_000, ["A0 FAULT BACKUP", "A1 FAULT BACKUP", "G FAULT BACKUP"]));
+    assert_eq!(told(&sim, 0, 5001), at(10_000, ["A1 FAULT BACKUP", "A0 FAULT BACKUP", "G FAULT BACKUP"]));
     sim.run(seconds(4));
     assert_eq!(
         told(&sim, 0, 10_001),
         at(13_609, ["A1 BACKUP MASTER", "A0 BACKUP MASTER", "G BACKUP MASTER"])
     );
     assert_eq!(released(&sim, 0), [1, 1]);
+}
+
+/// Of several members with the same fault the first one goes into it first, and the last one out of it.
+#[test]
+fn whose_fault_it_is_goes_first() {
+    let mut setup = group([100, 100]);
+    let mut third = config("A2", 53, 100);
+    third.track_interfaces = vec![("eth1".into(), Weight { value: 0, reverse: false })];
+    setup.instances.push(third);
+    // Of no group, and told where the configuration has it.
+    setup.instances.insert(0, InstanceConfig { interface: Some("eth1".into()), ..config("B0", 54, 100) });
+    setup.groups[0].members.push("A2".into());
+    let mut sim = Sim::of(vec![setup]);
+    sim.begin();
+    sim.run(seconds(5));
+    let told = |sim: &Sim, from: u128| -> Vec<String> {
+        told(sim, 0, from).into_iter().map(|(_, text)| text.replace(" MASTER FAULT", "")).collect()
+    };
+    sim.event(0, eth1(false));
+    assert_eq!(told(&sim, 5000), ["B0", "A1", "A0", "A2", "G"]);
+    sim.run(seconds(1));
+    sim.event(0, eth1(true));
+    let want = ["B0", "A2", "A0", "A1", "G"].map(|one| format!("{one} FAULT BACKUP"));
+    assert_eq!(told(&sim, 6000), want);
 }
 
 /// V3-I1, V2-I1: of a group that owns all of its addresses.
@@ -150,7 +174,7 @@ fn a_members_script_without_result_is_waited_for_by_all() {
         sim.run(seconds(10));
         assert_eq!(told(&sim, 0, 0), [], "{name}: in silence");
         sim.event(0, Event::Tracker(TrackerId::script("check"), good.into()));
-        let want = ["A0", "A1", "G"].map(|one| (10_000, format!("{one} INIT {to}")));
+        let want = ["A1", "A0", "G"].map(|one| (10_000, format!("{one} INIT {to}")));
         assert_eq!(told(&sim, 0, 0), want, "{name}");
     }
 }
