@@ -48,7 +48,7 @@ virtual_server 10.0.0.1 80 {
     omega
     quorum 3
     hysteresis 2
-    quorum_up "/bin/up 'a b' \"c#d\"" nobody nogroup
+    quorum_up "/bin/up 'a b' \"c d\"" nobody nogroup
     quorum_down /bin/down
     inhibit_on_failure
     weight 5

@@ -190,7 +190,8 @@ pub fn checkers_told(ctx: &Ctx) -> Result<()> {
         table::expect_dests(ns, KEY, &[ONE], behind::START)?;
         let told = || -> Vec<String> {
             let subjects = mailbox.subjects();
-            let of_server = subjects.iter().filter_map(|one| one.strip_prefix(&format!("[{id}] Realserver ")));
+            let of_server =
+                subjects.iter().filter_map(|one| one.strip_prefix(&format!("[{id}] Realserver ")));
             of_server.filter_map(|one| Some(one.rsplit_once(' ')?.1.to_owned())).collect()
         };
         // What one checker found is what the other finds too: only the first and the last change the server.
