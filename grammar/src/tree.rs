@@ -170,10 +170,13 @@ impl Quotes {
 
     /// Where `end` finds the first byte that no backslash precedes; in commands alone a backslash escapes.
     fn position(self, bytes: &[u8], end: impl Fn(u8) -> bool) -> Option<usize> {
+        if matches!(self, Quotes::Double) {
+            return bytes.iter().position(|byte| end(*byte));
+        }
         let mut escaped = false;
         bytes.iter().position(|byte| {
             let plain = !std::mem::take(&mut escaped);
-            escaped = plain && *byte == b'\\' && matches!(self, Quotes::Both);
+            escaped = plain && *byte == b'\\';
             plain && end(*byte)
         })
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::unistd::Pid;
 
 use super::Ctx;
 use super::behind;
@@ -388,11 +389,8 @@ pub fn threads(ctx: &Ctx) -> Result<()> {
             }
         })?;
     }
-    let limits = || fs::read_to_string(format!("/proc/{pid}/limits"));
-    let limited = |limits: &str| {
-        limits.lines().any(|line| line.contains("realtime timeout") && line.contains(" 50000 "))
-    };
-    ensure!(limited(&limits()?), "vrrp_rlimit_rttime: {}", limits()?);
+    let limit = || real_time_limit(pid);
+    ensure!(limit()? == "50000", "vrrp_rlimit_rttime: {}", limit()?);
     let locked = || field(pid.as_raw(), "vrrp", "VmLck");
     ensure!(locked()? != "0 kB", "checker_no_swap: {} are locked", locked()?);
     director.configure(&config("disable_local_igmp"))?;
@@ -406,7 +404,7 @@ pub fn threads(ctx: &Ctx) -> Result<()> {
             }
         })?;
     }
-    ensure!(!limited(&limits()?), "the limit of real time stays: {}", limits()?);
+    ensure!(limit()? != "50000", "the limit of real time stays");
     let locked = field(pid.as_raw(), "vrrp", "VmLck")?;
     ensure!(locked == "0 kB", "{locked} stay locked");
     director.stop()?;
@@ -450,6 +448,13 @@ pub(super) fn scheduled(pid: i32) -> Result<BTreeMap<String, Scheduled>> {
         found.insert(name.trim_end().to_owned(), one);
     }
     Ok(found)
+}
+
+/// The soft limit of a process in microseconds, or `unlimited` (proc_pid_limits(5)).
+pub(super) fn real_time_limit(pid: Pid) -> Result<String> {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits"))?;
+    let values = limits.lines().find_map(|line| line.strip_prefix("Max realtime timeout"));
+    Ok(values.and_then(|values| values.split_whitespace().next()).context("no such limit")?.to_owned())
 }
 
 /// Of a thread's status (proc_pid_status(5)).

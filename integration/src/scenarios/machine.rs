@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::Ctx;
 use super::behind;
-use super::life::scheduled;
+use super::life::{real_time_limit, scheduled};
 use crate::netns::Netns;
 use crate::{step, vip, wait};
 
@@ -70,15 +70,14 @@ fn real_time(ctx: &Ctx, ns: &Netns) -> Result<()> {
             found => bail!("{found:?}, want the priority {priority}"),
         })
     };
-    let limit = |keyword: &str, micros: u32| -> Result<()> {
-        let limits = fs::read_to_string(format!("/proc/{pid}/limits"))?;
-        let line = limits.lines().find(|line| line.contains("realtime timeout")).context("no such limit")?;
-        ensure!(line.contains(&format!(" {micros} ")), "{keyword}: {line}");
+    let limit = |keyword: &str, micros: &str| -> Result<()> {
+        let found = real_time_limit(pid)?;
+        ensure!(found == micros, "{keyword}: {found}");
         Ok(())
     };
     // Each timer is a microsecond late.
     thread("vrrp", 3).context("max_auto_priority")?;
-    limit("vrrp_rlimit_rtime", 70_000)?;
+    limit("vrrp_rlimit_rtime", "70000")?;
     let said = || director.log().lines().filter(|line| line.contains("a timer of VRRP was late")).count();
     wait::throughout("no higher than it may", Duration::from_secs(1), || {
         let found = scheduled(pid.as_raw())?;
@@ -87,7 +86,10 @@ fn real_time(ctx: &Ctx, ns: &Netns) -> Result<()> {
         Ok::<_, anyhow::Error>(())
     })?;
 
-    director.configure(&config("  min_auto_priority_delay 10000000\n  max_auto_priority 3"))?;
+    // Nothing else is another one.
+    director.configure(&config(
+        "  max_auto_priority 3\n  min_auto_priority_delay 10000000\n  vrrp_rlimit_rtime 70000",
+    ))?;
     director.lbctl(&["reload"])?;
     thread("vrrp", 0).context("min_auto_priority_delay")?;
 
@@ -95,14 +97,14 @@ fn real_time(ctx: &Ctx, ns: &Netns) -> Result<()> {
     director.configure(&config(one))?;
     director.lbctl(&["reload"])?;
     thread("lb_checks", 2)?;
-    limit("checker_rlimit_rttime", 60_000)?;
+    limit("checker_rlimit_rttime", "60000")?;
     wait::until("checker_cpu_affinity", LIMIT, || {
         director.log().contains("checker_cpu_affinity: of its CPUs, 9 is not there").then_some(())
     })?;
     director.configure(&config("  checker_rt_priority 2\n  checker_rlimit_rtime 80000"))?;
     director.lbctl(&["reload"])?;
     thread("checkers", 2)?;
-    limit("checker_rlimit_rtime", 80_000)?;
+    limit("checker_rlimit_rtime", "80000")?;
     ensure!(director.stop()?.success(), "the stop failed");
     Ok(())
 }

@@ -19,7 +19,7 @@ impl Driver {
             tracing::warn!(%error, "vrrp_rx_bufs_policy, kernel_rx_buf_size: the receive buffer stays as it is");
         }
         // What was taken by itself is given back.
-        if std::mem::replace(&mut self.automatic, automatic).most != automatic.most {
+        if std::mem::replace(&mut self.automatic, automatic) != automatic {
             self.schedule();
         }
         if let Ok(name) = CString::new(name.as_deref().unwrap_or(NAME)) {
